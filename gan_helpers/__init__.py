@@ -1,0 +1,1 @@
+"""Data, models, losses and training for generative adversarial networks, many seeds at once."""

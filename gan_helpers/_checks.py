@@ -1,0 +1,66 @@
+"""Argument checks that name the argument, the value and the way out."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+import torch
+from torch import Tensor
+
+
+def whole(name: str, value: int, at_least: int = 1) -> int:
+    """Return ``value`` if it is an integer of at least ``at_least``."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be a whole number, not {value!r} ({type(value).__name__}).")
+    if value < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, not {value}.")
+    return int(value)
+
+
+def number(
+    name: str,
+    value: float,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+    below: float = math.inf,
+) -> float:
+    """Return ``value`` if it is a finite real number inside the bounds given."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number, not {value!r} ({type(value).__name__}).")
+    value = float(value)
+    bounds = (
+        (math.isfinite(value), "finite"),
+        (value > above, f"greater than {above:g}"),
+        (value >= at_least, f"at least {at_least:g}"),
+        (value <= at_most, f"at most {at_most:g}"),
+        (value < below, f"less than {below:g}"),
+    )
+    for holds, expected in bounds:
+        if not holds:
+            raise ValueError(f"{name} must be {expected}, not {value:g}.")
+    return value
+
+
+def floating(name: str, value: Tensor, shape: str, dims: int | None = None) -> Tensor:
+    """Return ``value`` if it is a non-empty floating-point tensor with ``dims`` dimensions."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor of shape {shape}, not {type(value).__name__}.")
+    if not value.is_floating_point():
+        raise TypeError(f"{name} must hold floating-point numbers, not {value.dtype}: call {name}.float() first.")
+    if dims is not None and value.dim() != dims:
+        raise ValueError(f"{name} must have shape {shape}, not {tuple(value.shape)}.")
+    if value.numel() == 0:
+        raise ValueError(f"{name} is empty: its shape is {tuple(value.shape)}, and {shape} was expected.")
+    return value
+
+
+def finite(name: str, value: Tensor, shape: str, dims: int | None = None) -> Tensor:
+    """Return ``value`` if it passes `floating` and holds neither NaN nor infinity."""
+    floating(name, value, shape, dims)
+    bad = int((~torch.isfinite(value)).sum())
+    if bad:
+        raise ValueError(f"{name} holds {bad} values that are not finite, of {value.numel()}: remove them first.")
+    return value

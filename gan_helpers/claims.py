@@ -1,0 +1,54 @@
+"""A statement of the book, checked over seeds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gan_helpers import _checks
+
+
+class ClaimError(AssertionError):
+    """A statement does not hold; the message tells what was measured for every seed."""
+
+
+def claim(text: str, holds: Tensor | bool, *, at_least: int | None = None, values: Tensor | float | None = None) -> None:
+    """Print that a statement holds, in words that are the same in every run, or raise.
+
+    Args:
+        text: the statement, without numbers that a run may change.
+        holds: whether it does, one truth value per seed, ``(seeds,)``, or a single one.
+        at_least: for how many seeds it has to hold; for all unless given.
+        values: what was measured, one number per seed or a single one; shown where the claim fails.
+
+    Raises:
+        ClaimError: if it holds for fewer seeds than that, with the value of every seed.
+        TypeError: if ``holds`` is not made of truth values.
+        ValueError: if the shapes do not fit, or ``at_least`` is more than the number of seeds.
+    """
+    held = torch.as_tensor(holds).cpu()
+    if held.dtype != torch.bool:
+        raise TypeError(f"holds must be made of truth values, such as error < 0.1, not of {held.dtype}.")
+    if held.dim() > 1 or held.numel() == 0:
+        raise ValueError(f"holds must have shape (seeds,) or be one truth value, not shape {tuple(held.shape)}.")
+    seeds = held.numel()
+    needed = seeds if at_least is None else _checks.whole("at_least", at_least)
+    if needed > seeds:
+        raise ValueError(f"at_least must be at most the number of seeds, {seeds}, not {needed}.")
+    share = "" if held.dim() == 0 else f" [at least {needed} of {seeds} seeds]"
+    measured = _table(held, values)
+    if int(held.sum()) < needed:
+        raise ClaimError(f"{text}{share}: holds for {int(held.sum())} of {seeds}.\n{measured}")
+    print(f"Holds: {text}{share}")
+
+
+def _table(held: Tensor, values: Tensor | float | None) -> str:
+    """Return a line for every seed: what was measured, and whether that was enough."""
+    flags = held.reshape(-1).tolist()
+    if values is None:
+        return "\n".join(f"seed {k}: {'holds' if flag else 'fails'}" for k, flag in enumerate(flags))
+    measured = torch.as_tensor(values).detach().cpu().reshape(-1).tolist()
+    if len(measured) != len(flags):
+        raise ValueError(f"values must be as many as the seeds, {len(flags)}, not {len(measured)}.")
+    rows = zip(measured, flags, strict=True)
+    return "\n".join(f"seed {k}: {value:.6g} {'holds' if flag else 'fails'}" for k, (value, flag) in enumerate(rows))

@@ -1,0 +1,113 @@
+"""Networks as plain ``torch.nn`` modules: one member each, for `gan_helpers.ensemble.Ensemble` to stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from gan_helpers import _checks
+
+
+def mlp(*sizes: int, activation: Callable[[], nn.Module] = nn.ELU) -> nn.Sequential:
+    """Return a multilayer perceptron: linear maps with an activation between each two.
+
+    Args:
+        sizes: features of the input, of each hidden layer and of the output; ``mlp(1, 50, 50, 1)`` has
+            three linear maps.
+        activation: makes the activation, such as ``nn.ELU`` or ``lambda: nn.LeakyReLU(0.2)``.
+
+    Returns:
+        A module from ``(..., sizes[0])`` to ``(..., sizes[-1])``; its last layer is linear.
+
+    Raises:
+        TypeError: if a size is not a whole number.
+        ValueError: if there are fewer than two sizes, or one is below 1.
+    """
+    if len(sizes) < 2:
+        raise ValueError(f"mlp needs at least two sizes, of its input and its output, not {sizes}.")
+    widths = [_checks.whole(f"sizes[{i}]", size) for i, size in enumerate(sizes)]
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(fan_in, fan_out), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+class Maxout(nn.Module):
+    r"""A layer whose every unit is the largest of several linear maps.
+
+    .. math:: h_i(x) = \max_{j} \; w_{ij}^\top x + b_{ij}
+
+    Args:
+        in_features: features of the input.
+        out_features: units of the layer.
+        pieces: linear maps that each unit takes the largest of.
+
+    Raises:
+        TypeError: if an argument is not a whole number.
+        ValueError: if an argument is below 1.
+
+    References:
+        Goodfellow et al. (2013). https://arxiv.org/abs/1302.4389
+    """
+
+    def __init__(self, in_features: int, out_features: int, pieces: int) -> None:
+        super().__init__()
+        _checks.whole("in_features", in_features)
+        self.out_features = _checks.whole("out_features", out_features)
+        self.pieces = _checks.whole("pieces", pieces)
+        self.linear = nn.Linear(in_features, out_features * pieces)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., in_features)`` to ``(..., out_features)``."""
+        units: Tensor = self.linear(x)
+        return units.unflatten(-1, (self.out_features, self.pieces)).amax(-1)
+
+
+class Standardise(nn.Module):
+    """A fixed shift and scale, so that a network meets inputs of about zero mean and unit variance.
+
+    Args:
+        mean: what is subtracted, in the units of the input.
+        sd: what the difference is divided by, in the units of the input.
+
+    Raises:
+        TypeError: if an argument is not a real number.
+        ValueError: if ``sd`` is not above 0, or an argument is not finite.
+    """
+
+    def __init__(self, mean: float, sd: float) -> None:
+        super().__init__()
+        self.mean = _checks.number("mean", mean)
+        self.sd = _checks.number("sd", sd, above=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x to (x - mean) / sd, elementwise."""
+        return (x - self.mean) / self.sd
+
+    def extra_repr(self) -> str:
+        """Say what the shift and the scale are."""
+        return f"mean={self.mean:g}, sd={self.sd:g}"
+
+
+def decorate(x: Tensor) -> Tensor:
+    """Return each batch as one input: its samples, then their squared deviations from the batch mean.
+
+    A discriminator of this sees a whole batch at once and judges its spread, not single samples.
+
+    Args:
+        x: samples, ``(seeds, batch, 1)``.
+
+    Returns:
+        One row per seed, ``(seeds, 1, 2 * batch)``.
+
+    Raises:
+        TypeError: if x is not a floating-point tensor.
+        ValueError: if x does not have that shape.
+    """
+    _checks.floating("x", x, "(seeds, batch, 1)", dims=3)
+    if x.shape[2] != 1:
+        raise ValueError(f"x must have shape (seeds, batch, 1), not {tuple(x.shape)}.")
+    deviations = x - x.mean(1, keepdim=True)
+    return torch.cat([x, deviations.square()], dim=1).mT

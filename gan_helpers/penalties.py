@@ -1,0 +1,124 @@
+"""Penalties on the slope of the discriminator, one per seed, to be added to its loss.
+
+Each is a mean over the batch of a function of one sample's own gradient norm. A discriminator that
+looks across the batch, through batch normalisation for example, has no such gradient: leave it out of D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gan_helpers import _checks
+from gan_helpers.randomness import Stream
+
+Discriminator = Callable[[Tensor], Tensor]
+
+
+def squared_slopes(D: Discriminator, x: Tensor) -> Tensor:
+    r"""Return the squared norm of D's gradient at each sample, ready to be differentiated again.
+
+    .. math:: \lVert \nabla_x D(x) \rVert^2
+
+    Args:
+        D: maps ``(seeds, batch, ...)`` to logits.
+        x: where the slope is taken, ``(seeds, batch, ...)``; no gradient flows back into x.
+
+    Returns:
+        One squared norm per sample, ``(seeds, batch)``, in squared logits per squared unit of x.
+
+    Raises:
+        TypeError: if x is not a floating-point tensor.
+        ValueError: if x has no batch and feature axes, or is empty.
+    """
+    _checks.floating("x", x, "(seeds, batch, ...)")
+    if x.dim() < 3:
+        raise ValueError(f"x must have shape (seeds, batch, ...), not {tuple(x.shape)}.")
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        (slopes,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    return slopes.flatten(2).square().sum(2)
+
+
+def r1(D: Discriminator, x: Tensor) -> Tensor:
+    r"""Return the mean squared slope of D at real samples.
+
+    .. math:: R_1 = \mathbb{E}_{x \sim p_{data}} \lVert \nabla_x D(x) \rVert^2
+
+    The papers weight it with gamma / 2.
+
+    Args:
+        D: maps ``(seeds, batch, ...)`` to logits.
+        x: real samples, ``(seeds, batch, ...)``.
+
+    Returns:
+        One penalty per seed, ``(seeds,)``.
+
+    Raises:
+        TypeError: if x is not a floating-point tensor.
+        ValueError: if x has no batch and feature axes, or is empty.
+
+    References:
+        Mescheder, Geiger and Nowozin (2018), equation 9. https://arxiv.org/abs/1801.04406
+    """
+    return squared_slopes(D, x).mean(1)
+
+
+def r2(D: Discriminator, fake: Tensor) -> Tensor:
+    r"""Return the mean squared slope of D at generated samples.
+
+    .. math:: R_2 = \mathbb{E}_{x \sim p_g} \lVert \nabla_x D(x) \rVert^2
+
+    The papers weight it with gamma / 2.
+
+    Args:
+        D: maps ``(seeds, batch, ...)`` to logits.
+        fake: generated samples, ``(seeds, batch, ...)``; no gradient flows back into them.
+
+    Returns:
+        One penalty per seed, ``(seeds,)``.
+
+    Raises:
+        TypeError: if fake is not a floating-point tensor.
+        ValueError: if fake has no batch and feature axes, or is empty.
+
+    References:
+        Mescheder, Geiger and Nowozin (2018), equation 10. https://arxiv.org/abs/1801.04406
+    """
+    return squared_slopes(D, fake).mean(1)
+
+
+def gradient_penalty(D: Discriminator, x: Tensor, fake: Tensor, rng: Stream, target: float = 1.0) -> Tensor:
+    r"""Return how far the slope of D is from ``target`` between real and generated samples.
+
+    .. math:: \mathbb{E}\left[(\lVert \nabla_{\hat x} D(\hat x) \rVert - 1)^2\right],
+        \quad \hat x = u\,x + (1 - u)\,G(z), \quad u \sim U(0, 1)
+
+    Each sample has its own u and its own norm. The paper weights the penalty with 10.
+
+    Args:
+        D: maps ``(seeds, batch, ...)`` to outputs without a sigmoid.
+        x: real samples, ``(seeds, batch, ...)``.
+        fake: generated samples, as many; no gradient flows back into them.
+        rng: the stream that u comes from.
+        target: the slope that costs nothing, in outputs per unit of x.
+
+    Returns:
+        One penalty per seed, ``(seeds,)``.
+
+    Raises:
+        TypeError: if an argument is not a floating-point tensor.
+        ValueError: if the shapes of x and fake differ, or they are empty.
+
+    References:
+        Gulrajani et al. (2017), algorithm 1. https://arxiv.org/abs/1704.00028
+    """
+    if x.shape != fake.shape:
+        raise ValueError(f"x and fake must have one shape, not {tuple(x.shape)} and {tuple(fake.shape)}.")
+    u = rng.uniform(*x.shape[:2], *[1] * (x.dim() - 2)).to(x)
+    # The square root has no slope at 0, where autograd would give NaN: the smallest float is far below any slope.
+    tiny = torch.finfo(x.dtype).tiny
+    slopes = squared_slopes(D, torch.lerp(fake.detach(), x.detach(), u)).clamp_min(tiny).sqrt()
+    return (slopes - _checks.number("target", target, at_least=0.0)).square().mean(1)

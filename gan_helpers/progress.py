@@ -1,0 +1,24 @@
+"""Tells whether a person is there to see a progress bar."""
+
+from __future__ import annotations
+
+import sys
+
+
+def someone_is_watching() -> bool:
+    """Tell whether a person sees the output as it appears: at a terminal, or in a notebook that is open.
+
+    A notebook that a program executes says that no one can answer a question (``allow_stdin``). There a
+    bar would only end up in the stored outputs, so none is drawn.
+    """
+    kernel = getattr(_shell(), "kernel", None)
+    if kernel is None:
+        return sys.stderr.isatty()
+    request = kernel.get_parent("shell")
+    return bool(request.get("content", {}).get("allow_stdin", False))
+
+
+def _shell() -> object | None:
+    """Return the IPython shell that runs this code, without importing IPython where it is not in use."""
+    ipython = sys.modules.get("IPython")
+    return None if ipython is None else ipython.get_ipython()

@@ -1,0 +1,75 @@
+"""Named streams of random numbers: one for each use, so that no use disturbs another."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gan_helpers import _checks
+
+
+def base_seed() -> int:
+    """Return the seed that all of the book's runs start from: ``GAN_BOOK_SEED``, or 0.
+
+    Raises:
+        ValueError: if the environment variable is not a whole number of at least 0.
+    """
+    text = os.environ.get("GAN_BOOK_SEED", "0")
+    if not text.strip().isdecimal():
+        raise ValueError(f"GAN_BOOK_SEED must be a whole number of at least 0, not {text!r}: set it to 7, for example.")
+    return int(text)
+
+
+@dataclass
+class Stream:
+    """A stream of random numbers on one device, fixed by its name and its seed.
+
+    Streams with different names or seeds are unrelated, so drawing more noise never changes the data.
+
+    Args:
+        name: what the numbers are for, such as ``"noise"``.
+        seed: `base_seed` unless given.
+        device: where the numbers are drawn and live; the CPU unless given.
+    """
+
+    name: str
+    seed: int | None = None
+    device: torch.device | str = "cpu"
+    generator: torch.Generator = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.seed = base_seed() if self.seed is None else _checks.whole("seed", self.seed, at_least=0)
+        self.device = torch.device(self.device)
+        # The meta device has shapes but no numbers, hence no generator of its own: any serves.
+        place = "cpu" if self.device.type == "meta" else self.device
+        digest = hashlib.sha256(f"{self.name}/{self.seed}".encode()).digest()
+        self.generator = torch.Generator(place).manual_seed(int.from_bytes(digest[:7], "big"))
+
+    def normal(self, *shape: int) -> Tensor:
+        """Draw from N(0, 1)."""
+        return torch.randn(shape, generator=self.generator, device=self.device)
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Draw from the uniform distribution on [low, high)."""
+        u = torch.rand(shape, generator=self.generator, device=self.device)
+        return u if (low, high) == (0.0, 1.0) else u.mul_(high - low).add_(low)
+
+    def integers(self, high: int, *shape: int) -> Tensor:
+        """Draw whole numbers from 0 to ``high - 1``, each equally likely."""
+        return torch.randint(high, shape, generator=self.generator, device=self.device)
+
+    def permutation(self, n: int) -> Tensor:
+        """Draw an order of 0 to ``n - 1``, each equally likely."""
+        return torch.randperm(n, generator=self.generator, device=self.device)
+
+    def bernoulli(self, probability: Tensor) -> Tensor:
+        """Draw 1 with the given ``probability`` and 0 otherwise, elementwise."""
+        return torch.bernoulli(probability, generator=self.generator)
+
+    def keep(self, probability: float, like: Tensor) -> Tensor:
+        """Draw a mask shaped as ``like``: 1 with the given ``probability`` and 0 otherwise."""
+        return torch.empty_like(like).bernoulli_(probability, generator=self.generator)
