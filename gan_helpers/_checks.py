@@ -49,7 +49,9 @@ def floating(name: str, value: Tensor, shape: str, dims: int | None = None) -> T
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor of shape {shape}, not {type(value).__name__}.")
     if not value.is_floating_point():
-        raise TypeError(f"{name} must hold floating-point numbers, not {value.dtype}: call {name}.float() first.")
+        raise TypeError(
+            f"{name} must hold floating-point numbers, not {value.dtype}: call {name}.float() first."
+        )
     if dims is not None and value.dim() != dims:
         raise ValueError(f"{name} must have shape {shape}, not {tuple(value.shape)}.")
     if value.numel() == 0:
@@ -60,7 +62,21 @@ def floating(name: str, value: Tensor, shape: str, dims: int | None = None) -> T
 def finite(name: str, value: Tensor, shape: str, dims: int | None = None) -> Tensor:
     """Return ``value`` if it passes `floating` and holds neither NaN nor infinity."""
     floating(name, value, shape, dims)
-    bad = int((~torch.isfinite(value)).sum())
+    # On the meta device a tensor has a shape but no numbers that could be bad.
+    bad = 0 if value.is_meta else int((~torch.isfinite(value)).sum())
     if bad:
-        raise ValueError(f"{name} holds {bad} values that are not finite, of {value.numel()}: remove them first.")
+        raise ValueError(
+            f"{name} holds {bad} values that are not finite, of {value.numel()}: remove them first."
+        )
+    return value
+
+
+def symmetric(name: str, value: Tensor) -> Tensor:
+    """Return ``value``, square matrices ``(..., d, d)``, if each equals its transpose but for rounding."""
+    gap, size = (m.abs().amax((-2, -1)) for m in (value - value.mT, value))
+    if (gap > 1e-5 * size).any():
+        raise ValueError(
+            f"{name} must be symmetric, but differs from its transpose by up to {gap.max():g}: "
+            "take (C + C.mT) / 2 if that is a matter of precision."
+        )
     return value

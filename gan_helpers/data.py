@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import MultivariateNormal
 
 from gan_helpers import _checks
 from gan_helpers.randomness import Stream
@@ -47,19 +47,25 @@ def _request(seeds: int, batch: int, rng: Stream) -> tuple[int, int]:
     return _checks.whole("seeds", seeds), _checks.whole("batch", batch)
 
 
-def _interval(name: str, low: float, high: float) -> None:
-    """Check that ``low`` and ``high`` are the ends of an interval that is not empty."""
-    _checks.number(f"the low end of {name}", low)
-    _checks.number(f"the high end of {name}", high, above=low)
+def _interval(name: str, ends: Sequence[float]) -> None:
+    """Check that ``ends`` are the two ends of an interval that is not empty."""
+    if not isinstance(ends, tuple | list) or len(ends) != 2:
+        raise TypeError(f"{name} must be a pair such as (0.5, 2.0), not {ends!r}.")
+    low = _checks.number(f"the low end of {name}", ends[0])
+    _checks.number(f"the high end of {name}", ends[1], above=low)
+
+
+def _points(x: Tensor, features: int) -> Tensor:
+    """Return ``x`` if it holds points with as many ``features`` as a density is a function of."""
+    shape = f"(..., {features})"
+    _checks.floating("x", x, shape)
+    if x.shape[-1:] != (features,):
+        raise ValueError(f"x must have shape {shape}, not {tuple(x.shape)}: features are the last axis.")
+    return x
 
 
 class Density(ABC):
-    r"""A sampler whose density is known."""
-
-    @property
-    @abstractmethod
-    def features(self) -> int:
-        """The number of coordinates of one sample."""
+    """A sampler whose density is known; ``features`` is the number of coordinates of a sample."""
 
     @abstractmethod
     def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
@@ -81,21 +87,15 @@ class Density(ABC):
         """
 
     def density(self, x: Tensor) -> Tensor:
-        r"""Return the density :math:`p(x) = \exp(\log p(x))` at points ``(..., features)``, as `log_prob` does."""
+        r"""Return the density :math:`p(x) = \exp \log p(x)` at ``x``, which is as for `log_prob`."""
         return self.log_prob(x).exp()
-
-    def _points(self, x: Tensor) -> Tensor:
-        """Return ``x`` if it holds points that this density is a function of."""
-        shape = f"(..., {self.features})"
-        _checks.floating("x", x, shape)
-        if x.shape[-1:] != (self.features,):
-            raise ValueError(f"x must have shape {shape}, not {tuple(x.shape)}: the last axis holds the features.")
-        return x
 
 
 @dataclass(frozen=True)
 class Normal(Density):
     r"""The normal distribution on the line, :math:`N(\mu, \sigma^2)`.
+
+    ``log_prob`` and ``density`` take points ``(..., 1)``; ``cdf`` and ``quantile`` take any shape.
 
     Args:
         mean: :math:`\mu`.
@@ -110,38 +110,42 @@ class Normal(Density):
     sd: float
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         _checks.number("mean", self.mean)
         _checks.number("sd", self.sd, above=0)
 
     @property
     def features(self) -> int:
+        """The number of coordinates of one sample."""
         return 1
 
     def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
+        """Draw a batch for each seed, ``(seeds, batch, features)``; see `Sampler`."""
         seeds, batch = _request(seeds, batch, rng)
         return rng.normal(seeds, batch, 1).mul_(self.sd).add_(self.mean)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        z = self._standardise(self._points(x)).squeeze(-1)
+        """Return the logarithm of the density at ``x``; see `Density.log_prob`."""
+        z = (_points(x, self.features).squeeze(-1) - self.mean) / self.sd
         return -0.5 * z**2 - math.log(self.sd * math.sqrt(2 * math.pi))
 
     def cdf(self, x: Tensor) -> Tensor:
         r"""Return :math:`P(X \le x)`, elementwise."""
-        return torch.special.ndtr(self._standardise(x))
+        _checks.floating("x", x, "(...)")
+        # By erfc, for 1 + erf would lose the lower tail to rounding.
+        return 0.5 * torch.erfc((self.mean - x) / (self.sd * math.sqrt(2)))
 
     def quantile(self, u: Tensor) -> Tensor:
         """Return the inverse of `cdf` at ``u`` in [0, 1], elementwise; NaN outside."""
-        return self.mean + self.sd * torch.special.ndtri(u)
-
-    def _standardise(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.sd
+        z: Tensor = torch.special.ndtri(_checks.floating("u", u, "(...)"))
+        return self.mean + self.sd * z
 
 
 @dataclass(frozen=True)
 class Uniform(Density):
     """The uniform distribution on [low, high], independently in each coordinate.
 
-    ``cdf``, ``quantile``, ``mean`` and ``sd`` are those of one coordinate.
+    ``cdf`` and ``quantile`` are elementwise; they, ``mean`` and ``sd`` are those of one coordinate.
 
     Args:
         low: lower end.
@@ -158,7 +162,8 @@ class Uniform(Density):
     features: int = 1
 
     def __post_init__(self) -> None:
-        _interval("the support", self.low, self.high)
+        """Check the arguments."""
+        _interval("the support", (self.low, self.high))
         _checks.whole("features", self.features)
 
     @property
@@ -172,21 +177,25 @@ class Uniform(Density):
         return (self.high - self.low) / math.sqrt(12)
 
     def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
+        """Draw a batch for each seed, ``(seeds, batch, features)``; see `Sampler`."""
         seeds, batch = _request(seeds, batch, rng)
         return rng.uniform(seeds, batch, self.features, low=self.low, high=self.high)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        outside = ((self._points(x) < self.low) | (x > self.high)).any(-1)
+        """Return the logarithm of the density at ``x``; see `Density.log_prob`."""
+        outside = ((_points(x, self.features) < self.low) | (x > self.high)).any(-1)
         # The zero times x keeps the dtype, the device and NaN of x.
         inside = (0 * x).sum(-1) - self.features * math.log(self.high - self.low)
         return inside.masked_fill(outside, -math.inf)
 
     def cdf(self, x: Tensor) -> Tensor:
         r"""Return :math:`P(X \le x)` of one coordinate, elementwise."""
+        _checks.floating("x", x, "(...)")
         return ((x - self.low) / (self.high - self.low)).clamp(0, 1)
 
     def quantile(self, u: Tensor) -> Tensor:
         """Return the inverse of `cdf` at ``u`` in [0, 1], elementwise; NaN outside."""
+        _checks.floating("u", u, "(...)")
         return (self.low + (self.high - self.low) * u).masked_fill((u < 0) | (u > 1), math.nan)
 
 
@@ -205,14 +214,17 @@ class StandardNormal(Density):
     features: int
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         _checks.whole("features", self.features)
 
     def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
+        """Draw a batch for each seed, ``(seeds, batch, features)``; see `Sampler`."""
         seeds, batch = _request(seeds, batch, rng)
         return rng.normal(seeds, batch, self.features)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return -0.5 * (self._points(x) ** 2).sum(-1) - self.features / 2 * math.log(2 * math.pi)
+        """Return the logarithm of the density at ``x``; see `Density.log_prob`."""
+        return -0.5 * (_points(x, self.features) ** 2).sum(-1) - self.features / 2 * math.log(2 * math.pi)
 
 
 def _cholesky(covariance: Tensor) -> Tensor:
@@ -224,7 +236,8 @@ def _cholesky(covariance: Tensor) -> Tensor:
             f"covariance must be positive definite, not {covariance.tolist()}: "
             "if a direction has no spread, leave it out or add a small variance to the diagonal."
         )
-    return factor.to(covariance)
+    lower: Tensor = factor.to(covariance)
+    return lower
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,15 +260,13 @@ class Gaussian(Density):
     cholesky: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        """Check the arguments and factor the covariance."""
         d = _checks.finite("mean", self.mean, "(features,)", dims=1).numel()
         _checks.finite("covariance", self.covariance, f"({d}, {d})", dims=2)
         if self.covariance.shape != (d, d):
-            raise ValueError(f"covariance must have shape {(d, d)}, as mean does, not {tuple(self.covariance.shape)}.")
-        if not torch.allclose(self.covariance, self.covariance.T, rtol=1e-5):
-            raise ValueError(
-                f"covariance must be symmetric, not {self.covariance.tolist()}: for X = Z A + b it is Aᵀ A, "
-                "which Gaussian.from_transform(A, b) computes."
-            )
+            shape = tuple(self.covariance.shape)
+            raise ValueError(f"covariance must have shape {(d, d)}, as mean has {d} features, not {shape}.")
+        _checks.symmetric("covariance", self.covariance)
         object.__setattr__(self, "cholesky", _cholesky(self.covariance))
 
     @classmethod
@@ -278,17 +289,22 @@ class Gaussian(Density):
 
     @property
     def features(self) -> int:
+        """The number of coordinates of one sample."""
         return self.mean.numel()
 
     def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
+        """Draw a batch for each seed, ``(seeds, batch, features)``; see `Sampler`."""
         seeds, batch = _request(seeds, batch, rng)
         z = rng.normal(seeds, batch, self.features)
         return z @ self.cholesky.T.to(z) + self.mean.to(z)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        mean, factor = self.mean.to(self._points(x)), self.cholesky.to(x)
-        log_prob: Tensor = MultivariateNormal(mean, scale_tril=factor, validate_args=False).log_prob(x)
-        return log_prob
+        """Return the logarithm of the density at ``x``; see `Density.log_prob`."""
+        y = (_points(x, self.features) - self.mean.to(x)).reshape(-1, self.features)
+        factor = self.cholesky.to(x)
+        # The change of variables z = L⁻¹ (x - mean), on rows: z Lᵀ = x - mean.
+        z = torch.linalg.solve_triangular(factor.T, y, upper=True, left=False).reshape(x.shape)
+        return StandardNormal(self.features).log_prob(z) - factor.diagonal().log().sum()
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,6 +326,7 @@ class GaussianMixture(Density):
     sd: float
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         _checks.finite("means", self.means, "(modes, features)", dims=2)
         _checks.number("sd", self.sd, above=0)
 
@@ -320,16 +337,19 @@ class GaussianMixture(Density):
 
     @property
     def features(self) -> int:
+        """The number of coordinates of one sample."""
         return self.means.shape[1]
 
     def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
+        """Draw a batch for each seed, ``(seeds, batch, features)``; see `Sampler`."""
         seeds, batch = _request(seeds, batch, rng)
         mode = rng.integers(self.modes, seeds, batch)
         z = rng.normal(seeds, batch, self.features)
         return self.means.to(z)[mode] + self.sd * z
 
     def log_prob(self, x: Tensor) -> Tensor:
-        z = (self._points(x).unsqueeze(-2) - self.means.to(x)) / self.sd  # (..., modes, features)
+        """Return the logarithm of the density at ``x``; see `Density.log_prob`."""
+        z = (_points(x, self.features).unsqueeze(-2) - self.means.to(x)) / self.sd  # (..., modes, features)
         scale = self.features * math.log(self.sd * math.sqrt(2 * math.pi)) + math.log(self.modes)
         return torch.logsumexp(-0.5 * (z**2).sum(-1), -1) - scale
 
@@ -407,10 +427,11 @@ class Sinusoids:
     phase: tuple[float, float] = (0.0, math.pi)
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         _checks.whole("points", self.points, at_least=2)
-        _interval("the positions", self.low, self.high)
-        _interval("frequency", *self.frequency)
-        _interval("phase", *self.phase)
+        _interval("the positions", (self.low, self.high))
+        _interval("frequency", self.frequency)
+        _interval("phase", self.phase)
 
     @property
     def features(self) -> int:
@@ -423,6 +444,7 @@ class Sinusoids:
         return torch.linspace(self.low, self.high, self.points)
 
     def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
+        """Draw a batch for each seed, ``(seeds, batch, features)``; see `Sampler`."""
         seeds, batch = _request(seeds, batch, rng)
         b = rng.uniform(seeds, batch, 1, low=self.frequency[0], high=self.frequency[1])
         c = rng.uniform(seeds, batch, 1, low=self.phase[0], high=self.phase[1])
@@ -434,7 +456,7 @@ def _data_set(data: Tensor) -> Tensor:
     shape = "(n, features) or (seeds, n, features)"
     _checks.finite("data", data, shape)
     if data.dim() not in (2, 3):
-        raise ValueError(f"data must have shape {shape}, not {tuple(data.shape)}: flatten or unsqueeze it first.")
+        raise ValueError(f"data must have shape {shape}, not {tuple(data.shape)}: reshape it first.")
     return data
 
 
@@ -470,6 +492,7 @@ class Resample:
     data: Tensor
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         _data_set(self.data)
 
     @property
@@ -478,6 +501,7 @@ class Resample:
         return self.data.shape[-1]
 
     def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
+        """Draw a batch for each seed, ``(seeds, batch, features)``; see `Sampler`."""
         seeds, batch = _data_request(self.data, seeds, batch, rng)
         return _rows(self.data, rng.integers(self.data.shape[-2], seeds, batch))
 
@@ -485,9 +509,9 @@ class Resample:
 class Minibatches:
     """A data set in epochs: every row once, in a fresh random order, then again in another.
 
-    Each seed has an order of its own. A batch that does not fit into what is left of an epoch goes on into the
-    next one, so no row is dropped and all batches are of the size asked for. The position is kept between
-    calls, which makes this the one sampler that changes: give each training run its own.
+    Each seed has an order of its own. A batch that does not fit into what is left of an epoch goes on into
+    the next one, so no row is dropped and all batches are of the size asked for. The position is kept
+    between calls, which makes this the one sampler that changes: give each training run its own.
 
     Args:
         data: ``(n, features)`` for all seeds alike, or ``(seeds, n, features)`` with a set for each.
@@ -498,6 +522,7 @@ class Minibatches:
     """
 
     def __init__(self, data: Tensor) -> None:
+        """Stand before the first epoch."""
         self.data = _data_set(data)
         # As if an epoch had just ended: the first call then draws the first order.
         self._order = torch.empty(0, self.n, dtype=torch.long, device=data.device)
@@ -514,6 +539,7 @@ class Minibatches:
         return self.data.shape[-1]
 
     def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
+        """Draw a batch for each seed, ``(seeds, batch, features)``; see `Sampler`."""
         seeds, batch = _data_request(self.data, seeds, batch, rng)
         if len(self._order) not in (0, seeds):
             raise ValueError(
@@ -538,9 +564,14 @@ class Minibatches:
         Raises:
             ValueError: if ``state`` does not belong to a data set of this many rows.
         """
-        order, position = state["order"].to(self.data.device, copy=True), int(state["position"])
+        if state.keys() != {"order", "position"}:
+            raise ValueError(
+                f"state must hold order and position, not {sorted(state)}: load what state() returned."
+            )
+        order, position = state["order"].to(self.data.device, torch.long, copy=True), int(state["position"])
         rows = torch.arange(self.n, device=order.device)
-        if order.shape[1:] != (self.n,) or not 0 <= position <= self.n or (order.sort(-1).values != rows).any():
+        fits = order.shape[1:] == (self.n,) and 0 <= position <= self.n
+        if not fits or (order.sort(-1).values != rows).any():
             raise ValueError(
                 f"state must hold orders of {self.n} rows and a position in them, not an order of shape "
                 f"{tuple(order.shape)} and position {position}: load what state() returned for these data."

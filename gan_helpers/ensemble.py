@@ -44,7 +44,7 @@ class Ensemble(nn.Module):
 
     Raises:
         TypeError: if a layer of the member has no stacked form.
-        ValueError: if ``seeds`` is below 1.
+        ValueError: if ``seeds`` is below 1, or ``member`` returns one and the same network twice.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class Ensemble(nn.Module):
     ) -> None:
         super().__init__()
         members = [_seeded(member, Stream(f"{name}/{k}", seed)) for k in range(_checks.whole("seeds", seeds))]
+        if len({id(network) for network in members}) < seeds:
+            raise ValueError("member must make a new network at each call, not return the same one again.")
         self._stack(members, Stream(f"{name}/dropout", seed, default_device() if device is None else device))
 
     @classmethod
@@ -84,11 +86,15 @@ class Ensemble(nn.Module):
         return ensemble
 
     def _stack(self, members: Sequence[nn.Module], dropout: Stream) -> None:
+        weights = [id(p) for layer in members[0].modules() for p in layer.parameters(recurse=False)]
+        if len(set(weights)) < len(weights):
+            raise TypeError("A weight that two layers share has no stacked form: use one layer twice.")
         self.seeds = len(members)
         self.dropout = dropout
         # A list hides the plain network from `parameters()`: it is kept for its architecture alone.
         self._plain = [copy.deepcopy(members[0]).cpu()]
-        self.network = _stacked(members, self).to(dropout.device)
+        self.network = _stacked(members, dropout, {}).to(dropout.device)
+        self.train(members[0].training)
 
     def forward(self, *inputs: Tensor) -> Any:
         """Return the outputs for one input, or a tuple of the outputs for several.
@@ -144,34 +150,43 @@ class Ensemble(nn.Module):
 def _seeded(member: Callable[[], nn.Module], stream: Stream) -> nn.Module:
     """Make a member from the numbers of ``stream``; torch's global stream is left as it was."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.manual_seed(stream.generator.initial_seed())
+        # Not torch.manual_seed, which would reseed every accelerator too.
+        torch.default_generator.manual_seed(stream.generator.initial_seed())
         network = member()
     if not isinstance(network, nn.Module):
         raise TypeError(f"member must return a torch.nn.Module, not {type(network).__name__}.")
     return network
 
 
-def _stacked(layers: Sequence[nn.Module], ensemble: Ensemble) -> nn.Module:
-    """Return the stacked form of the same layer of all members."""
+def _stacked(layers: Sequence[nn.Module], dropout: Stream, made: dict[int, nn.Module]) -> nn.Module:
+    """Return the stacked form of the same layer of all members; a layer used twice stays one layer."""
     first = layers[0]
-    if isinstance(first, ELEMENTWISE):
+    if id(first) not in made:
+        made[id(first)] = _stack_anew(layers, dropout, made)
+    return made[id(first)]
+
+
+def _stack_anew(layers: Sequence[nn.Module], dropout: Stream, made: dict[int, nn.Module]) -> nn.Module:
+    first = layers[0]
+    kind = type(first)  # not isinstance: a subclass may compute something else
+    if kind in ELEMENTWISE:
         return copy.deepcopy(first)
-    if isinstance(first, nn.Dropout):
-        return _Dropout(first.p, ensemble.dropout)
-    if isinstance(first, nn.Flatten):
+    if kind is nn.Dropout:
+        return _Dropout(first.p, dropout)
+    if kind is nn.Flatten:
         return nn.Flatten(_past_seeds(first.start_dim), _past_seeds(first.end_dim))
-    if isinstance(first, nn.Unflatten):
+    if kind is nn.Unflatten:
         return nn.Unflatten(_past_seeds(first.dim), first.unflattened_size)
-    for plain, stacked in STACKED.items():
-        if isinstance(first, plain):
-            return stacked(layers)
-    children = dict(first.named_children())
-    if any(True for _ in first.parameters(recurse=False)) or not (children or _is_own(first)):
+    if kind in STACKED:
+        return STACKED[kind](layers)
+    children = {name: child for name, child in first._modules.items() if child is not None}
+    own = [*first.parameters(recurse=False), *first.buffers(recurse=False)]
+    if own or not (children or _is_own(first)):
         known = [kind.__name__ for kind in (*STACKED, nn.Dropout, nn.Flatten, nn.Unflatten, *ELEMENTWISE)]
-        raise TypeError(f"{type(first).__name__} has no stacked form: build members of {', '.join(known)}.")
+        raise TypeError(f"{kind.__name__} has no stacked form: build members of {', '.join(known)}.")
     twin = copy.deepcopy(first)
     for name in children:
-        setattr(twin, name, _stacked([getattr(layer, name) for layer in layers], ensemble))
+        setattr(twin, name, _stacked([getattr(layer, name) for layer in layers], dropout, made))
     return twin
 
 

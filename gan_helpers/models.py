@@ -94,13 +94,14 @@ class Standardise(nn.Module):
 def decorate(x: Tensor) -> Tensor:
     """Return each batch as one input: its samples, then their squared deviations from the batch mean.
 
-    A discriminator of this sees a whole batch at once and judges its spread, not single samples.
+    A discriminator of this sees a whole batch at once and judges its spread, not single samples. As in the
+    source, the mean is taken as a constant: no gradient flows through it.
 
     Args:
         x: samples, ``(seeds, batch, 1)``.
 
     Returns:
-        One row per seed, ``(seeds, 1, 2 * batch)``.
+        One row per seed, ``(seeds, 1, 2 * batch)``, in units and squared units of x.
 
     Raises:
         TypeError: if x is not a floating-point tensor.
@@ -109,5 +110,5 @@ def decorate(x: Tensor) -> Tensor:
     _checks.floating("x", x, "(seeds, batch, 1)", dims=3)
     if x.shape[2] != 1:
         raise ValueError(f"x must have shape (seeds, batch, 1), not {tuple(x.shape)}.")
-    deviations = x - x.mean(1, keepdim=True)
+    deviations = x - x.detach().mean(1, keepdim=True)
     return torch.cat([x, deviations.square()], dim=1).mT

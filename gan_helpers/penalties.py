@@ -115,6 +115,8 @@ def gradient_penalty(D: Discriminator, x: Tensor, fake: Tensor, rng: Stream, tar
     References:
         Gulrajani et al. (2017), algorithm 1. https://arxiv.org/abs/1704.00028
     """
+    for name, samples in (("x", x), ("fake", fake)):
+        _checks.floating(name, samples, "(seeds, batch, ...)")
     if x.shape != fake.shape:
         raise ValueError(f"x and fake must have one shape, not {tuple(x.shape)} and {tuple(fake.shape)}.")
     u = rng.uniform(*x.shape[:2], *[1] * (x.dim() - 2)).to(x)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -18,7 +18,6 @@ from types import FrameType
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from gan_helpers import _checks
@@ -84,7 +83,7 @@ def adam(network: Ensemble, lr: float, betas: tuple[float, float] = (0.9, 0.999)
 
     Raises:
         TypeError: if a number is not real.
-        ValueError: if lr is not above 0, or a beta lies outside [0, 1).
+        ValueError: if lr is not above 0, a beta lies outside [0, 1), or all weights are frozen.
 
     References:
         Kingma and Ba (2015). https://arxiv.org/abs/1412.6980
@@ -92,7 +91,9 @@ def adam(network: Ensemble, lr: float, betas: tuple[float, float] = (0.9, 0.999)
     _checks.number("lr", lr, above=0.0)
     for i, beta in enumerate(betas):
         _checks.number(f"betas[{i}]", beta, at_least=0.0, below=1.0)
-    parameters = list(network.parameters())
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("network has no weights to train: all are frozen, as those of a copy are.")
     return torch.optim.Adam(parameters, lr=lr, betas=betas, fused=parameters[0].device.type != "meta")
 
 
@@ -109,6 +110,7 @@ def train(
     steps: int,
     batch: int,
     d_steps: int = 1,
+    g_steps: int = 1,
     reuse_noise: bool = False,
     simultaneous: bool = False,
     ema: float | None = None,
@@ -119,8 +121,8 @@ def train(
 ) -> History:
     """Train the generators G against the discriminators D, all seeds at once.
 
-    A step is ``d_steps`` updates of D, each on fresh data and noise, and one update of G, on fresh noise
-    and the last data. The sum of the losses over seeds is descended, so every member gets the gradient
+    A step is ``d_steps`` updates of D, each on fresh data and noise, and ``g_steps`` updates of G, each on
+    fresh noise and the last data. The sum of the losses over seeds is descended, so every member gets the gradient
     that it would get alone. Ctrl-C ends the run after the step under way and returns what there is.
 
     Args:
@@ -135,11 +137,12 @@ def train(
         steps: how many steps to make.
         batch: samples per seed and update.
         d_steps: updates of D in each step.
-        reuse_noise: give the update of G the noise of the last update of D instead of fresh noise.
+        g_steps: updates of G in each step.
+        reuse_noise: give the updates of G the noise of the last update of D instead of fresh noise.
         simultaneous: take both gradients from the same weights, data and noise, and update both networks
             then, instead of D first.
         ema: the decay of an exponential moving average of G's weights, updated after each step, such as
-            0.999; no average if None.
+            0.999; the first averages are shorter. No average if None.
         watch: a function of the generators that returns tensors by name. It is called before the first
             step, after each ``every`` steps and after the last, without gradients and in evaluation
             mode, on the averaged generators if there is an average.
@@ -160,10 +163,12 @@ def train(
         Goodfellow et al. (2014), algorithm 1. https://arxiv.org/abs/1406.2661; Yazici et al. (2019) for the
         average. https://arxiv.org/abs/1806.04498
     """
-    for name, value in (("steps", steps), ("batch", batch), ("d_steps", d_steps), ("every", every)):
+    for name, value in (
+        ("steps", steps), ("batch", batch), ("d_steps", d_steps), ("g_steps", g_steps), ("every", every),
+    ):  # fmt: skip
         _checks.whole(name, value)
-    if simultaneous and d_steps != 1:
-        raise ValueError(f"d_steps must be 1 in simultaneous training, not {d_steps}.")
+    if simultaneous and (d_steps, g_steps) != (1, 1):
+        raise ValueError(f"d_steps and g_steps must be 1 in simultaneous training, not {d_steps} and {g_steps}.")
     device = _common_device(G, D)
     g_player, d_player = _Player("G", G, g_opt), _Player("D", D, d_opt)
     average = None if ema is None else _Average(G, ema)
@@ -177,14 +182,16 @@ def train(
         for step in tqdm(range(steps), leave=False, disable=not (progress and someone_is_watching())):
             for _ in range(d_steps):
                 x, z = data(G.seeds, batch, data_rng), noise(G.seeds, batch, noise_rng)
-                d_gradients = d_player.gradients(record.losses("D", step, d_loss(G, D, x, z)))
+                d_player.differentiate(record.losses("D", step, d_loss(G, D, x, z)))
                 if not simultaneous:
-                    d_player.descend(d_gradients)
-            if not (reuse_noise or simultaneous):
-                z = noise(G.seeds, batch, noise_rng)
-            g_player.descend(g_player.gradients(record.losses("G", step, g_loss(G, D, x, z))))
+                    d_player.descend()
+            for _ in range(g_steps):
+                if not (reuse_noise or simultaneous):
+                    z = noise(G.seeds, batch, noise_rng)
+                g_player.differentiate(record.losses("G", step, g_loss(G, D, x, z)))
+                g_player.descend()
             if simultaneous:
-                d_player.descend(d_gradients)
+                d_player.descend()
             if average is not None:
                 average.update(G)
             made = step + 1
@@ -192,11 +199,15 @@ def train(
                 record.watch(made)
             if stop.is_set():
                 break
-    return record.history(made, average)
+    return record.history(made, average, interrupted=made < steps)
 
 
 def _common_device(G: Ensemble, D: Ensemble) -> torch.device:
     """Return the device that both players live on."""
+    for name, network in (("G", G), ("D", D)):
+        if not isinstance(network, Ensemble):
+            kind = type(network).__name__
+            raise TypeError(f"{name} must be an Ensemble, not {kind}: Ensemble.of([{name}]) makes one.")
     if G.seeds != D.seeds:
         raise ValueError(f"G has {G.seeds} seeds and D has {D.seeds}: make both with the same number.")
     devices = {p.device for network in (G, D) for p in network.parameters()}
@@ -209,6 +220,8 @@ class _Player:
     """A network with the optimiser of its weights."""
 
     def __init__(self, name: str, network: Ensemble, optimiser: Optimizer) -> None:
+        if not isinstance(optimiser, Optimizer):
+            raise TypeError(f"{name.lower()}_opt must be a torch optimiser, not {type(optimiser).__name__}.")
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimiser = optimiser
         held = {id(p) for group in optimiser.param_groups for p in group["params"]}
@@ -216,28 +229,37 @@ class _Player:
             opt = f"{name.lower()}_opt"
             raise ValueError(f"{opt} must update the weights of {name} and no others: {opt}=adam({name}, 2e-4).")
 
-    def gradients(self, losses: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradient of the sum over seeds, for this player's weights alone."""
-        return torch.autograd.grad(losses.sum(), self.parameters)
+    def differentiate(self, losses: Tensor) -> None:
+        """Take the gradient of the sum over seeds, for this player's weights alone."""
+        self.optimiser.zero_grad()
+        # Not autograd.grad: its gradients may lie in memory in another order than their parameters, and a
+        # fused optimiser does not look; backward puts them in order.
+        losses.sum().backward(inputs=self.parameters)
 
-    def descend(self, gradients: Sequence[Tensor]) -> None:
+    def descend(self) -> None:
         """Let the optimiser take one step."""
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
         self.optimiser.step()
 
 
 class _Average:
-    """An exponential moving average of a network's weights; its buffers are the newest ones."""
+    """An exponential moving average of a network's weights; its buffers are the newest ones.
+
+    The first averages are shorter: after t updates the decay is at most (1 + t) / (10 + t), so that the
+    weights from before the training are soon forgotten.
+    """
 
     def __init__(self, network: Ensemble, decay: float) -> None:
         self.network = network.copy()
-        self._mix = get_ema_multi_avg_fn(_checks.number("ema", decay, at_least=0.0, below=1.0))
+        self._decay = _checks.number("ema", decay, at_least=0.0, below=1.0)
+        self._updates = 0
 
     @torch.no_grad()
     def update(self, network: Ensemble) -> None:
         """Move the average a little towards the weights as they are now."""
-        self._mix(list(self.network.parameters()), list(network.parameters()), 0)
+        self._updates += 1
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        for ours, newest in zip(self.network.parameters(), network.parameters(), strict=True):
+            ours.lerp_(newest, 1 - decay)
         for ours, newest in zip(self.network.buffers(), network.buffers(), strict=True):
             ours.copy_(newest)
 
@@ -256,11 +278,12 @@ class _Record:
     def losses(self, name: str, step: int, losses: Tensor) -> Tensor:
         """Keep the losses of one network at one step and hand them on."""
         kept = self._losses[name]
-        if not isinstance(losses, Tensor) or losses.shape != kept.shape[1:]:
-            found = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        if not isinstance(losses, Tensor):
+            raise TypeError(f"{name.lower()}_loss must return a tensor, not {type(losses).__name__}.")
+        if losses.shape != kept.shape[1:]:
             raise ValueError(
-                f"{name.lower()}_loss must return one loss per seed, shape {tuple(kept.shape[1:])}, not {found}: "
-                "take the mean over all axes but the first."
+                f"{name.lower()}_loss must return one loss per seed, shape {tuple(kept.shape[1:])}, "
+                f"not {tuple(losses.shape)}: take the mean over all axes but the first."
             )
         kept[step] = losses.detach()
         if self._has_numbers and ((step + 1) % self._look_every == 0 or step + 1 == len(kept)):
@@ -271,14 +294,19 @@ class _Record:
         since = max(0, step + 1 - self._look_every)
         if math.isfinite(self._losses[name][since : step + 1].sum().item()):
             return
-        finite = torch.isfinite(self._losses[name][: step + 1])
-        first = int((~finite.all(1)).nonzero()[0])
-        seeds = (~finite[first]).nonzero().flatten().tolist()
+        # The sum of large numbers may be infinite although they are not. And on an accelerator, where one
+        # looks late, the other network may have been the first: in each step D goes before G.
+        bad = ~torch.isfinite(torch.stack([self._losses["D"], self._losses["G"]], dim=1)[: step + 1])
+        turns = bad.flatten(0, 1).any(1).nonzero()
+        if not len(turns):
+            return
+        first, turn = divmod(int(turns[0]), 2)
+        name, seeds = "DG"[turn], bad[first, turn].nonzero().flatten().tolist()
         raise NonFiniteLossError(
             f"The loss of {name} is {self._losses[name][first, seeds[0]].item()} at step {first + 1}, for "
-            f"{len(seeds)} of {finite.shape[1]} seeds: {seeds}. Look at its data, or lower its learning rate. "
+            f"{len(seeds)} of {bad.shape[2]} seeds: {seeds}. Look at its data, or lower its learning rate. "
             "The losses up to there are in this error's history.",
-            self.history(first + 1, None),
+            self.history(first + 1, None, interrupted=False),
         )
 
     def watch(self, made: int) -> None:
@@ -292,7 +320,7 @@ class _Record:
         self._shown.train(training)
         self._at.append(made)
 
-    def history(self, made: int, average: _Average | None) -> History:
+    def history(self, made: int, average: _Average | None, interrupted: bool) -> History:
         """Return the record of the first ``made`` steps."""
         d_losses, g_losses = self._losses["D"], self._losses["G"]
         names = self._watched[0] if self._watched else {}
@@ -302,7 +330,7 @@ class _Record:
             at=torch.tensor(self._at, dtype=torch.long),
             watched={name: torch.stack([values[name] for values in self._watched]) for name in names},
             averaged=None if average is None else average.network,
-            interrupted=made < len(d_losses),
+            interrupted=interrupted,
         )
 
 

@@ -1,0 +1,63 @@
+# The book, its tests and the rest. `make` alone lists what there is.
+#
+#   PYTHON  the Python that makes the environment; without it, the first fitting one on the path
+#   ARGS    more arguments for pytest, the notebooks or the benchmarks: make test ARGS="-k losses -x"
+
+PYTHON ?=
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+
+# What the book is built from. Gone and come pages show in _toc.yml, new pins in requirements.txt.
+BOOK := _config.yml _toc.yml requirements.txt \
+  $(wildcard book/*.md book/*.ipynb book/*.bib book/_static/* gan_helpers/*.py gan_helpers/*/*.py)
+
+# The reader's own settings must not leak into the environment, the kernels or the figures.
+unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS MPLBACKEND
+export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_USER := 0
+ifdef CI
+export PIP_PROGRESS_BAR := off
+endif
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help environment book test notebooks bench lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+environment: ## make .venv from requirements.txt, if it is not up to date
+	@sh tools/environment.sh "$(VENV)" "$(PYTHON)"
+
+book: environment _build/html/.complete ## build the pages from the stored notebooks, with warnings as errors
+	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+# Sphinx reports a warning only when it reads the page, and refreshes no side bar of a page that it skips.
+# So there are two ways: nothing changed and nothing is done, or all pages are built.
+_build/html/.complete: $(BOOK) | environment
+	@rm -rf _build/html _build/.doctrees _build/html/.complete
+	$(BIN)/jupyter-book build . --warningiserror --nitpick --keep-going --quiet
+	@touch $@
+
+test: environment ## run the unit tests, and the notebooks against their stored outputs
+	@mkdir -p _build
+	$(BIN)/python -m pytest --nbval --junitxml=_build/tests.xml $(ARGS)
+	@echo "The tests passed. Their report: $(CURDIR)/_build/tests.xml"
+
+notebooks: environment ## run the notebooks afresh and store their outputs
+	$(BIN)/python tools/notebooks.py $(ARGS)
+
+bench: environment ## measure the package against what a reader would use instead
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lint: environment ## check style, annotations and types
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+	@echo "Nothing to complain about."
+
+clean: ## remove the built pages and all caches; .venv stays
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

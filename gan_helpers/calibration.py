@@ -1,0 +1,102 @@
+"""Runs a recipe over many fresh seeds and keeps what was measured: the tables that claims take their bounds from.
+
+``python -m gan_helpers.calibration NAME`` remakes a table, ``--list`` names them all. The tables are part of
+the package, so that a chapter can draw them wherever it runs. Their base seeds start at 1,000: none is a seed
+that the book or its tests start from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Callable, Iterator
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan_helpers import _checks
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.recipes import Recipe, fifty_lines
+
+Measure = Callable[[Ensemble], dict[str, Tensor]]
+
+FIRST_SEED = 1_000
+TABLES: dict[str, tuple[Callable[[], Recipe], Measure]] = {
+    "fifty_lines_original": (fifty_lines.original, fifty_lines.measure),
+    "fifty_lines_later": (fifty_lines.later, fifty_lines.measure),
+    "fifty_lines_repaired": (fifty_lines.repaired, fifty_lines.measure),
+}
+
+
+def ledger(name: str) -> dict[str, Tensor]:
+    """Return a table by its columns, one number per run.
+
+    Args:
+        name: the table, such as ``"fifty_lines_original"``.
+
+    Returns:
+        The columns by name, each ``(runs,)`` in float64.
+
+    Raises:
+        ValueError: if there is no such table.
+    """
+    with as_file(files("gan_helpers") / "assets" / f"{name}.csv") as path:
+        if not path.is_file():
+            raise ValueError(f"name must be one of {', '.join(sorted(TABLES))}, not {name!r}.")
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    return {key: torch.tensor([float(row[key]) for row in rows], dtype=torch.float64) for key in rows[0]}
+
+
+def runs(recipe: Recipe, measure: Measure, seeds: int, ensemble: int) -> Iterator[dict[str, float]]:
+    """Yield what was measured of each of ``seeds`` runs, ``ensemble`` of them trained at a time.
+
+    Args:
+        recipe: what to run.
+        measure: what to measure of the generators, one number per seed by name.
+        seeds: how many runs.
+        ensemble: how many at a time.
+
+    Raises:
+        TypeError: if a number is not whole.
+        ValueError: if a number is below 1.
+    """
+    _checks.whole("seeds", seeds)
+    _checks.whole("ensemble", ensemble)
+    for i, start in enumerate(range(0, seeds, ensemble)):
+        base = FIRST_SEED + i
+        G, D = recipe.networks(min(ensemble, seeds - start), seed=base)
+        history = recipe.train(G, D, seed=base)
+        columns = measure((G if history.averaged is None else history.averaged).eval())
+        for k in range(G.seeds):
+            yield {"seed": base, "member": k, **{name: value[k].item() for name, value in columns.items()}}
+
+
+def main() -> None:
+    """Remake one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", nargs="?", choices=sorted(TABLES), help="which table")
+    parser.add_argument("--list", action="store_true", help="name all tables")
+    parser.add_argument("--seeds", type=int, default=320, help="runs (default %(default)s)")
+    parser.add_argument("--ensemble", type=int, default=64, help="runs trained at a time (default %(default)s)")
+    args = parser.parse_args()
+    if args.list or args.name is None:
+        print("\n".join(sorted(TABLES)))
+        return
+    recipe, measure = TABLES[args.name]
+    path = Path(__file__).parent / "assets" / f"{args.name}.csv"
+    with path.open("w", newline="") as file:
+        writer = None
+        for row in runs(recipe(), measure, args.seeds, args.ensemble):
+            if writer is None:
+                writer = csv.DictWriter(file, row, lineterminator="\n")
+                writer.writeheader()
+            writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
+            file.flush()
+    print(f"Wrote {path.name}: {args.seeds} runs.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,567 @@
+r"""How far what a generator makes is from what it should make, with the exact distance wherever there is one.
+
+Functions of samples take one sample for each seed, ``(seeds, n)`` or ``(seeds, n, features)``, and return one
+number for each seed, computed in double precision on the sample's device and without gradients. Two-sample
+tests and divergences compare one pair and return Python numbers. Every moment divides by n: it is the moment
+of the sample itself, and what maximum likelihood fits.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.integrate import quad
+from scipy.special import rel_entr
+from scipy.stats import binomtest
+from torch import Tensor
+
+from gan_helpers import _checks
+from gan_helpers.randomness import Stream
+
+#: A density on the line. It is called with a tensor of shape (1,), which suits a `data.Density`, the ``pdf``
+#: of a frozen SciPy distribution and a function made for floats, and returns one number in any form.
+LineDensity = Callable[[Any], Any]
+
+TOLERANCE = 1e-3  # how far from 1 a density may integrate, and how well an integral must be known
+NEGLIGIBLE_MASS = 1e-9  # of p, where q is 0: rounding in the far tails, and not a smaller support
+PIECES = 16  # equal parts of the range that the quadrature starts from, so that it sees narrow peaks
+ROUNDING = 1e-12  # two permutations whose statistics differ by less are equal
+TINY = float(np.finfo(np.float64).tiny)
+
+
+class HasQuantile(Protocol):
+    """A distribution on the line with a known quantile function."""
+
+    def quantile(self, u: Tensor) -> Tensor:
+        """Return the inverse of the distribution function at ``u``, elementwise."""
+        ...
+
+
+class HasCdf(Protocol):
+    """A distribution on the line with a known distribution function."""
+
+    def cdf(self, x: Tensor) -> Tensor:
+        r"""Return :math:`P(X \le x)`, elementwise."""
+        ...
+
+
+class Classifier(Protocol):
+    """What learns to tell two samples apart: any classifier in scikit-learn's manner."""
+
+    def fit(self, X: NDArray[np.float64], y: NDArray[np.int64]) -> object:
+        """Learn from rows ``X`` with labels ``y``, 0 or 1."""
+        ...
+
+    def predict(self, X: NDArray[np.float64]) -> ArrayLike:
+        """Return the label of each row of ``X``."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """The moments of one sample for each seed; see `moments`.
+
+    Args:
+        mean: the mean, ``(seeds,)``.
+        sd: the standard deviation, ``(seeds,)``.
+        skewness: the third standardised moment, ``(seeds,)``.
+        kurtosis: the fourth standardised moment less 3, ``(seeds,)``.
+    """
+
+    mean: Tensor
+    sd: Tensor
+    skewness: Tensor
+    kurtosis: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianFit:
+    """The Gaussian closest to one sample for each seed; see `fit_gaussian`.
+
+    Args:
+        mean: the means, ``(seeds, features)``.
+        covariance: the covariances, ``(seeds, features, features)``.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+
+
+@dataclass(frozen=True)
+class MMDTest:
+    """The result of a kernel two-sample test; see `mmd`.
+
+    Args:
+        statistic: the unbiased estimate of MMD², which may be negative.
+        p_value: how often a random split of the same points does at least as well, from 0 to 1.
+        bandwidth: of the kernel, in the units of the points.
+    """
+
+    statistic: float
+    p_value: float
+    bandwidth: float
+
+
+@dataclass(frozen=True)
+class ClassifierTest:
+    """The result of a classifier two-sample test; see `classifier_two_sample_test`.
+
+    Args:
+        accuracy: share of the held-out points that were told right, from 0 to 1.
+        effect_size: accuracy - 1/2: 0 for samples that can't be told apart, 1/2 for separate ones.
+        p_value: how likely guessing is to do at least as well, from 0 to 1.
+    """
+
+    accuracy: float
+    effect_size: float
+    p_value: float
+
+
+def _sample(name: str, x: Tensor, shape: str, dims: int) -> Tensor:
+    """Return a checked sample in double precision, without its graph."""
+    return _checks.finite(name, x, shape, dims).detach().double()
+
+
+def moments(x: Tensor) -> Moments:
+    r"""Return mean, standard deviation, skewness and excess kurtosis of each seed's sample.
+
+    .. math:: m_k = \frac{1}{n} \sum_i (x_i - \bar{x})^k, \qquad
+        \bar{x}, \quad \sqrt{m_2}, \quad m_3 / m_2^{3/2}, \quad m_4 / m_2^2 - 3
+
+    All divide by n: these are the biased estimators, also known as population moments, as in
+    ``scipy.stats.skew`` and ``scipy.stats.kurtosis``. A normal distribution has skewness and kurtosis 0.
+    Of a sample without spread both are NaN.
+
+    Args:
+        x: samples, ``(seeds, n)``.
+
+    Raises:
+        TypeError: if ``x`` is not a floating-point tensor.
+        ValueError: if ``x`` is empty, not finite, or of another shape.
+
+    Reference:
+        Joanes and Gill, *Comparing measures of sample skewness and kurtosis*, 1998,
+        https://doi.org/10.1111/1467-9884.00122.
+    """
+    x = _sample("x", x, "(seeds, n)", dims=2)
+    mean = x.mean(1)
+    centred = x - mean.unsqueeze(1)
+    m2, m3, m4 = ((centred**k).mean(1) for k in (2, 3, 4))
+    # The mean of n equal numbers can be off by n roundings, which must not be taken for a spread.
+    spread = m2 > (x.shape[1] * torch.finfo(x.dtype).eps * mean) ** 2
+    m2 = m2.where(spread, 0)
+    return Moments(mean, m2.sqrt(), m3.where(spread, 0) / m2**1.5, m4.where(spread, 0) / m2**2 - 3)
+
+
+def w1(x: Tensor, target: HasQuantile) -> Tensor:
+    r"""Return the 1-Wasserstein distance of each seed's sample from a known distribution on the line.
+
+    .. math:: W_1 = \int_0^1 |Q_x(u) - Q(u)|\, du \approx
+        \frac{1}{n} \sum_{i=1}^{n} \left| x_{(i)} - Q\left(\frac{i - 1/2}{n}\right) \right|
+
+    That is the exact distance between the sample and the n points that stand for the target best, in
+    the units of x. Even a perfect sample is not at 0: its own noise is left, of the order of
+    :math:`\sigma / \sqrt{n}`.
+
+    Args:
+        x: samples, ``(seeds, n)``.
+        target: what they should follow: `data.Normal`, `data.Uniform` or anything else with ``quantile``.
+
+    Returns:
+        The distances, ``(seeds,)``.
+
+    Raises:
+        TypeError: if ``x`` is not a floating-point tensor, or ``target`` has no ``quantile``.
+        ValueError: if ``x`` is empty, not finite, or of another shape.
+
+    Reference:
+        Vallender, *Calculation of the Wasserstein distance between probability distributions on the line*,
+        1974, https://doi.org/10.1137/1118101.
+    """
+    x = _sample("x", x, "(seeds, n)", dims=2)
+    _needs(target, "quantile")
+    u = (torch.arange(x.shape[1], dtype=x.dtype, device=x.device) + 0.5) / x.shape[1]
+    return (x.sort(1).values - target.quantile(u)).abs().mean(1)
+
+
+def ks(x: Tensor, target: HasCdf) -> Tensor:
+    r"""Return the Kolmogorov-Smirnov statistic of each seed's sample against a known distribution.
+
+    .. math:: D = \sup_t |F_x(t) - F(t)|
+        = \max_i \max\left( \frac{i}{n} - F(x_{(i)}),\ F(x_{(i)}) - \frac{i - 1}{n} \right)
+
+    Args:
+        x: samples, ``(seeds, n)``.
+        target: what they should follow: `data.Normal`, `data.Uniform` or anything else with a continuous
+            ``cdf``.
+
+    Returns:
+        The statistics, ``(seeds,)``, from 0 to 1.
+
+    Raises:
+        TypeError: if ``x`` is not a floating-point tensor, or ``target`` has no ``cdf``.
+        ValueError: if ``x`` is empty, not finite, or of another shape.
+
+    Reference:
+        Massey, *The Kolmogorov-Smirnov test for goodness of fit*, 1951,
+        https://doi.org/10.1080/01621459.1951.10500769.
+    """
+    x = _sample("x", x, "(seeds, n)", dims=2)
+    _needs(target, "cdf")
+    n = x.shape[1]
+    cdf = target.cdf(x.sort(1).values)
+    steps = torch.arange(n + 1, dtype=x.dtype, device=x.device) / n
+    return torch.maximum(steps[1:] - cdf, cdf - steps[:-1]).amax(1)
+
+
+def _needs(target: object, method: str) -> None:
+    """Check that a distribution has the function that a metric is computed from."""
+    if not callable(getattr(target, method, None)):
+        raise TypeError(
+            f"target must have a method {method}, as data.Normal and data.Uniform have, not {target!r}."
+        )
+
+
+def fit_gaussian(x: Tensor) -> GaussianFit:
+    r"""Return the mean and the covariance of each seed's sample.
+
+    .. math:: \bar{x} = \frac{1}{n} \sum_i x_i, \qquad
+        S = \frac{1}{n} \sum_i (x_i - \bar{x}) (x_i - \bar{x})^\top
+
+    S divides by n, not by n - 1: together they are the Gaussian of maximum likelihood.
+
+    Args:
+        x: samples, ``(seeds, n, features)``.
+
+    Raises:
+        TypeError: if ``x`` is not a floating-point tensor.
+        ValueError: if ``x`` is empty, not finite, or of another shape.
+    """
+    x = _sample("x", x, "(seeds, n, features)", dims=3)
+    mean = x.mean(1)
+    centred = x - mean.unsqueeze(1)
+    return GaussianFit(mean, centred.mT @ centred / x.shape[1])
+
+
+def w2_gaussian(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> Tensor:
+    r"""Return the 2-Wasserstein distance between Gaussians, in closed form.
+
+    .. math:: W_2^2 = |m_1 - m_2|^2
+        + \operatorname{tr}\left( C_1 + C_2 - 2 (C_2^{1/2} C_1 C_2^{1/2})^{1/2} \right)
+
+    It is computed in its equivalent form :math:`|m_1 - m_2|^2 + \min_U \|C_1^{1/2} - C_2^{1/2} U\|_F^2` over
+    the orthogonal U. That is a sum of squares, where the trace is a difference of nearly equal numbers once
+    the fit is good. Covariances may be singular: a generator that makes a line is at an exact distance too.
+
+    Args:
+        mean1: means of the first Gaussians, ``(seeds, features)`` or ``(features,)``.
+        cov1: their covariances, ``(seeds, features, features)`` or ``(features, features)``.
+        mean2: means of the second Gaussians. Leading axes broadcast, so one target serves all seeds.
+        cov2: their covariances.
+
+    Returns:
+        The distances W2 (not squared), in the units of the features, ``(seeds,)``; ``()`` without seeds.
+
+    Raises:
+        TypeError: if an argument is not a floating-point tensor.
+        ValueError: if shapes disagree, a number is not finite, or a covariance is not symmetric or has a
+            negative eigenvalue.
+
+    Reference:
+        Givens and Shortt, *A class of Wasserstein metrics for probability distributions*, 1984,
+        https://doi.org/10.1307/mmj/1029003026; for the form with U: Bhatia, Jain and Lim, *On the
+        Bures-Wasserstein distance between positive definite matrices*, 2019,
+        https://arxiv.org/abs/1712.01504.
+    """
+    m1, root1 = _gaussian("1", mean1, cov1)
+    m2, root2 = (part.to(m1.device) for part in _gaussian("2", mean2, cov2))
+    if m1.shape[-1] != m2.shape[-1]:
+        raise ValueError(
+            f"mean1 and mean2 must have as many features, not {m1.shape[-1]} and {m2.shape[-1]}."
+        )
+    left, _, right = torch.linalg.svd(root2 @ root1)
+    gap = root1 - root2 @ (left @ right)
+    squared: Tensor = ((m1 - m2) ** 2).sum(-1) + (gap**2).sum((-2, -1))
+    return squared.sqrt()
+
+
+def _gaussian(number: str, mean: Tensor, cov: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a checked mean and the symmetric root of its covariance, in double precision."""
+    _checks.finite(f"mean{number}", mean, "(seeds, features) or (features,)")
+    _checks.finite(f"cov{number}", cov, "(seeds, features, features) or (features, features)")
+    d = mean.shape[-1] if mean.dim() else 0
+    if cov.shape[-2:] != (d, d) or mean.dim() > 2 or cov.dim() > 3:
+        raise ValueError(
+            f"mean{number} must have shape ([seeds,] features) and cov{number} ([seeds,] features, "
+            f"features), not {tuple(mean.shape)} and {tuple(cov.shape)}."
+        )
+    return mean.detach().double(), _root(f"cov{number}", cov.detach().double())
+
+
+def _root(name: str, cov: Tensor) -> Tensor:
+    """Return the symmetric square root of each covariance (..., features, features)."""
+    # A covariance computed in single precision is off by about 1e-7 of its size: that is not an error.
+    values, vectors = torch.linalg.eigh(_checks.symmetric(name, cov))
+    if (values[..., 0] < -1e-5 * values[..., -1].abs()).any():
+        lowest = values[..., 0].min().item()
+        raise ValueError(f"{name} must have no negative eigenvalue, but has {lowest:g}: is it a covariance?")
+    root: Tensor = (vectors * values.clamp(min=0).sqrt().unsqueeze(-2)) @ vectors.mT
+    return root
+
+
+def jsd(p: LineDensity, q: LineDensity, low: float, high: float) -> float:
+    r"""Return the Jensen-Shannon divergence of two densities on the line, in nats, by quadrature.
+
+    .. math:: \operatorname{JSD}(p, q) = \frac{1}{2} \operatorname{KL}(p \,\|\, m)
+        + \frac{1}{2} \operatorname{KL}(q \,\|\, m), \qquad m = \frac{p + q}{2}
+
+    It is 0 for equal densities and log 2, about 0.693, for densities that don't overlap.
+
+    Args:
+        p: a density: ``Normal(4, 1.25).density``, ``scipy.stats.norm(4, 1.25).pdf``, or a function of a
+            float. It is called with a tensor of shape ``(1,)`` and may return one number in any form.
+        q: the other one.
+        low: where the integral starts. Both densities must have their mass in [low, high].
+        high: where it ends.
+
+    Raises:
+        TypeError: if a density is not callable, or a limit not a real number.
+        ValueError: if a density is negative or not finite somewhere, or its integral differs from 1 by more
+            than 0.001, or can't be found as well as that.
+
+    Reference:
+        Lin, *Divergence measures based on the Shannon entropy*, 1991, https://doi.org/10.1109/18.61115.
+    """
+    f, g = _densities(p, q, low, high)
+
+    def integrand(x: float) -> float:
+        a, b = f(x), g(x)
+        # p log(p / m) is this with both doubled; a + b, unlike its half, can't underflow to 0 under a.
+        return float(rel_entr(2 * a, a + b) + rel_entr(2 * b, a + b)) / 4
+
+    return _integral(integrand, low, high)
+
+
+def kl(p: LineDensity, q: LineDensity, low: float, high: float) -> float:
+    r"""Return the Kullback-Leibler divergence of two densities on the line, in nats, by quadrature.
+
+    .. math:: \operatorname{KL}(p \,\|\, q) = \int p(x) \log \frac{p(x)}{q(x)} \, dx
+
+    It is infinite if q is 0 where p is not. A density that is too small for a double is 0 as well: a normal
+    one is from 38 standard deviations on, so choose limits inside that of q.
+
+    Args:
+        p: the density that the mean is taken over, as for `jsd`.
+        q: the other one.
+        low: where the integral starts. Both densities must have their mass in [low, high].
+        high: where it ends.
+
+    Raises:
+        TypeError: if a density is not callable, or a limit not a real number.
+        ValueError: if a density is negative or not finite somewhere, or its integral differs from 1 by more
+            than 0.001, or can't be found as well as that.
+
+    Reference:
+        Kullback and Leibler, *On information and sufficiency*, 1951,
+        https://doi.org/10.1214/aoms/1177729694.
+    """
+    f, g = _densities(p, q, low, high)
+    if _integral(lambda x: f(x) if g(x) == 0 else 0.0, low, high) > NEGLIGIBLE_MASS:
+        return math.inf
+    return _integral(lambda x: float(rel_entr(f(x), max(g(x), TINY))), low, high)
+
+
+def _densities(
+    p: LineDensity, q: LineDensity, low: float, high: float
+) -> tuple[Callable[[float], float], Callable[[float], float]]:
+    """Return two densities as functions from float to float, with the limits and both masses checked."""
+    _checks.number("high", high, above=_checks.number("low", low))
+    f, g = _on_floats("p", p), _on_floats("q", q)
+    for name, density in (("p", f), ("q", g)):
+        mass = _integral(density, low, high)
+        if abs(mass - 1) > TOLERANCE:
+            raise ValueError(
+                f"{name} must integrate to 1, but does to {mass:.4g} on [{low:g}, {high:g}]: "
+                "widen the limits until they hold its mass, or normalise it."
+            )
+    return f, g
+
+
+def _on_floats(name: str, density: LineDensity) -> Callable[[float], float]:
+    """Return ``density`` as a function from float to float that refuses values no density has."""
+    if not callable(density):
+        raise TypeError(f"{name} must be a density such as Normal(4, 1.25).density, not {density!r}.")
+
+    def at(x: float) -> float:
+        value = float(torch.as_tensor(density(torch.tensor([x], dtype=torch.float64))))
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be a density, finite and at least 0, but is {value:g} at {x:g}.")
+        return value
+
+    # The integrals start from the same points, and most densities are not worth computing twice.
+    return functools.cache(at)
+
+
+def _integral(f: Callable[[float], float], low: float, high: float) -> float:
+    """Return the integral of ``f`` from ``low`` to ``high``, if it can be had."""
+    inner = np.linspace(low, high, PIECES + 1)[1:-1]
+    # In full, since SciPy warns of divergence when the integrand of two equal densities is rounding alone.
+    value, error = quad(f, low, high, points=inner, limit=1000, full_output=True)[:2]
+    if error > TOLERANCE:
+        raise ValueError(
+            f"p and q must be smooth enough to integrate, but an integral over [{low:g}, {high:g}] is known "
+            f"only to within {error:.2g}: narrow the limits, or smooth p and q."
+        )
+    return float(value)
+
+
+def mmd(
+    x: Tensor, y: Tensor, rng: Stream, bandwidth: float | None = None, permutations: int = 500
+) -> MMDTest:
+    r"""Test whether two samples come from one distribution, by the maximum mean discrepancy.
+
+    .. math:: \widehat{\operatorname{MMD}}{}^2 = \frac{1}{n(n-1)} \sum_{i \ne j} k(x_i, x_j)
+        + \frac{1}{m(m-1)} \sum_{i \ne j} k(y_i, y_j) - \frac{2}{nm} \sum_{i, j} k(x_i, y_j)
+
+    with the kernel :math:`k(a, b) = \exp(-|a - b|^2 / (2 h^2))`. The estimate is unbiased: for samples of one
+    distribution it is 0 on average, and often negative. The p-value is the share of random splits of the
+    pooled points, the actual one included, that are at least as far apart. Memory grows with the square
+    of n + m.
+
+    Args:
+        x: the first sample, ``(n, features)`` with n of at least 2.
+        y: the second sample, ``(m, features)`` with m of at least 2.
+        rng: the stream that the splits are drawn from.
+        bandwidth: h, in the units of the points; the median distance between pooled points unless given.
+        permutations: number of random splits; the p-value can't be below 1 / (permutations + 1).
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if shapes disagree, a number is not finite, or more than half of the distances are 0 and
+            no ``bandwidth`` is given.
+
+    Reference:
+        Gretton et al., *A kernel two-sample test*, 2012, https://jmlr.org/papers/v13/gretton12a.html; the
+        p-value: Phipson and Smyth, *Permutation p-values should never be zero*, 2010,
+        https://doi.org/10.2202/1544-6115.1585.
+    """
+    n, pooled = _pool(x, y, rng)
+    permutations = _checks.whole("permutations", permutations)
+    if bandwidth is None:
+        bandwidth = _median_distance(pooled)
+    h = _checks.number("bandwidth", bandwidth, above=0)
+    distance = torch.cdist(pooled, pooled, compute_mode="donot_use_mm_for_euclid_dist")
+    kernel = torch.exp(-(distance**2) / (2 * h**2)).fill_diagonal_(0)
+    statistics = _mmd_of_splits(kernel, _splits(n, len(pooled), permutations, rng).to(kernel))
+    # Equal splits give sums in another order, so a tie may look like a difference of rounding.
+    as_far = (statistics >= statistics[0] - ROUNDING).double().mean()
+    return MMDTest(statistics[0].item(), as_far.item(), h)
+
+
+def _pool(x: Tensor, y: Tensor, rng: Stream) -> tuple[int, Tensor]:
+    """Return the size of the first of two checked samples, and both of them as one tensor."""
+    if not isinstance(rng, Stream):
+        raise TypeError(f'rng must be a Stream, not {type(rng).__name__}: make one with Stream("test").')
+    x, y = (_sample(name, s, "(n, features)", dims=2) for name, s in (("x", x), ("y", y)))
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"x and y must have as many features, not {x.shape[1]} and {y.shape[1]}.")
+    if min(len(x), len(y)) < 2:
+        raise ValueError(f"x and y must have at least 2 rows each, not {len(x)} and {len(y)}: draw more.")
+    return len(x), torch.cat((x, y.to(x.device)))
+
+
+def _median_distance(points: Tensor) -> float:
+    """Return the median distance between two different points of (n, features)."""
+    median = torch.pdist(points).median().item()
+    if median == 0:
+        raise ValueError("The median distance of x and y is 0, as most points are equal: give a bandwidth.")
+    return median
+
+
+def _splits(n: int, total: int, permutations: int, rng: Stream) -> Tensor:
+    """Return which of ``total`` points belong to the first sample, (permutations + 1, total), 0 or 1.
+
+    The first row is the actual split: the first ``n`` points.
+    """
+    chosen = torch.stack([rng.permutation(total)[:n] for _ in range(permutations)])
+    actual = torch.arange(n, device=chosen.device).unsqueeze(0)
+    splits = torch.zeros(permutations + 1, total, device=chosen.device)
+    return splits.scatter_(1, torch.cat((actual, chosen)), 1.0)
+
+
+def _mmd_of_splits(kernel: Tensor, first: Tensor) -> Tensor:
+    """Return the unbiased MMD² of each split (splits, points) of points whose kernel has a diagonal of 0."""
+    n = first[0].sum()
+    m = len(kernel) - n
+    xx = ((first @ kernel) * first).sum(1)
+    xy = first @ kernel.sum(1) - xx
+    yy = kernel.sum() - 2 * xy - xx
+    return xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy / (n * m)
+
+
+def classifier_two_sample_test(
+    x: Tensor, y: Tensor, rng: Stream, classifier: Classifier | None = None
+) -> ClassifierTest:
+    r"""Test whether two samples come from one distribution, by training a classifier to tell them apart.
+
+    It learns from a random half of each sample and is judged on the other halves. If the samples come from
+    one distribution it can only guess, and the number that it gets right is binomial with 1/2. The p-value is
+    exact and one-sided.
+
+    Args:
+        x: the first sample, ``(n, features)`` with n of at least 2.
+        y: the second sample, of the same shape, so that guessing has an accuracy of 1/2.
+        rng: the stream that the halves are drawn from.
+        classifier: anything with scikit-learn's ``fit`` and ``predict``, which is then fitted; unless given,
+            k nearest neighbours, with k the square root of the number of training points, made odd.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if shapes disagree, or a number is not finite.
+
+    Reference:
+        Lopez-Paz and Oquab, *Revisiting classifier two-sample tests*, 2017,
+        https://arxiv.org/abs/1610.06545.
+    """
+    n, pooled = _pool(x, y, rng)
+    if len(pooled) != 2 * n:
+        raise ValueError(
+            f"x and y must have as many rows, not {n} and {len(pooled) - n}: cut the longer one, or else "
+            "always naming it beats guessing."
+        )
+    judge = _nearest_neighbours(2 * (n // 2)) if classifier is None else _usable(classifier)
+    points, label = pooled.cpu().numpy(), np.repeat((0, 1), n)
+    order = np.concatenate([rng.permutation(n).cpu().numpy() + start for start in (0, n)])
+    half = np.tile(np.arange(n) < n // 2, 2)
+    train, test = order[half], order[~half]
+    judge.fit(points[train], label[train])
+    guess = np.reshape(judge.predict(points[test]), len(test))
+    right = int((guess == label[test]).sum())
+    p_value = float(binomtest(right, len(test), 0.5, alternative="greater").pvalue)
+    return ClassifierTest(right / len(test), right / len(test) - 0.5, p_value)
+
+
+def _usable(classifier: Classifier) -> Classifier:
+    """Return ``classifier`` if it can be fitted and asked."""
+    if not all(callable(getattr(classifier, method, None)) for method in ("fit", "predict")):
+        raise TypeError(
+            f"classifier must have methods fit and predict, as in scikit-learn, not {classifier!r}."
+        )
+    return classifier
+
+
+def _nearest_neighbours(rows: int) -> Classifier:
+    """Return a k-nearest-neighbours classifier for ``rows`` training points."""
+    # Loading it takes a second or two, and nothing else here needs it.
+    from sklearn.neighbors import KNeighborsClassifier
+
+    k = (math.isqrt(rows) - 1) | 1  # odd, so that two classes can't tie
+    nearest: Classifier = KNeighborsClassifier(n_neighbors=k)
+    return nearest

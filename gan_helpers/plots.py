@@ -1,0 +1,112 @@
+"""One visual language for all chapters; every function draws on the Axes that it is given.
+
+Real data, fakes and the discriminator have a colour and a line style each, everywhere: blue and solid,
+vermilion and dashed, green and dotted. The three are told apart in print and by colour-blind readers too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gan_helpers import _checks
+
+REAL: dict[str, Any] = {"color": "#0072B2", "linestyle": "-"}
+FAKE: dict[str, Any] = {"color": "#D55E00", "linestyle": "--"}
+DISCRIMINATOR: dict[str, Any] = {"color": "#009E73", "linestyle": ":"}
+
+
+class Law(Protocol):
+    """A one-dimensional law with a density and quantiles, such as `gan_helpers.data.Normal`."""
+
+    def density(self, x: Tensor) -> Tensor:
+        """Return the density at points of shape ``(..., 1)``."""
+        ...
+
+    def quantile(self, u: Tensor) -> Tensor:
+        """Return the quantiles of u, elementwise."""
+        ...
+
+
+def _array(values: Tensor) -> NDArray[Any]:
+    return values.detach().cpu().numpy()
+
+
+def band(ax: Axes, at: Tensor, values: Tensor, label: str, style: dict[str, Any] | None = None) -> None:
+    """Draw how a quantity runs over the steps for all seeds: median, middle half, and full range.
+
+    Args:
+        ax: where to draw.
+        at: the steps, ``(records,)``.
+        values: the quantity for each step and seed, ``(records, seeds)``.
+        label: what the median line is called in the legend.
+        style: the colour and line style, `FAKE` unless given.
+
+    Raises:
+        TypeError: if values is not a floating-point tensor.
+        ValueError: if the shapes do not fit.
+    """
+    _checks.floating("values", values, "(records, seeds)", dims=2)
+    if at.shape != values.shape[:1]:
+        raise ValueError(f"at must have one step for each of the {len(values)} records, not shape {tuple(at.shape)}.")
+    style = FAKE if style is None else style
+    steps, runs = _array(at), _array(values)
+    low, lower, middle, upper, high = np.nanquantile(runs, (0, 0.25, 0.5, 0.75, 1), axis=1)
+    ax.fill_between(steps, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    ax.fill_between(steps, lower, upper, color=style["color"], alpha=0.35, linewidth=0)
+    ax.plot(steps, middle, label=label, **style)
+
+
+def density(ax: Axes, samples: Tensor, law: Law, label: str = "fakes, one line per seed", bins: int = 60) -> None:
+    """Draw the histogram of each seed's samples over the true density.
+
+    Args:
+        ax: where to draw.
+        samples: one row for each seed, ``(seeds, n)``, in the units of the law.
+        law: the true law.
+        label: what the histograms are called in the legend.
+        bins: the number of bins, over the range that holds all but 2 in 10,000 of the true law.
+
+    Raises:
+        TypeError: if samples is not a floating-point tensor.
+        ValueError: if the shapes do not fit.
+    """
+    _checks.floating("samples", samples, "(seeds, n)", dims=2)
+    low, high = law.quantile(torch.tensor([1e-4, 1 - 1e-4], dtype=torch.float64)).tolist()
+    grid = torch.linspace(low, high, 400, dtype=torch.float64)
+    truth = _array(law.density(grid.unsqueeze(1)))
+    ax.fill_between(_array(grid), truth, color=REAL["color"], alpha=0.2, linewidth=0)
+    ax.plot(_array(grid), truth, label="real density", **REAL)
+    edges = np.linspace(low, high, _checks.whole("bins", bins) + 1)
+    for k, row in enumerate(_array(samples)):
+        heights = np.histogram(row, edges)[0] / (len(row) * (edges[1] - edges[0]))
+        style = {"color": FAKE["color"], "linewidth": 1, "alpha": max(0.25, 1 / len(samples))}
+        ax.stairs(heights, edges, label=label if k == 0 else None, **style)
+
+
+def per_seed(ax: Axes, groups: dict[str, Tensor], bound: float | None = None) -> None:
+    """Draw one number per seed as a row of points for each group, on a logarithmic axis.
+
+    Args:
+        ax: where to draw.
+        groups: the numbers of each group, by name, each ``(seeds,)`` and positive.
+        bound: a bound to mark with a line.
+
+    Raises:
+        TypeError: if a group is not a floating-point tensor.
+        ValueError: if a group is not one-dimensional.
+    """
+    for row, (name, values) in enumerate(groups.items()):
+        numbers = np.sort(_array(_checks.floating(name, values, "(seeds,)", dims=1)))
+        offsets = row + np.linspace(-0.25, 0.25, len(numbers))
+        ax.plot(numbers, offsets, linestyle="none", marker="os^Dv"[row % 5], markersize=4, alpha=0.8)
+    ax.set_yticks(range(len(groups)), list(groups))
+    ax.invert_yaxis()
+    ax.set_xscale("log")
+    if bound is not None:
+        ax.axvline(bound, color="0.5", linestyle="-.", label="bound of the claim")

@@ -1,0 +1,167 @@
+"""The GAN in 50 lines: N(4, 1.25) from uniform noise, as its source trained it, repaired, and its later version.
+
+The source is Nag (2017); its networks and numbers are those of its code, where the text and the code differ.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gan_helpers import metrics
+from gan_helpers.data import Normal, Uniform
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, relativistic_g
+from gan_helpers.models import Standardise, decorate, mlp
+from gan_helpers.penalties import r1, r2
+from gan_helpers.recipes import Recipe
+from gan_helpers.training import adam
+
+REAL = Normal(4.0, 1.25)
+NOISE = Uniform(0.0, 1.0)
+
+
+def generator() -> nn.Module:
+    """Return the source's generator: ELU after the first map, sigmoid after the second."""
+    return nn.Sequential(nn.Linear(1, 50), nn.ELU(), nn.Linear(50, 50), nn.Sigmoid(), nn.Linear(50, 1))
+
+
+def original() -> Recipe:
+    """Return the recipe of 2017: a discriminator that judges 100 samples at once."""
+
+    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return minimax_d(*D(decorate(x), decorate(G(z).detach())))
+
+    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return non_saturating_g(D(decorate(G(z))))
+
+    return Recipe(
+        G=generator,
+        D=lambda: mlp(200, 50, 50, 1),
+        data=REAL,
+        noise=NOISE,
+        d_loss=d_loss,
+        g_loss=g_loss,
+        d_opt=lambda D: adam(D, 2e-4),
+        g_opt=lambda G: adam(G, 2e-4),
+        steps=20_000,
+        batch=100,
+        options={},
+    )
+
+
+def repaired(*, gamma: float = 0.1, pairing: bool = True, standardised: bool = True, ema: float = 0.999) -> Recipe:
+    """Return the repaired recipe: D judges one sample at a time, its slope costs, and G is averaged.
+
+    Args:
+        gamma: twice the weight of R1 and of R2, in squared units of x.
+        pairing: whether the losses compare a real sample with a fake one; minimax and non-saturating if not.
+        standardised: whether noise and samples are shifted and scaled to zero mean and unit variance.
+        ema: the decay of the average of G's weights; 0 for none.
+    """
+
+    def penalised(D: Ensemble, x: Tensor, fake: Tensor, loss: Tensor) -> Tensor:
+        return loss if gamma == 0 else loss + gamma / 2 * (r1(D, x) + r2(D, fake))
+
+    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        fake = G(z).detach()
+        return penalised(D, x, fake, (relativistic_d if pairing else minimax_d)(*D(x, fake)))
+
+    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return relativistic_g(*D(x, G(z))) if pairing else non_saturating_g(D(G(z)))
+
+    def scaled(mean: float, sd: float, network: nn.Module) -> nn.Module:
+        return nn.Sequential(Standardise(mean, sd), network) if standardised else network
+
+    return Recipe(
+        G=lambda: scaled(0.5, 12**-0.5, generator()),
+        D=lambda: scaled(REAL.mean, REAL.sd, mlp(1, 50, 50, 1, activation=lambda: nn.LeakyReLU(0.2))),
+        data=REAL,
+        noise=NOISE,
+        d_loss=d_loss,
+        g_loss=g_loss,
+        d_opt=lambda D: adam(D, 4e-3, betas=(0.0, 0.999)),
+        g_opt=lambda G: adam(G, 1e-3, betas=(0.0, 0.999)),
+        steps=4_000,
+        batch=100,
+        options={"ema": ema} if ema else {},
+    )
+
+
+def four_moments(x: Tensor) -> Tensor:
+    r"""Return the mean, standard deviation, skewness and excess kurtosis of each batch as one input.
+
+    Args:
+        x: samples, ``(seeds, batch, 1)``.
+
+    Returns:
+        One row per seed, ``(seeds, 1, 4)``; the first two in units of x.
+    """
+    mean = x.mean(1, keepdim=True)
+    deviations = x - mean
+    sd = deviations.square().mean(1, keepdim=True).sqrt()
+    scores = deviations / sd
+    skewness = scores.pow(3).mean(1, keepdim=True)
+    kurtosis = scores.pow(4).mean(1, keepdim=True) - 3
+    return torch.cat([mean, sd, skewness, kurtosis], dim=2)
+
+
+def later() -> Recipe:
+    """Return the source's later recipe: a discriminator of four moments, and 20 updates of each player a step."""
+
+    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return minimax_d(*D(four_moments(x), four_moments(G(z).detach())))
+
+    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return non_saturating_g(D(four_moments(G(z))))
+
+    def sgd(network: Ensemble) -> torch.optim.SGD:
+        return torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
+
+    return Recipe(
+        G=lambda: mlp(1, 5, 5, 1, activation=nn.Tanh),
+        D=lambda: mlp(4, 10, 10, 1, activation=nn.Sigmoid),
+        data=REAL,
+        noise=NOISE,
+        d_loss=d_loss,
+        g_loss=g_loss,
+        d_opt=sgd,
+        g_opt=sgd,
+        steps=5_000,
+        batch=500,
+        options={"d_steps": 20, "g_steps": 20},
+    )
+
+
+def quantile_samples(G: Ensemble, n: int = 10_000) -> Tensor:
+    """Return what the generators make of n evenly spaced quantiles of the noise: samples without sampling error.
+
+    Args:
+        G: generators from one uniform number to one number.
+        n: the number of quantiles, (i - 1/2) / n for i from 1 to n.
+
+    Returns:
+        The outputs, ``(seeds, n)``, in float64.
+    """
+    device = next(G.parameters()).device
+    u = (torch.arange(n, device=device) + 0.5) / n
+    with torch.no_grad():
+        return G(u.expand(G.seeds, n).unsqueeze(2)).squeeze(2).double()
+
+
+def measure(G: Ensemble) -> dict[str, Tensor]:
+    """Return the moments of each generator and its distances W1 and KS from the real law, each ``(seeds,)``.
+
+    Args:
+        G: generators from one uniform number to one number.
+    """
+    samples = quantile_samples(G)
+    moments = metrics.moments(samples)
+    return {
+        "mean": moments.mean,
+        "sd": moments.sd,
+        "skewness": moments.skewness,
+        "kurtosis": moments.kurtosis,
+        "w1": metrics.w1(samples, REAL),
+        "ks": metrics.ks(samples, REAL),
+    }

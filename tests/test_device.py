@@ -1,0 +1,408 @@
+"""The device is chosen by computing, once; and no tensor of any training path is left on another one."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from plain_gan import numbers
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import gan_helpers
+from gan_helpers import data, device, losses, penalties
+from gan_helpers.data import Sampler
+from gan_helpers.device import candidates, choose_device, default_device, probe
+from gan_helpers.ensemble import ELEMENTWISE, STACKED, Ensemble
+from gan_helpers.models import Maxout, Standardise, decorate, mlp
+from gan_helpers.randomness import Stream
+from gan_helpers.training import Loss, adam, train
+
+CPU, META = torch.device("cpu"), torch.device("meta")
+GPU, OTHER = torch.device("cuda"), torch.device("mps")  # names alone: the fake probes touch no device
+
+
+# --- The choice ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def notices(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    caplog.set_level(logging.DEBUG, logger="gan_helpers")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def computes(device: torch.device) -> None:
+    """Stand for a probe that went well."""
+
+
+def fails(message: str, kind: type[Exception] = RuntimeError) -> Callable[[torch.device], None]:
+    def failing(device: torch.device) -> None:
+        warnings.warn("the driver is too old", stacklevel=1)
+        raise kind(message)
+
+    return failing
+
+
+def test_without_an_accelerator_it_is_the_cpu_without_a_word(notices: Callable[[], list[str]]) -> None:
+    assert choose_device([], pytest.fail) == CPU
+    assert notices() == []
+
+
+def test_an_accelerator_that_computes_is_chosen_without_a_word(notices: Callable[[], list[str]]) -> None:
+    assert choose_device([GPU], computes) == GPU
+    assert notices() == []
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "reason"),
+    [
+        ("no kernel image is available", RuntimeError, "no kernel image is available"),
+        ("out of memory\nTried to allocate 2 GiB\n", torch.OutOfMemoryError, "out of memory"),
+        ("\n\n  the product came out wrong", ArithmeticError, "the product came out wrong"),
+        ("Torch not compiled with CUDA enabled", AssertionError, "Torch not compiled with CUDA enabled"),
+        ("", NotImplementedError, "NotImplementedError"),
+    ],
+)
+def test_an_accelerator_on_which_nothing_runs_is_left_out_with_one_line(
+    message: str, kind: type[Exception], reason: str, notices: Callable[[], list[str]]
+) -> None:
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        assert choose_device([GPU], fails(message, kind)) == CPU
+    assert notices() == [f"Using the CPU: cuda is there but does not compute ({reason})."]
+    assert shown == []
+
+
+def test_the_first_device_that_computes_is_chosen_and_no_more_are_tried() -> None:
+    tried = []
+
+    def second_works(device: torch.device) -> None:
+        tried.append(device)
+        if device == GPU:
+            raise RuntimeError("no")
+
+    assert choose_device(iter([GPU, OTHER, META]), second_works) == OTHER
+    assert tried == [GPU, OTHER]
+
+
+def test_a_person_at_the_keyboard_can_stop_the_choice() -> None:
+    def interrupted(device: torch.device) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        choose_device([GPU], interrupted)
+
+
+def test_the_probe_passes_where_numbers_come_out_right() -> None:
+    probe(CPU)
+
+
+def test_the_probe_fails_where_products_come_out_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tensor, "__matmul__", lambda a, b: a * b)
+    with pytest.raises(ArithmeticError, match="came out wrong"):
+        probe(CPU)
+
+
+def test_the_probe_fails_where_gradients_come_out_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tensor, "__matmul__", lambda a, b: torch.mm(a, b.detach()))
+    with pytest.raises(ArithmeticError, match="came out wrong"):
+        probe(CPU)
+
+
+def test_a_device_that_is_announced_but_holds_no_numbers_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, notices: Callable[[], list[str]]
+) -> None:
+    """The meta device stands for such a GPU: tensors can be made on it, and their values never come."""
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: META)
+    assert candidates() == [META]
+    assert choose_device() == CPU
+    (notice,) = notices()
+    assert notice.startswith("Using the CPU: meta is there but does not compute (") and "\n" not in notice
+
+
+def test_a_machine_without_accelerator_has_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
+    assert candidates() == []
+
+
+@pytest.fixture
+def unchosen() -> Iterator[None]:
+    """Forget the choice, and forget afterwards what the test made of it."""
+    default_device.cache_clear()
+    yield
+    default_device.cache_clear()
+
+
+def test_the_device_is_chosen_once(unchosen: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(device, "choose_device", lambda: calls.append(1) or META)
+    assert default_device() == default_device() == META
+    assert len(calls) == 1
+
+
+def test_new_networks_are_made_on_the_chosen_device(unchosen: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "choose_device", lambda: META)
+    ensemble = Ensemble(lambda: nn.Sequential(nn.BatchNorm1d(2), nn.Dropout()), 2)
+    assert all(value.is_meta for value in ensemble.state_dict().values())
+    assert ensemble(torch.ones(2, 3, 2, device=META)).is_meta
+
+
+def test_no_other_module_asks_which_device_there_is() -> None:
+    asks = re.compile(r"torch\.(cuda|accelerator|mps|xpu|backends)|\.cuda\(|is_available")
+    for path in Path(gan_helpers.__file__).parent.rglob("*.py"):
+        if path.name != "device.py":
+            assert not asks.search(path.read_text(encoding="utf-8")), path.name
+
+
+# --- Every training path on another device ---------------------------------------------------------------
+
+
+class OneDevice(TorchDispatchMode):
+    """Fails where one operation meets tensors of two devices, as it would on a GPU.
+
+    The meta device checks that in some operations only: a matrix product there takes a CPU tensor without
+    a word. As on a GPU, a tensor may be copied over, and a single number of the CPU may take part.
+    """
+
+    COPIES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        devices = {tensor.device.type for tensor in tensors if tensor.dim()}
+        if len(devices) > 1 and func not in self.COPIES:
+            raise RuntimeError(f"{func} meets tensors on {sorted(devices)}")
+        return func(*args, **(kwargs or {}))
+
+
+def on_meta(network: Callable[[], nn.Module], name: str) -> Ensemble:
+    return Ensemble(network, 2, name=name, device=META)
+
+
+def draw(*shape: int) -> Sampler:
+    return lambda seeds, batch, rng: rng.normal(seeds, batch, *shape)
+
+
+PAIRS = draw(2)
+
+
+def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+    return losses.minimax_d(D(x), D(G(z).detach()))
+
+
+def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+    return losses.non_saturating_g(D(G(z)))
+
+
+def run_on_meta(
+    G: Callable[[], nn.Module] = lambda: mlp(2, 4, 2),
+    D: Callable[[], nn.Module] = lambda: mlp(2, 4, 1),
+    data: Sampler = PAIRS,
+    noise: Sampler = PAIRS,
+    d_loss: Loss = d_loss,
+    g_loss: Loss = g_loss,
+    **options: object,
+) -> None:
+    """Train for three steps on the meta device, and look where everything is."""
+    generators, discriminators = on_meta(G, "G"), on_meta(D, "D")
+    z = torch.zeros(2, 5, 2, device=META)
+    with OneDevice():
+        history = train(
+            generators,
+            discriminators,
+            data,
+            noise,
+            d_loss=d_loss,
+            g_loss=g_loss,
+            d_opt=adam(discriminators, 1e-3),
+            g_opt=adam(generators, 1e-3),
+            **{"steps": 3, "batch": 4, "every": 2, "watch": None, **options},
+        )
+    left = [history.d_loss, history.g_loss, *history.watched.values()]
+    for network in (generators, discriminators, history.averaged):
+        left += [] if network is None else network.state_dict().values()
+    assert z.is_meta and all(tensor.is_meta for tensor in left)
+
+
+PENALTY_RNG = Stream("penalty", device=META)
+
+LOSSES: dict[str, tuple[Loss, Loss]] = {
+    "minimax": (
+        lambda G, D, x, z: losses.minimax_d(*D(x, G(z))),
+        lambda G, D, x, z: losses.minimax_g(D(G(z))),
+    ),
+    "non-saturating": (d_loss, g_loss),
+    "least squares": (
+        lambda G, D, x, z: losses.least_squares_d(D(x), D(G(z))),
+        lambda G, D, x, z: losses.least_squares_g(D(G(z))),
+    ),
+    "wasserstein": (
+        lambda G, D, x, z: losses.wasserstein_d(D(x), D(G(z))),
+        lambda G, D, x, z: losses.wasserstein_g(D(G(z))),
+    ),
+    "hinge": (
+        lambda G, D, x, z: losses.hinge_d(D(x), D(G(z))),
+        lambda G, D, x, z: losses.wasserstein_g(D(G(z))),
+    ),
+    "relativistic": (
+        lambda G, D, x, z: losses.relativistic_d(D(x), D(G(z))),
+        lambda G, D, x, z: losses.relativistic_g(D(x), D(G(z))),
+    ),
+}
+PENALTIES: dict[str, Loss] = {
+    "r1": lambda G, D, x, z: d_loss(G, D, x, z) + penalties.r1(D, x),
+    "r2": lambda G, D, x, z: d_loss(G, D, x, z) + penalties.r2(D, G(z)),
+    "gradient penalty": lambda G, D, x, z: (
+        losses.wasserstein_d(D(x), D(G(z))) + 10 * penalties.gradient_penalty(D, x, G(z), PENALTY_RNG)
+    ),
+}
+OPTIONS: dict[str, dict[str, object]] = {
+    "several D steps": {"d_steps": 3},
+    "several G steps": {"g_steps": 2},
+    "simultaneous": {"simultaneous": True},
+    "the same noise": {"reuse_noise": True},
+    "an average": {"ema": 0.9},
+    "watched": {"watch": lambda G: {"samples": G(torch.zeros(2, 5, 2, device=META))}},
+    "everything": {
+        "d_steps": 2, "reuse_noise": True, "ema": 0.9,
+        "watch": lambda G: {"mean": G(torch.zeros(2, 5, 2, device=META)).mean((1, 2))},
+    },
+}  # fmt: skip
+GENERATORS: dict[str, Callable[[], nn.Module]] = {
+    "batch norm": lambda: nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)),
+    "unflatten and transposed convolution": lambda: nn.Sequential(
+        nn.Linear(2, 8), nn.Unflatten(1, (2, 2, 2)), nn.BatchNorm2d(2), nn.ReLU(),
+        nn.ConvTranspose2d(2, 1, 4, 2, 1), nn.Flatten(), nn.Linear(16, 2),
+    ),
+}  # fmt: skip
+DISCRIMINATORS: dict[str, Callable[[], nn.Module]] = {
+    "one linear map": lambda: nn.Linear(2, 1),
+    "maxout and dropout": lambda: nn.Sequential(Maxout(2, 4, 3), nn.Dropout(0.5), nn.Linear(4, 1)),
+    "standardised": lambda: nn.Sequential(Standardise(4.0, 1.25), mlp(2, 4, 1)),
+    "convolution": lambda: nn.Sequential(
+        nn.Linear(2, 16), nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 3, 3, 2, 1), nn.LeakyReLU(0.2),
+        nn.Flatten(), nn.Linear(12, 1),
+    ),
+    "elementwise": lambda: nn.Sequential(*[kind() for kind in ELEMENTWISE], nn.Linear(2, 1)),
+}  # fmt: skip
+
+
+def samplers() -> dict[str, Sampler]:
+    rows = torch.empty(6, 2, device=META)
+    return {
+        "Normal": data.Normal(4.0, 1.25),
+        "Uniform": data.Uniform(-1.0, 1.0, 2),
+        "StandardNormal": data.StandardNormal(2),
+        "Gaussian": data.Gaussian(torch.zeros(2), torch.eye(2)),
+        "GaussianMixture": data.ring(),
+        "Sinusoids": data.Sinusoids(points=2),
+        "Resample": data.Resample(rows),
+        "Minibatches": data.Minibatches(rows),
+    }
+
+
+PATHS: dict[str, dict[str, object]] = {
+    **{f"loss: {name}": {"d_loss": d, "g_loss": g} for name, (d, g) in LOSSES.items()},
+    **{f"penalty: {name}": {"d_loss": d} for name, d in PENALTIES.items()},
+    **{f"option: {name}": options for name, options in OPTIONS.items()},
+    **{f"generator: {name}": {"G": G, "ema": 0.9} for name, G in GENERATORS.items()},
+    **{f"discriminator: {name}": {"D": D} for name, D in DISCRIMINATORS.items()},
+    "decorated batch": {
+        "D": lambda: mlp(8, 4, 1), "G": lambda: mlp(2, 4, 1), "data": draw(1),
+        "d_loss": lambda G, D, x, z: losses.minimax_d(D(decorate(x)), D(decorate(G(z)))),
+        "g_loss": lambda G, D, x, z: losses.non_saturating_g(D(decorate(G(z)))),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_tensor_of_a_training_path_is_left_on_the_cpu(path: str) -> None:
+    run_on_meta(**PATHS[path])
+
+
+@pytest.mark.parametrize("name", samplers())
+def test_no_sampler_leaves_a_tensor_on_the_cpu(name: str) -> None:
+    sampler = samplers()[name]
+    features = sampler.features
+    run_on_meta(G=lambda: mlp(2, 4, features), D=lambda: mlp(features, 4, 1), data=sampler)
+    run_on_meta(G=lambda: mlp(features, 4, 2), noise=samplers()[name])
+
+
+def test_every_layer_loss_penalty_and_sampler_is_on_a_path() -> None:
+    networks = [make() for make in (*GENERATORS.values(), *DISCRIMINATORS.values())]
+    used = {type(part) for network in networks for part in network.modules()}
+    assert {*STACKED, *ELEMENTWISE, nn.Dropout} <= used
+    classes = {
+        name
+        for name, kind in inspect.getmembers(data, inspect.isclass)
+        if kind.__module__ == data.__name__ and "__call__" in dir(kind) and not inspect.isabstract(kind)
+    }
+    assert classes - {"Sampler"} == set(samplers())
+    source = inspect.getsource(inspect.getmodule(run_on_meta))
+    for module in (losses, penalties):
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module.__name__ and not name.startswith(("_", "squared_slopes")):
+                assert f"{module.__name__.split('.')[1]}.{name}(" in source, name
+
+
+class Shifted(nn.Module):
+    """A layer with a tensor that stays on the CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.ones(x.shape[-1], device=CPU)
+
+
+class Rotated(nn.Module):
+    """A layer with a matrix that stays on the CPU, which the meta device itself does not mind."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ torch.eye(x.shape[-1], device=CPU)
+
+
+FORGOTTEN: dict[str, dict[str, object]] = {
+    "data": {"data": lambda seeds, batch, rng: torch.zeros(seeds, batch, 2)},
+    "noise": {"noise": lambda seeds, batch, rng: torch.zeros(seeds, batch, 2)},
+    "data set": {"data": lambda seeds, batch, rng: torch.zeros(9, 2)[rng.integers(9, seeds, batch)]},
+    "layer of G": {"G": lambda: nn.Sequential(nn.Linear(2, 2), Shifted())},
+    "layer of D": {"D": lambda: nn.Sequential(Rotated(), nn.Linear(2, 1))},
+    "loss": {"d_loss": lambda G, D, x, z: d_loss(G, D, x, z) * torch.ones(2)},
+    "watch": {"watch": lambda G: {"samples": G(torch.zeros(2, 5, 2))}},
+}
+
+
+@pytest.mark.parametrize("place", FORGOTTEN)
+def test_a_tensor_left_on_the_cpu_is_found(place: str) -> None:
+    with pytest.raises(RuntimeError, match="meets tensors on|is not on the expected device"):
+        run_on_meta(**FORGOTTEN[place])
+
+
+def test_on_the_meta_device_shapes_are_still_checked() -> None:
+    with pytest.raises(ValueError, match="d_loss must return one loss per seed"):
+        run_on_meta(d_loss=lambda G, D, x, z: D(x).mean())
+
+
+def test_players_on_two_devices_are_an_error() -> None:
+    G, D = on_meta(lambda: mlp(2, 2), "G"), Ensemble(lambda: mlp(2, 1), 2, device=CPU)
+    with pytest.raises(ValueError, match=r"one device, not on \['cpu', 'meta'\]"):
+        train(
+            G, D, draw(2), draw(2), d_loss=d_loss, g_loss=g_loss, d_opt=adam(D, 1e-3), g_opt=adam(G, 1e-3),
+            steps=1, batch=1,
+        )  # fmt: skip
+
+
+def test_an_ensemble_of_networks_lives_where_they_live() -> None:
+    assert Ensemble.of([nn.Linear(2, 2)]).network.weight.device == CPU
+    assert Ensemble.of([nn.Linear(2, 2)], device=META).network.weight.is_meta
+    assert Ensemble.of([nn.Tanh()])(numbers(1, 2, 2)).device == CPU
+
+
+def test_members_are_taken_out_to_the_cpu() -> None:
+    (plain,) = [nn.Linear(2, 2)]
+    member = Ensemble.of([plain]).member(0)
+    assert member.weight.device == CPU and torch.equal(member.weight, plain.weight)

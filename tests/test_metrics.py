@@ -1,0 +1,625 @@
+"""Metrics, against closed forms and against SciPy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.spatial.distance
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from torch import Tensor
+
+from gan_helpers.data import Gaussian, Normal, Uniform, ring
+from gan_helpers.metrics import (
+    classifier_two_sample_test,
+    fit_gaussian,
+    jsd,
+    kl,
+    ks,
+    mmd,
+    moments,
+    w1,
+    w2_gaussian,
+)
+from gan_helpers.randomness import Stream
+
+TARGET = Normal(4, 1.25)
+# The uniform distribution with the target's mean and standard deviation: wrong, and hard to tell apart.
+MATCHED = Uniform(4 - 1.25 * math.sqrt(3), 4 + 1.25 * math.sqrt(3))
+
+
+def quantiles(law: Normal | Uniform, n: int = 20_000) -> Tensor:
+    """Return the n points that stand for a distribution best, as the sample of one seed, (1, n)."""
+    return law.quantile((torch.arange(n, dtype=torch.float64) + 0.5) / n).unsqueeze(0)
+
+
+def skewed(seeds: int = 3, n: int = 400) -> Tensor:
+    """Return samples that differ from one another and are not symmetric, (seeds, n)."""
+    z = Stream("sample", 1).normal(seeds, n).double()
+    return torch.exp(0.5 * z) * torch.arange(1.0, seeds + 1).unsqueeze(1) - 2
+
+
+def test_the_matched_uniform_is_as_far_away_as_is_known():
+    assert (MATCHED.mean, MATCHED.sd) == pytest.approx((TARGET.mean, TARGET.sd))
+    x = quantiles(MATCHED)
+    assert f"{ks(x, TARGET).item():.3f}" == "0.057"
+    assert f"{w1(x, TARGET).item():.3f}" == "0.193"
+    assert f"{jsd(MATCHED.density, TARGET.density, -6, 14):.3f}" == "0.049"
+
+
+# Moments
+
+
+def test_moments_are_those_of_scipy_for_each_seed():
+    x = skewed()
+    found = moments(x)
+    np.testing.assert_allclose(found.mean, x.numpy().mean(1), rtol=1e-12)
+    np.testing.assert_allclose(found.sd, x.numpy().std(1), rtol=1e-12)
+    np.testing.assert_allclose(found.skewness, stats.skew(x.numpy(), axis=1), rtol=1e-10)
+    np.testing.assert_allclose(found.kurtosis, stats.kurtosis(x.numpy(), axis=1), rtol=1e-10)
+
+
+def test_moments_of_known_distributions():
+    normal, uniform = moments(quantiles(TARGET)), moments(quantiles(MATCHED))
+    values = [t.item() for m in (normal, uniform) for t in (m.mean, m.sd, m.skewness, m.kurtosis)]
+    assert values == pytest.approx([4, 1.25, 0, 0, 4, 1.25, 0, -1.2], abs=0.01)
+
+
+@given(st.floats(-100, 100), st.floats(0.01, 100))
+@settings(max_examples=30)
+def test_moments_follow_shift_and_scale(shift, scale):
+    base, moved = moments(skewed()), moments(shift + scale * skewed())
+    torch.testing.assert_close(moved.mean, shift + scale * base.mean, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(moved.sd, scale * base.sd, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(moved.skewness, base.skewness, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(moved.kurtosis, base.kurtosis, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 3.7, -1e6 / 3])
+def test_a_sample_without_spread_has_no_shape(value):
+    # In double precision the mean of 1001 numbers like these is off by a rounding.
+    found = moments(torch.full((2, 1001), value, dtype=torch.float64))
+    assert found.sd.tolist() == [0, 0]
+    assert found.skewness.isnan().all()
+    assert found.kurtosis.isnan().all()
+
+
+# Distances on the line
+
+
+@pytest.mark.parametrize("a, b, sd", [(0, 1, 1), (4, 3.4, 1.25), (-2, 5, 0.1)])
+def test_w1_of_shifted_normals_is_the_shift(a, b, sd):
+    assert w1(quantiles(Normal(a, sd)), Normal(b, sd)).item() == pytest.approx(abs(a - b), rel=1e-9)
+
+
+@pytest.mark.parametrize("sd1, sd2", [(1, 2), (1.25, 0.5)])
+def test_w1_of_normals_of_two_widths(sd1, sd2):
+    expected = abs(sd1 - sd2) * math.sqrt(2 / math.pi)
+    assert w1(quantiles(Normal(3, sd1)), Normal(3, sd2)).item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_w1_and_ks_are_those_of_scipy_for_each_seed():
+    x = TARGET(3, 257, Stream("sample", 0)).squeeze(-1) * torch.tensor([[1.0], [0.5], [1.3]])
+    against = quantiles(TARGET, 257)[0].numpy()
+    expected = [stats.wasserstein_distance(seed.double().numpy(), against) for seed in x]
+    np.testing.assert_allclose(w1(x, TARGET), expected, rtol=1e-12)
+    expected = [stats.kstest(seed.double().numpy(), stats.norm(4, 1.25).cdf).statistic for seed in x]
+    np.testing.assert_allclose(ks(x, TARGET), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("metric", [w1, ks])
+def test_distances_do_not_depend_on_the_order_of_a_sample(metric):
+    x = skewed()
+    shuffled = x[:, Stream("order", 0).permutation(x.shape[1])]
+    assert metric(x, TARGET).equal(metric(shuffled, TARGET))
+
+
+def test_ks_looks_at_both_sides_of_every_step():
+    target = Uniform(0, 1)
+    x = torch.tensor([[0.9, 0.9], [0.1, 0.1], [-3.0, -2.0], [0.5, 2.0]])
+    assert ks(x, target).tolist() == pytest.approx([0.9, 0.9, 1, 0.5])
+
+
+def test_one_number_makes_a_sample():
+    assert w1(torch.tensor([[5.0]]), TARGET).item() == pytest.approx(1)
+    assert ks(torch.tensor([[4.0]]), TARGET).item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    "metric", [lambda x: w1(x, TARGET), lambda x: ks(x, TARGET), lambda x: moments(x).sd]
+)
+def test_metrics_are_in_double_precision_and_without_a_graph(metric):
+    x = skewed().float().requires_grad_()
+    found = metric(x)
+    assert (found.dtype, found.shape, found.requires_grad) == (torch.float64, (3,), False)
+    assert found.equal(metric(x.detach().double()))
+
+
+# Gaussians
+
+
+def covariances(seeds: int, d: int, seed: int = 0) -> Tensor:
+    """Return random covariances, (seeds, d, d)."""
+    a = Stream("covariance", seed).normal(seeds, d, d).double()
+    return a @ a.mT
+
+
+def rotation(d: int, seed: int = 0) -> Tensor:
+    """Return a random orthogonal matrix."""
+    return torch.linalg.qr(Stream("rotation", seed).normal(d, d).double()).Q
+
+
+def test_the_fitted_gaussian_is_that_of_numpy():
+    x = Stream("sample", 0).normal(3, 50, 4) @ Stream("map", 0).normal(4, 4) + 3
+    fit = fit_gaussian(x)
+    assert (fit.mean.shape, fit.covariance.shape, fit.mean.dtype) == ((3, 4), (3, 4, 4), torch.float64)
+    for seed in range(3):
+        np.testing.assert_allclose(fit.mean[seed], x[seed].double().numpy().mean(0), rtol=1e-12)
+        np.testing.assert_allclose(
+            fit.covariance[seed], np.cov(x[seed].double().numpy().T, bias=True), rtol=1e-9
+        )
+
+
+def test_w2_of_commuting_covariances():
+    q, a, b = rotation(3), torch.tensor([4.0, 1.0, 0.25]).double(), torch.tensor([1.0, 9.0, 0.0]).double()
+    m1, m2 = torch.zeros(3).double(), torch.tensor([1.0, -2.0, 2.0]).double()
+    expected = math.sqrt(9 + (2 - 1) ** 2 + (1 - 3) ** 2 + 0.5**2)
+    found = w2_gaussian(m1, q @ a.diag() @ q.T, m2, q @ b.diag() @ q.T)
+    assert found.shape == ()
+    assert found.item() == pytest.approx(expected, rel=1e-7)
+
+
+def test_w2_is_the_trace_formula_with_scipy_roots():
+    c1, c2, mean = covariances(4, 3, seed=1), covariances(4, 3, seed=2), Stream("mean", 0).normal(4, 3)
+    found = w2_gaussian(mean, c1, torch.zeros(3), c2)
+    for k in range(4):
+        root = scipy.linalg.sqrtm(c2[k].numpy())
+        cross = scipy.linalg.sqrtm(root @ c1[k].numpy() @ root).real
+        squared = (mean[k].double() ** 2).sum() + np.trace(c1[k] + c2[k] - 2 * cross)
+        assert found[k].item() == pytest.approx(math.sqrt(squared), rel=1e-9)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 4))
+@settings(max_examples=30)
+def test_w2_does_not_see_a_rotation_and_is_symmetric(seed, d):
+    c1, c2, q = covariances(2, d, seed), covariances(2, d, seed + 1), rotation(d, seed)
+    m1, m2 = Stream("means", seed).normal(2, 2, d).double()
+    found = w2_gaussian(m1, c1, m2, c2)
+    turned = w2_gaussian(m1 @ q, q.T @ c1 @ q, m2 @ q, q.T @ c2 @ q)
+    torch.testing.assert_close(turned, found, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(w2_gaussian(m2, c2, m1, c1), found, rtol=1e-6, atol=1e-8)
+
+
+def test_w2_between_lines_is_exact():
+    v, w = torch.tensor([3.0, 4.0]).double(), torch.tensor([1.0, 0.0]).double()
+    zero = torch.zeros(2)
+    found = w2_gaussian(zero, v.outer(v), zero, w.outer(w))
+    assert found.item() == pytest.approx(math.sqrt(25 + 1 - 2 * 3), rel=1e-7)
+    point = w2_gaussian(zero, torch.zeros(2, 2), zero, w.outer(w))
+    assert point.item() == pytest.approx(1)
+
+
+def test_w2_resolves_small_distances():
+    one = torch.ones(1, 1, dtype=torch.float64)
+    zero = torch.zeros(1)
+    assert w2_gaussian(zero, one, zero, one * (1 + 1e-10) ** 2).item() == pytest.approx(1e-10, rel=1e-4)
+    c = covariances(5, 4)
+    assert w2_gaussian(torch.zeros(4), c, torch.zeros(4), c).max() < 1e-12
+
+
+def test_w2_takes_one_target_for_all_seeds():
+    p = Gaussian.from_transform(torch.tensor([[1.0, 2.0], [-0.1, 0.5]]), torch.tensor([1.0, 2.0]))
+    fit = fit_gaussian(p(5, 1000, Stream("sample", 0)))
+    found = w2_gaussian(fit.mean, fit.covariance, p.mean, p.covariance)
+    assert (found.shape, found.dtype) == ((5,), torch.float64)
+    assert found.max() < 0.3
+    for k in range(5):
+        alone = w2_gaussian(fit.mean[k], fit.covariance[k], p.mean, p.covariance)
+        assert found[k].item() == pytest.approx(alone.item(), rel=1e-9)
+
+
+def test_w2_forgives_what_single_precision_does_to_a_covariance():
+    c = torch.tensor([[1.0, 1.0 + 1e-6], [1.0, 1.0]])
+    assert w2_gaussian(torch.zeros(2), c, torch.zeros(2), torch.ones(2, 2)).item() < 2e-3
+
+
+def test_w2_takes_a_slightly_negative_eigenvalue_for_zero():
+    c = torch.tensor([1.0, -1e-8]).diag()
+    assert w2_gaussian(torch.zeros(2), c, torch.zeros(2), torch.tensor([1.0, 0.0]).diag()).item() < 1e-12
+
+
+# Divergences
+
+
+def python_normal(x: float) -> float:
+    return math.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+
+
+@pytest.mark.parametrize(
+    "p",
+    [
+        Normal(0, 1).density,
+        stats.norm(0, 1).pdf,
+        python_normal,
+        lambda x: np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi),
+    ],
+    ids=["density", "scipy", "float", "numpy"],
+)
+@pytest.mark.filterwarnings("error")
+def test_densities_come_in_every_usual_form(p):
+    assert jsd(p, Normal(0, 1).density, -9, 9) == pytest.approx(0, abs=1e-12)
+    assert kl(p, Normal(0, 1).density, -9, 9) == pytest.approx(0, abs=1e-8)
+
+
+def test_jsd_of_overlapping_uniforms():
+    p, q = Uniform(0, 1).density, Uniform(0.7, 1.7).density
+    found = jsd(p, q, -1, 3)
+    assert type(found) is float
+    assert found == pytest.approx(0.7 * math.log(2), abs=1e-6)
+    assert jsd(q, p, -1, 3) == pytest.approx(found, abs=1e-9)
+
+
+@pytest.mark.parametrize("p, q", [(Normal(-1, 0.01), Normal(1, 0.01)), (Uniform(0, 1), Uniform(2, 2.5))])
+def test_jsd_of_densities_that_do_not_overlap_is_log_2(p, q):
+    assert jsd(p.density, q.density, -3, 3) == pytest.approx(math.log(2), abs=1e-7)
+
+
+def test_jsd_is_the_mean_of_two_divergences_from_the_mixture():
+    p, q = Normal(0, 1).density, Normal(1.5, 0.6).density
+
+    def mixture(x: Tensor) -> Tensor:
+        return (p(x) + q(x)) / 2
+
+    expected = (kl(p, mixture, -8, 8) + kl(q, mixture, -8, 8)) / 2
+    assert jsd(p, q, -8, 8) == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    "m1, s1, m2, s2", [(0, 1, 1, 1), (4, 1.25, 3, 2), (0, 1, 0, 0.9), (0, 0.05, 0.1, 0.06)]
+)
+def test_kl_between_normals(m1, s1, m2, s2):
+    expected = math.log(s2 / s1) + (s1**2 + (m1 - m2) ** 2) / (2 * s2**2) - 0.5
+    # Wide limits: far out both densities are too small for a double, and not both from the same point on.
+    assert kl(Normal(m1, s1).density, Normal(m2, s2).density, -45, 45) == pytest.approx(expected, abs=1e-6)
+
+
+def test_kl_is_infinite_only_where_p_has_mass_that_q_lacks():
+    wide, narrow = Uniform(0, 2).density, Uniform(0, 1).density
+    assert kl(wide, narrow, -1, 3) == math.inf
+    assert kl(narrow, wide, -1, 3) == pytest.approx(math.log(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("divergence", [jsd, kl])
+@pytest.mark.parametrize(
+    "p, q, low, high, error, message",
+    [
+        (
+            Normal(0, 1).density,
+            Normal(5, 1).density,
+            -6,
+            6,
+            ValueError,
+            r"q must integrate to 1, but does to 0.84",
+        ),
+        (
+            lambda x: 0.5,
+            Normal(0, 1).density,
+            -9,
+            9,
+            ValueError,
+            r"p must integrate to 1, but does to 9 on \[-9, 9\]",
+        ),
+        (
+            lambda x: x / 2,
+            Normal(0, 1).density,
+            -9,
+            9,
+            ValueError,
+            "p must be a density, finite and at least 0",
+        ),
+        (Normal(0, 1).density, lambda x: math.nan, -9, 9, ValueError, "q must be a density.* but is nan at"),
+        (Normal(0, 1), None, -9, 9, TypeError, "q must be a density such as .* not None"),
+        (
+            Normal(0, 1).density,
+            Normal(0, 1).density,
+            9,
+            -9,
+            ValueError,
+            "high must be greater than 9, not -9",
+        ),
+        (Normal(0, 1).density, Normal(0, 1).density, 0, math.inf, ValueError, "high must be finite, not inf"),
+        (ring().density, Normal(0, 1).density, -9, 9, ValueError, r"x must have shape \(..., 2\)"),
+    ],
+)
+def test_what_is_no_density_is_refused(divergence, p, q, low, high, error, message):
+    with pytest.raises(error, match=message):
+        divergence(p, q, low, high)
+
+
+def test_a_density_may_miss_a_thousandth_of_its_mass_and_no_more():
+    def short_of(mass: float) -> float:
+        return jsd(lambda x: (1 - mass) * python_normal(x), Normal(0, 1).density, -9, 9)
+
+    assert short_of(0.0009) == pytest.approx(0, abs=1e-3)
+    with pytest.raises(ValueError, match="p must integrate to 1, but does to 0.9989"):
+        short_of(0.0011)
+
+
+def test_a_density_too_rough_to_integrate_is_refused():
+    with pytest.raises(ValueError, match=r"an integral over \[0, 1\] is known only to within"):
+        jsd(lambda x: 1 + math.cos(1e7 * x), Uniform(0, 1).density, 0, 1)
+
+
+def test_a_density_is_computed_once_at_each_point():
+    points = []
+
+    def p(x: Tensor) -> float:
+        points.append(x.item())
+        return python_normal(x)
+
+    jsd(p, Normal(1, 1).density, -9, 9)
+    assert len(points) == len(set(points)) > 100
+
+
+def test_a_histogram_is_smooth_enough():
+    sample = Normal(0, 1)(1, 500, Stream("sample", 0)).flatten().numpy()
+    histogram = stats.rv_histogram(np.histogram(sample, bins=8), density=True)
+    assert 0 < jsd(histogram.pdf, Normal(0, 1).density, -7, 7) < 0.05
+
+
+# Two-sample tests
+
+
+def pair(n: int, m: int, seed: int, shift: float = 0.0, features: int = 2) -> tuple[Tensor, Tensor]:
+    """Return two normal samples, the second one shifted."""
+    z = Stream("pair", seed).normal(n + m, features)
+    return z[:n], z[n:] + shift
+
+
+def test_mmd_is_the_sum_over_pairs():
+    x, y = pair(5, 8, seed=0, shift=0.5)
+    found = mmd(x, y, Stream("test", 0), bandwidth=0.7, permutations=1)
+    k = {
+        name: np.exp(-(scipy.spatial.distance.cdist(a, b) ** 2) / (2 * 0.7**2))
+        for name, a, b in (("xx", x, x), ("yy", y, y), ("xy", x, y))
+    }
+    expected = (k["xx"].sum() - 5) / 20 + (k["yy"].sum() - 8) / 56 - 2 * k["xy"].mean()
+    assert found.statistic == pytest.approx(expected, rel=1e-9)
+    assert found.bandwidth == 0.7
+
+
+def test_the_bandwidth_is_the_median_distance_unless_given():
+    x, y = pair(3, 4, seed=1)
+    expected = np.median(scipy.spatial.distance.pdist(torch.cat((x, y)).double().numpy()))
+    assert mmd(x, y, Stream("test", 0), permutations=1).bandwidth == pytest.approx(expected, rel=1e-12)
+
+
+def test_mmd_estimates_the_closed_form_between_normals():
+    h, shift = 1.3, 1.0
+    x, y = pair(1000, 800, seed=2, shift=shift, features=1)
+    expected = 2 * h / math.sqrt(h**2 + 2) * (1 - math.exp(-(shift**2) / (2 * (h**2 + 2))))
+    found = mmd(x, y, Stream("test", 0), bandwidth=h, permutations=1)
+    assert found.statistic == pytest.approx(expected, rel=0.1)
+
+
+def test_mmd_under_the_null_is_unbiased_and_its_p_value_uniform():
+    found = [mmd(*pair(12, 17, seed), Stream("test", seed), permutations=39) for seed in range(120)]
+    statistics = np.array([result.statistic for result in found])
+    assert abs(statistics.mean()) < 3 * statistics.std() / math.sqrt(120)
+    assert stats.kstest([result.p_value for result in found], "uniform").pvalue > 0.01
+
+
+def test_mmd_sees_a_shift():
+    x, y = pair(60, 40, seed=3, shift=1.0)
+    found = mmd(x, y, Stream("test", 0), permutations=199)
+    assert found.statistic > 0
+    assert found.p_value == 1 / 200
+
+
+def test_mmd_does_not_see_where_the_origin_is():
+    x, y = (s.double() for s in pair(30, 30, seed=6, shift=0.5))
+    here, far = (mmd(x + at, y + at, Stream("test", 0), permutations=9) for at in (0, 1e6))
+    assert far.statistic == pytest.approx(here.statistic, rel=1e-6)
+
+
+def test_mmd_counts_splits_that_tie():
+    # Four points split in half: of the three distinct splits this one is the extreme.
+    x, y = torch.tensor([[0.1], [0.3]]), torch.tensor([[5.7], [6.1]])
+    found = mmd(x, y, Stream("test", 0), permutations=3000)
+    assert found.p_value == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_tests_repeat_with_the_stream_and_change_with_it():
+    x, y = pair(20, 20, seed=4)
+    for test in (mmd, classifier_two_sample_test):
+        results = [test(x, y, Stream("test", seed)) for seed in (0, 0, 1)]
+        assert results[0] == results[1] != results[2]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_classifier_can_only_guess_between_equals(seed):
+    found = classifier_two_sample_test(*pair(1000, 1000, seed), Stream("test", seed))
+    assert found.accuracy == pytest.approx(0.5, abs=0.04)
+    assert found.effect_size == found.accuracy - 0.5
+    assert 0.01 < found.p_value < 1
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_a_classifier_comes_close_to_the_best_accuracy(shift):
+    found = classifier_two_sample_test(*pair(2000, 2000, 5, shift, features=1), Stream("test", 0))
+    assert found.accuracy == pytest.approx(stats.norm.cdf(shift / 2), abs=0.03)
+    assert found.p_value < 1e-20
+
+
+def test_the_usual_classifier_sees_local_differences():
+    place = torch.arange(20.0).repeat(40).reshape(-1, 2, 1) + 0.01 * Stream("sample", 0).normal(400, 2, 1)
+    found = classifier_two_sample_test(place[:, 0], place[:, 1], Stream("test", 0))
+    assert found.accuracy == 1
+
+
+@dataclass
+class Memory:
+    """A classifier that knows by heart what it has seen, and answers 0 to anything else."""
+
+    seen: dict[float, int] = field(default_factory=dict)
+    asked: list[float] = field(default_factory=list)
+
+    def fit(self, X, y):
+        self.seen = dict(zip(X[:, 0], y, strict=True))
+
+    def predict(self, X):
+        self.asked = list(X[:, 0])
+        return np.array([[self.seen.get(x, 0)] for x in self.asked])
+
+
+@pytest.mark.parametrize("n", [2, 11, 40])
+def test_a_classifier_is_judged_on_rows_that_it_has_not_seen(n):
+    x, y = torch.arange(2.0 * n).reshape(2, n, 1)
+    memory = Memory()
+    found = classifier_two_sample_test(x, y, Stream("test", 0), classifier=memory)
+    assert sorted([*memory.seen, *memory.asked]) == list(range(2 * n))
+    assert [sum(a < n for a in half) for half in (memory.seen, memory.asked)] == [n // 2, n - n // 2]
+    assert all(label == (a >= n) for a, label in memory.seen.items())
+    assert found.accuracy == 0.5
+
+
+class Sign:
+    """A classifier that needs no training: what is positive is of the second sample."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return (X[:, 0] > 0).astype(int)
+
+
+def test_the_p_value_of_a_classifier_is_the_exact_binomial_one():
+    x, y = -torch.ones(20, 1), torch.ones(20, 1)
+    found = classifier_two_sample_test(x, y, Stream("test", 0), Sign())
+    assert (found.accuracy, found.effect_size) == (1, 0.5)
+    assert found.p_value == pytest.approx(0.5**20)
+    worst = classifier_two_sample_test(y, x, Stream("test", 0), Sign())
+    assert (worst.accuracy, worst.effect_size, worst.p_value) == (0, -0.5, pytest.approx(1))
+
+
+# Bad input
+
+HALF = torch.tensor([[0.0, math.nan]])
+EYE = torch.eye(2)
+RNG = Stream("test", 0)
+
+
+@pytest.mark.parametrize("metric", [moments, lambda x: w1(x, TARGET), lambda x: ks(x, TARGET)])
+@pytest.mark.parametrize(
+    "x, error, message",
+    [
+        ([[1.0]], TypeError, r"x must be a torch.Tensor of shape \(seeds, n\), not list"),
+        (
+            torch.ones(1, 2).int(),
+            TypeError,
+            r"x must hold floating-point numbers, not torch.int32: call x.float",
+        ),
+        (torch.ones(3), ValueError, r"x must have shape \(seeds, n\), not \(3,\)"),
+        (torch.ones(3, 4, 1), ValueError, r"x must have shape \(seeds, n\), not \(3, 4, 1\)"),
+        (torch.ones(3, 0), ValueError, r"x is empty: its shape is \(3, 0\)"),
+        (HALF, ValueError, "x holds 1 values that are not finite, of 2"),
+        (HALF.nan_to_num() + math.inf, ValueError, "x holds 2 values that are not finite"),
+    ],
+)
+def test_bad_samples_are_refused(metric, x, error, message):
+    with pytest.raises(error, match=message):
+        metric(x)
+
+
+@pytest.mark.parametrize("metric, method", [(w1, "quantile"), (ks, "cdf")])
+def test_targets_without_the_function_needed_are_refused(metric, method):
+    with pytest.raises(TypeError, match=f"target must have a method {method}, as data.Normal"):
+        metric(torch.ones(1, 3), ring())
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (
+            lambda: fit_gaussian(torch.ones(3, 4)),
+            ValueError,
+            r"x must have shape \(seeds, n, features\), not",
+        ),
+        (lambda: fit_gaussian(HALF.unsqueeze(0)), ValueError, "x holds 1 values that are not finite"),
+        (lambda: w2_gaussian([0.0], EYE, EYE[0], EYE), TypeError, "mean1 must be a torch.Tensor"),
+        (lambda: w2_gaussian(EYE[0], EYE, EYE[0], HALF.T @ HALF), ValueError, "cov2 holds 3 values"),
+        (
+            lambda: w2_gaussian(EYE[0], torch.eye(3), EYE[0], EYE),
+            ValueError,
+            r"mean1 must .* \(2,\) and \(3, 3\)",
+        ),
+        (
+            lambda: w2_gaussian(EYE[0], EYE[0], EYE[0], EYE),
+            ValueError,
+            r"mean1 must have .* \(2,\) and \(2,\)",
+        ),
+        (
+            lambda: w2_gaussian(torch.tensor(0.0), EYE, EYE[0], EYE),
+            ValueError,
+            r"mean1 must have .* \(\) and",
+        ),
+        (lambda: w2_gaussian(EYE[None], EYE, EYE[0], EYE), ValueError, r"mean1 must have .* \(1, 2, 2\) and"),
+        (
+            lambda: w2_gaussian(EYE[0], EYE, torch.ones(3), torch.eye(3)),
+            ValueError,
+            "as many features, not 2 and 3",
+        ),
+        (
+            lambda: w2_gaussian(EYE[0], EYE, EYE[0], EYE + EYE.roll(1, 1).triu()),
+            ValueError,
+            "cov2 must be symmetric",
+        ),
+        (
+            lambda: w2_gaussian(EYE[0], -EYE, EYE[0], EYE),
+            ValueError,
+            "cov1 must have no negative eigenvalue.* -1",
+        ),
+        (lambda: mmd([1.0], EYE, RNG), TypeError, r"x must be a torch.Tensor of shape \(n, features\)"),
+        (lambda: mmd(EYE, EYE[0], RNG), ValueError, r"y must have shape \(n, features\), not \(2,\)"),
+        (lambda: mmd(EYE, torch.eye(3), RNG), ValueError, "x and y must have as many features, not 2 and 3"),
+        (lambda: mmd(EYE, EYE[:1], RNG), ValueError, "x and y must have at least 2 rows each, not 2 and 1"),
+        (lambda: mmd(HALF, EYE, RNG), ValueError, "x holds 1 values that are not finite"),
+        (
+            lambda: mmd(EYE, EYE + 1, torch.Generator()),
+            TypeError,
+            r'rng must be a Stream, .* Stream\("test"\)',
+        ),
+        (lambda: mmd(EYE, EYE + 1, RNG, bandwidth=0), ValueError, "bandwidth must be greater than 0, not 0"),
+        (
+            lambda: mmd(EYE, EYE + 1, RNG, permutations=0),
+            ValueError,
+            "permutations must be at least 1, not 0",
+        ),
+        (
+            lambda: mmd(torch.ones(3, 1), torch.ones(3, 1), RNG),
+            ValueError,
+            "median distance .* give a bandwidth",
+        ),
+        (lambda: classifier_two_sample_test(HALF, HALF, RNG), ValueError, "x holds 1 values"),
+        (lambda: classifier_two_sample_test(EYE, EYE, 7), TypeError, "rng must be a Stream, not int"),
+        (
+            lambda: classifier_two_sample_test(EYE, torch.ones(3, 2), RNG),
+            ValueError,
+            "x and y must have as many rows, not 2 and 3: cut the longer",
+        ),
+        (
+            lambda: classifier_two_sample_test(EYE, EYE, RNG, classifier="knn"),
+            TypeError,
+            "classifier must have methods fit and predict, .* not 'knn'",
+        ),
+    ],
+)
+def test_bad_arguments_are_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,260 @@
+"""Penalties against closed forms, against finite differences, and one norm for each sample."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from plain_gan import numbers, plain_networks
+from scipy import stats
+from torch import Tensor, nn
+
+from gan_helpers import penalties
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.models import mlp
+from gan_helpers.penalties import gradient_penalty, r1, r2, squared_slopes
+from gan_helpers.randomness import Stream
+
+Penalty = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
+
+
+def places() -> Stream:
+    """Return the stream of the places between real and fake, the same at every call."""
+    return Stream("u", seed=0)
+
+
+PENALTIES: dict[str, Penalty] = {
+    "r1": r1,
+    "r2": r2,
+    "gradient penalty": lambda D, x: gradient_penalty(D, x, 2 - x, places()),
+    "gradient penalty of target 0": lambda D, x: gradient_penalty(D, x, 2 - x, places(), target=0),
+}
+each = pytest.mark.parametrize("penalty", PENALTIES.values(), ids=PENALTIES)
+
+
+def linear(w: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return D(x) = w x for each seed's own w, (seeds, features)."""
+    return lambda x: torch.einsum("kbi,ki->kb", x, w).unsqueeze(2)
+
+
+def quadratic(x: Tensor) -> Tensor:
+    """Return D(x) = |x|^2 / 2, whose slope at x is x itself."""
+    return x.square().sum(2, keepdim=True) / 2
+
+
+def test_every_public_penalty_is_tested() -> None:
+    functions = inspect.getmembers(penalties, inspect.isfunction)
+    public = {name for name, function in functions if function.__module__ == penalties.__name__}
+    assert public == {"squared_slopes", "r1", "r2", "gradient_penalty"}
+
+
+def test_the_slope_of_a_linear_discriminator_is_its_weight_wherever_it_is_taken() -> None:
+    w, x, fake = numbers(3, 4), numbers(3, 6, 4, seed=1), numbers(3, 6, 4, seed=2)
+    norms = w.square().sum(1)
+    torch.testing.assert_close(squared_slopes(linear(w), x), norms[:, None].expand(3, 6))
+    torch.testing.assert_close(r1(linear(w), x), norms)
+    torch.testing.assert_close(r2(linear(w), fake), norms)
+    torch.testing.assert_close(gradient_penalty(linear(w), x, fake, places()), (norms.sqrt() - 1) ** 2)
+    torch.testing.assert_close(gradient_penalty(linear(w), x, fake, places(), 0.3), (norms.sqrt() - 0.3) ** 2)
+
+
+def test_each_sample_has_a_norm_of_its_own() -> None:
+    x = torch.tensor([[[3.0, 4.0], [0.0, 1.0]], [[0.0, 2.0], [0.0, 0.0]]])  # norms 5 and 1, then 2 and 0
+    torch.testing.assert_close(squared_slopes(quadratic, x), torch.tensor([[25.0, 1.0], [4.0, 0.0]]))
+    torch.testing.assert_close(r1(quadratic, x), torch.tensor([13.0, 2.0]))
+    torch.testing.assert_close(r2(quadratic, x), torch.tensor([13.0, 2.0]))
+    # Between x and x there is only x. One norm over the batch, sqrt(26), would give 16.8 for the first seed.
+    torch.testing.assert_close(gradient_penalty(quadratic, x, x, places()), torch.tensor([8.0, 1.0]))
+
+
+def test_r1_and_r2_of_a_quadratic_discriminator_in_closed_form() -> None:
+    A = numbers(4, 4)
+    A = A + A.T
+    x = numbers(3, 5, 4, seed=1)
+    out = r1(lambda x: torch.einsum("kbi,ij,kbj->kb", x, A, x).unsqueeze(2) / 2, x)
+    torch.testing.assert_close(out, (x @ A).square().sum(2).mean(1))
+
+
+def test_the_slope_of_an_ensemble_is_that_of_each_sample_in_each_plain_member() -> None:
+    members = plain_networks(lambda: mlp(2, 5, 1), 3)
+    x = numbers(3, 3, 2)
+    out = squared_slopes(Ensemble.of(members), x)
+    for k, member in enumerate(members):
+        for i in range(3):
+            slope = torch.autograd.functional.jacobian(member, x[k, i])  # one sample, one network, one graph
+            torch.testing.assert_close(out[k, i], slope.square().sum())
+
+
+def test_images_have_one_norm_over_all_their_axes() -> None:
+    x = numbers(2, 3, 1, 4, 4)
+    out = r1(lambda x: x.square().sum((2, 3, 4)).unsqueeze(2) / 2, x)
+    torch.testing.assert_close(out, x.square().sum((2, 3, 4)).mean(1))
+
+
+def visited(x: Tensor, fake: Tensor, rng: Stream) -> Tensor:
+    """Return the points at which the gradient penalty takes D's slope."""
+    points = []
+
+    def D(x: Tensor) -> Tensor:
+        points.append(x.detach())
+        return quadratic(x.flatten(2))
+
+    gradient_penalty(D, x, fake, rng)
+    (at,) = points
+    return at
+
+
+def test_places_between_real_and_fake_are_uniform_and_one_for_each_sample() -> None:
+    x, fake = torch.ones(4, 2_000, 3), torch.zeros(4, 2_000, 3)
+    u = visited(x, fake, places())
+    assert torch.equal(u, u[..., :1].expand_as(u))  # all features of a sample move together
+    u = u[..., 0]
+    assert 0 <= u.min() and u.max() < 1
+    assert u.unique().numel() > 7_900
+    for seed in u:
+        assert stats.kstest(seed.numpy(), "uniform").pvalue > 0.001
+    assert torch.corrcoef(u).fill_diagonal_(0).abs().max() < 0.1  # seeds draw their own
+
+
+def test_places_lie_on_the_line_from_fake_to_real() -> None:
+    x, fake = numbers(2, 5, 3), numbers(2, 5, 3, seed=1)
+    u = places().uniform(2, 5, 1).double()
+    torch.testing.assert_close(visited(x, fake, places()), u * x + (1 - u) * fake)
+
+
+def test_places_for_images_are_one_for_each_image() -> None:
+    at = visited(torch.ones(2, 3, 1, 4, 4), torch.zeros(2, 3, 1, 4, 4), places())
+    assert at.shape == (2, 3, 1, 4, 4)
+    assert torch.equal(at, at[..., :1, :1].expand_as(at))
+    assert at.unique().numel() == 6
+
+
+def test_new_places_are_drawn_at_each_call() -> None:
+    rng, x, fake = places(), torch.ones(1, 8, 1), torch.zeros(1, 8, 1)
+    assert not torch.equal(visited(x, fake, rng), visited(x, fake, rng))
+
+
+@each
+def test_a_flat_discriminator_has_finite_slopes(penalty: Penalty) -> None:
+    D = Ensemble(lambda: mlp(2, 4, 1), 3, device="cpu")
+    for p in D.parameters():
+        nn.init.zeros_(p)
+    out = penalty(D, numbers(3, 5, 2, dtype=torch.float32))
+    expected = 1.0 if penalty is PENALTIES["gradient penalty"] else 0.0
+    assert out.tolist() == pytest.approx([expected] * 3)
+    out.sum().backward()
+    slopes = [p.grad for p in D.parameters() if p.grad is not None]
+    assert slopes and all(slope.isfinite().all() for slope in slopes)
+
+
+def test_one_flat_place_does_not_spoil_the_slopes_of_the_others() -> None:
+    w = torch.tensor([[2.0]], requires_grad=True)
+    x = torch.tensor([[[0.0], [3.0]]])  # |slope| of w x^2 / 2 is 0 at the first sample and 6 at the second
+    out = gradient_penalty(lambda x: w * quadratic(x), x, x, places())
+    assert out.item() == pytest.approx((1 + 25) / 2)
+    out.sum().backward()
+    assert w.grad is not None and w.grad.item() == pytest.approx(2 * (6 - 1) * 3 / 2)
+
+
+@each
+def test_the_slope_of_a_penalty_agrees_with_finite_differences(penalty: Penalty) -> None:
+    x = numbers(2, 3, 2)
+    w, v = numbers(2, 2, 4, seed=1).requires_grad_(), numbers(2, 4, 1, seed=2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda w, v: penalty(lambda x: torch.tanh(x @ w) @ v, x), (w, v))
+
+
+@each
+def test_the_slope_of_a_penalty_can_be_differentiated_once_more(penalty: Penalty) -> None:
+    x = numbers(2, 2, 2)
+    w, v = numbers(2, 2, 3, seed=1).requires_grad_(), numbers(2, 3, 1, seed=2).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda w, v: penalty(lambda x: torch.tanh(x @ w) @ v, x), (w, v))
+
+
+def test_a_penalty_steers_the_weights_of_a_linear_discriminator() -> None:
+    w = torch.tensor([[3.0, 4.0]], requires_grad=True)
+    x, fake = numbers(1, 5, 2, dtype=torch.float32), numbers(1, 5, 2, seed=1, dtype=torch.float32)
+    (slope,) = torch.autograd.grad(r1(linear(w), x).sum(), w)
+    torch.testing.assert_close(slope, 2 * w)  # of |w|^2
+    (slope,) = torch.autograd.grad(gradient_penalty(linear(w), x, fake, places()).sum(), w)
+    torch.testing.assert_close(slope, 2 * (5 - 1) * w / 5)  # of (|w| - 1)^2
+
+
+@pytest.mark.parametrize("name", ["r2", "gradient penalty"])
+def test_no_gradient_flows_to_the_generator(name: str) -> None:
+    G = Ensemble(lambda: mlp(1, 3, 2), 2, name="G", device="cpu")
+    D = Ensemble(lambda: mlp(2, 3, 1), 2, name="D", device="cpu")
+    fake = G(torch.ones(2, 4, 1))
+    out = r2(D, fake) if name == "r2" else gradient_penalty(D, torch.zeros(2, 4, 2), fake, places())
+    gradients = torch.autograd.grad(out.sum(), list(G.parameters()), allow_unused=True)
+    assert gradients == (None,) * len(gradients)
+
+
+@each
+def test_samples_are_neither_changed_nor_marked(penalty: Penalty) -> None:
+    x = numbers(2, 3, 2)
+    before = x.clone()
+    penalty(quadratic, x)
+    assert torch.equal(x, before) and not x.requires_grad
+
+
+@each
+def test_penalties_can_be_measured_where_gradients_are_switched_off(penalty: Penalty) -> None:
+    x = numbers(2, 3, 2)
+    with torch.no_grad():
+        torch.testing.assert_close(penalty(quadratic, x), penalty(quadratic, x))
+        assert penalty(quadratic, x).shape == (2,)
+
+
+@each
+def test_a_seed_has_the_penalty_that_it_has_alone(penalty: Penalty) -> None:
+    x = numbers(3, 4, 2)
+    changed = x.clone()
+    changed[1] *= 10
+    one, other = penalty(quadratic, x), penalty(quadratic, changed)
+    assert torch.equal(one[[0, 2]], other[[0, 2]]) and one[1] != other[1]
+
+
+def test_the_random_numbers_of_torch_are_left_alone() -> None:
+    before = torch.get_rng_state()
+    gradient_penalty(quadratic, numbers(2, 3, 2), numbers(2, 3, 2), places())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@given(target=st.floats(0, 100))
+def test_a_slope_at_the_target_costs_nothing(target: float) -> None:
+    w = torch.tensor([[target]], dtype=torch.float64)
+    x = numbers(1, 3, 1)
+    assert gradient_penalty(linear(w), x, -x, places(), target).item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (torch.ones(2, 3), ValueError, r"must have shape \(seeds, batch, \.\.\.\), not \(2, 3\)"),
+        (torch.ones(2, 0, 1), ValueError, "is empty"),
+        (torch.ones(2, 3, 1, dtype=torch.long), TypeError, "must hold floating-point numbers"),
+        ([[[1.0]]], TypeError, "must be a torch.Tensor"),
+    ],
+)
+def test_wrong_samples_are_named(x: Tensor, error: type[Exception], message: str) -> None:
+    for penalty in (r1, r2, lambda D, x: gradient_penalty(D, x, x, places())):
+        with pytest.raises(error, match=message):
+            penalty(quadratic, x)
+
+
+def test_real_and_generated_samples_must_fit_each_other() -> None:
+    with pytest.raises(ValueError, match="x and fake must have one shape"):
+        gradient_penalty(quadratic, torch.ones(2, 3, 1), torch.ones(2, 1, 1), places())
+    with pytest.raises(TypeError, match="fake must hold floating-point numbers"):
+        gradient_penalty(quadratic, torch.ones(2, 3, 1), torch.ones(2, 3, 1, dtype=torch.long), places())
+
+
+@pytest.mark.parametrize("target", [-1.0, math.nan, math.inf, "1", True])
+def test_the_target_is_a_finite_number_of_at_least_zero(target: float) -> None:
+    with pytest.raises((TypeError, ValueError), match="target must be"):
+        gradient_penalty(quadratic, torch.ones(2, 3, 1), torch.zeros(2, 3, 1), places(), target)

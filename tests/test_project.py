@@ -1,0 +1,323 @@
+"""The project's files agree with each other, and `make` chooses its Python well."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomllib
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+SUPPORTED = re.search(r"^# Python: (.*)$", REQUIREMENTS, re.MULTILINE)[1].split()
+
+
+def pins():
+    """The lines of requirements.txt that name a package."""
+    found = [line for line in REQUIREMENTS.splitlines() if line and not line.startswith("#")]
+    assert found.pop(0) == "-e ."
+    return {canonicalize_name(r.name): r for r in map(Requirement, found)}
+
+
+def targets():
+    return set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+
+
+# Versions
+
+
+def test_every_requirement_is_one_exact_version():
+    for requirement in pins().values():
+        assert [s.operator for s in requirement.specifier] == ["=="], requirement
+        assert "*" not in str(requirement.specifier), requirement
+        assert "+" not in str(requirement.specifier), f"{requirement}: this build is in one place only"
+
+
+def test_pins_lie_in_the_ranges_of_the_package():
+    ranges = [*PROJECT["dependencies"], *sum(PROJECT["optional-dependencies"].values(), [])]
+    for requirement in map(Requirement, ranges):
+        pin = pins()[canonicalize_name(requirement.name)]
+        (version,) = (s.version for s in pin.specifier)
+        assert requirement.specifier.contains(version), f"{pin} is outside {requirement}"
+        assert pin.marker == requirement.marker
+
+
+def test_the_package_puts_no_upper_bound_on_what_hosted_notebooks_bring():
+    for requirement in map(Requirement, PROJECT["dependencies"]):
+        assert {s.operator for s in requirement.specifier} == {">="}, requirement
+
+
+def test_the_package_allows_the_pythons_of_the_book():
+    assert all(SpecifierSet(PROJECT["requires-python"]).contains(f"{version}.0") for version in SUPPORTED)
+
+
+# Lists that have to agree
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".ci/run"])
+def test_commands_in_the_text_exist(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = re.findall(r"(?:^|`|\$ )make ([a-z]+)", text, re.MULTILINE)
+    assert named or "for target in" in text, f"{name} names no command"
+    assert set(named) <= targets()
+
+
+def test_ci_runs_tests_lint_and_book():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert re.search(r"^for target in (.*); do$", script, re.MULTILINE)[1].split() == ["test", "lint", "book"]
+    assert "set -eu" in script
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_help_lists_every_target():
+    described = set(re.findall(r"^([a-z]+):.*## \S", MAKEFILE, re.MULTILINE))
+    assert described == targets()
+    assert targets() <= set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())
+
+
+def test_every_public_module_has_its_place_in_the_reference():
+    listed = re.findall(r"automodule:: (\S+)", (ROOT / "book" / "helpers.md").read_text(encoding="utf-8"))
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in (ROOT / "gan_helpers").rglob("*.py")
+        if path.parent.name != "gan_helpers" or not path.name.startswith("_")
+    ]
+    modules = [name for name in modules if not name.endswith(".mxnet_backend")]  # its import needs MXNet
+    assert sorted(listed) == sorted(modules)
+
+
+def test_every_reference_can_be_found():
+    text = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
+    entries = re.findall(r"^@\w+\{(\w+),(.*?)^\}", text, re.MULTILINE | re.DOTALL)
+    keys = [key for key, _ in entries]
+    assert len(entries) == text.count("\n@")
+    assert keys == sorted(set(keys), key=str.lower)
+    for key, fields in entries:
+        assert re.search(r"^  (doi|eprint|url) = \{\S+\},$", fields, re.MULTILINE), key
+        assert all(f"  {name} = {{" in fields for name in ("author", "title", "year")), key
+
+
+def test_no_file_names_the_machine_or_where_packages_come_from():
+    """The names are put together here, or this file would name them."""
+    words = [
+        f"{Path.home()}/",
+        f"{ROOT.parent}/",
+        "--index" + "-url",
+        "--find" + "-links",
+        "files.python" + "hosted",
+    ]
+    words = [word for word in words if len(word) > 2]
+    endings = {".py", ".md", ".ipynb", ".yml", ".toml", ".txt", ".sh", ".cff", ".bib", ""}
+    skipped = {"_build", "build", "dist", "__pycache__"}
+    for path in ROOT.rglob("*"):
+        parts = path.relative_to(ROOT).parts
+        hidden = any(part.startswith(".") and part != ".ci" or part.endswith(".egg-info") for part in parts)
+        if hidden or skipped & set(parts) or path.suffix not in endings or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        assert not [word for word in words if word in text], path.relative_to(ROOT)
+
+
+# The choice of a Python, tried with scripts that pose as one
+
+PRETENDER = """#!/bin/sh
+case "$*" in
+*version_info*) echo "{version}" ;;
+*"import ensurepip"*) exit {ensurepip} ;;
+*_base_executable*) echo "$0" ;;
+"-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo "venv with $0" >>log ;;
+"-m pip install "*) echo "pip" >>log; exit "${{PIP_RESULT:-0}}" ;;
+*) exit 1 ;;
+esac
+"""
+
+
+class Sandbox:
+    """A copy of what the script reads, on a path where only pretenders are called python."""
+
+    def __init__(self, folder):
+        self.root, self.bin = folder / "a project", folder / "bin"
+        (self.root / "tools").mkdir(parents=True)
+        self.bin.mkdir()
+        for name in ("tools/environment.sh", "requirements.txt", "pyproject.toml"):
+            shutil.copy(ROOT / name, self.root / name)
+        for name in (
+            "sh",
+            "sed",
+            "cat",
+            "cmp",
+            "cp",
+            "dirname",
+            "find",
+            "head",
+            "mkdir",
+            "mv",
+            "rm",
+            "touch",
+        ):
+            (self.bin / name).symlink_to(shutil.which(name))
+
+    def python(self, name, version, ensurepip=0):
+        path = self.bin / name
+        path.write_text(PRETENDER.format(version=version, ensurepip=ensurepip))
+        path.chmod(0o755)
+        return path
+
+    def run(self, asked="", **env):
+        command = ["sh", str(self.root / "tools" / "environment.sh"), ".venv", str(asked)]
+        return subprocess.run(
+            command, env={"PATH": str(self.bin), **env}, capture_output=True, text=True, timeout=60
+        )
+
+    @property
+    def log(self):
+        path = self.root / "log"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def refused(self, asked=""):
+        """The one sentence with which the script refuses; nothing may have been made."""
+        before = sorted(self.root.rglob("*"))
+        done = self.run(asked)
+        assert done.returncode != 0
+        assert done.stdout == ""
+        assert sorted(self.root.rglob("*")) == before
+        (sentence,) = done.stderr.splitlines()
+        assert sentence.endswith(".") and ". " not in sentence
+        return sentence
+
+
+@pytest.fixture
+def sandbox(tmp_path):
+    if sys.platform == "win32":
+        pytest.skip("the scripts that pose as Python are for sh")
+    return Sandbox(tmp_path)
+
+
+WAY_OUT = f"`make book PYTHON=/path/to/python{SUPPORTED[0]}`"
+
+
+def test_the_first_python_that_fits_makes_the_environment(sandbox):
+    sandbox.python("python3", "3.6")
+    fitting = sandbox.python(f"python{SUPPORTED[1]}", SUPPORTED[1])
+    assert sandbox.run().returncode == 0
+    assert sandbox.log == [f"venv with {fitting}", "pip"]
+
+
+def test_a_second_run_does_nothing(sandbox):
+    sandbox.python("python3", SUPPORTED[0])
+    sandbox.run()
+    made = sandbox.log
+    again = sandbox.run()
+    assert (again.returncode, again.stdout, again.stderr, sandbox.log) == (0, "", "", made)
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "pyproject.toml"])
+def test_changed_requirements_are_installed_into_the_same_environment(sandbox, name):
+    sandbox.python("python3", SUPPORTED[0])
+    sandbox.run()
+    with (sandbox.root / name).open("a") as file:
+        file.write("# changed\n")
+    assert sandbox.run().returncode == 0
+    assert sandbox.log[2:] == ["pip"]
+
+
+def test_a_script_that_does_not_run_is_passed_over(sandbox):
+    shim = sandbox.bin / f"python{SUPPORTED[0]}"
+    shim.write_text("#!/bin/sh\necho 'command not found' >&2\nexit 127\n")
+    shim.chmod(0o755)
+    fitting = sandbox.python("python", SUPPORTED[0])
+    assert sandbox.run().returncode == 0
+    assert sandbox.log[0] == f"venv with {fitting}"
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.10", "3.13", "3.11 (PyPy)"])
+def test_an_unsupported_python_is_refused_by_name(sandbox, version):
+    sandbox.python("python3", SUPPORTED[0])
+    sentence = sandbox.refused(sandbox.python("other", version))
+    assert f"other is {version})" in sentence
+    assert " or ".join(SUPPORTED) in sentence and WAY_OUT in sentence
+
+
+def test_all_pythons_found_are_named_if_none_fits(sandbox):
+    sandbox.python("python3", "3.13")
+    sandbox.python("python", "2.7")
+    sentence = sandbox.refused()
+    assert "(python3 is 3.13, python is 2.7)" in sentence and WAY_OUT in sentence
+
+
+def test_no_python_at_all(sandbox):
+    assert "none was found" in sandbox.refused()
+
+
+def test_a_python_that_is_not_there(sandbox):
+    sandbox.python("python3", SUPPORTED[0])
+    assert "/nowhere/python3 does not run" in sandbox.refused("/nowhere/python3")
+
+
+def test_a_python_without_venv_is_passed_over_or_refused(sandbox):
+    bare = sandbox.python(f"python{SUPPORTED[0]}", SUPPORTED[0], ensurepip=1)
+    sentence = sandbox.refused()
+    assert f"python{SUPPORTED[0]}" in sentence and "python3-venv" in sentence and WAY_OUT in sentence
+    assert "python3-venv" in sandbox.refused(bare)
+    sandbox.python("python3", SUPPORTED[1])
+    assert sandbox.run().returncode == 0
+
+
+def test_an_interrupted_environment_is_made_afresh(sandbox):
+    sandbox.python("python3", SUPPORTED[0])
+    assert sandbox.run(PIP_RESULT="1").returncode != 0
+    (sandbox.root / ".venv" / "left over").touch()
+    assert sandbox.run().returncode == 0
+    assert [line.split()[0] for line in sandbox.log] == ["venv", "pip", "venv", "pip"]
+    assert not (sandbox.root / ".venv" / "left over").exists()
+    assert not (sandbox.root / ".venv" / ".unfinished").exists()
+
+
+def test_an_interrupted_update_is_made_afresh(sandbox):
+    sandbox.python("python3", SUPPORTED[0])
+    sandbox.run()
+    with (sandbox.root / "requirements.txt").open("a") as file:
+        file.write("# changed\n")
+    sandbox.run(PIP_RESULT="1")
+    assert sandbox.run().returncode == 0
+    assert [line.split()[0] for line in sandbox.log] == ["venv", "pip", "pip", "venv", "pip"]
+
+
+def test_another_python_makes_another_environment(sandbox):
+    sandbox.python("python3", SUPPORTED[0])
+    sandbox.run()
+    other = sandbox.python("other", SUPPORTED[1])
+    assert sandbox.run(other).returncode == 0
+    assert sandbox.log[2:] == [f"venv with {other}", "pip"]
+
+
+def test_a_moved_environment_is_not_trusted(sandbox):
+    sandbox.python("python3", SUPPORTED[0])
+    sandbox.run()
+    sandbox.root = sandbox.root.rename(sandbox.root.with_name("elsewhere"))
+    assert sandbox.run().returncode == 0
+    assert [line.split()[0] for line in sandbox.log[2:]] == ["venv", "pip"]
+
+
+def test_an_environment_made_by_hand_is_used_if_it_fits(sandbox):
+    (sandbox.root / ".venv" / "bin").mkdir(parents=True)
+    sandbox.python("python3", SUPPORTED[0]).rename(sandbox.root / ".venv" / "bin" / "python")
+    (sandbox.root / ".venv" / "mine").touch()
+    assert sandbox.run().returncode == 0
+    assert sandbox.log == ["pip"]
+    assert (sandbox.root / ".venv" / "mine").exists()
+
+
+def test_an_environment_made_by_hand_is_never_removed(sandbox):
+    (sandbox.root / ".venv" / "bin").mkdir(parents=True)
+    sandbox.python("python3", "3.13").rename(sandbox.root / ".venv" / "bin" / "python")
+    sandbox.python("python3", SUPPORTED[0])
+    assert "move it away" in sandbox.refused()

@@ -1,0 +1,160 @@
+"""Streams are fixed by name and seed, and know nothing of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from gan_helpers.randomness import Stream, base_seed
+
+DRAWS: dict[str, Callable[[Stream], Tensor]] = {
+    "normal": lambda rng: rng.normal(3, 4),
+    "uniform": lambda rng: rng.uniform(3, 4, low=-2.0, high=5.0),
+    "integers": lambda rng: rng.integers(1000, 3, 4),
+    "permutation": lambda rng: rng.permutation(30),
+    "bernoulli": lambda rng: rng.bernoulli(torch.full((40,), 0.5, device=rng.device)),
+    "keep": lambda rng: rng.keep(0.5, like=torch.zeros(40, device=rng.device)),
+}
+each = pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+
+
+@each
+def test_a_stream_gives_the_same_numbers_again(draw: Callable[[Stream], Tensor]) -> None:
+    assert torch.equal(draw(Stream("data", seed=3)), draw(Stream("data", seed=3)))
+
+
+@each
+def test_a_stream_goes_on(draw: Callable[[Stream], Tensor]) -> None:
+    rng = Stream("data", seed=3)
+    assert not torch.equal(draw(rng), draw(rng))
+
+
+@each
+def test_other_names_and_other_seeds_give_other_numbers(draw: Callable[[Stream], Tensor]) -> None:
+    streams = [Stream(name, seed) for name in ("data", "noise") for seed in (0, 1)]
+    assert len({str(draw(rng).tolist()) for rng in streams}) == 4
+
+
+@each
+def test_streams_neither_use_nor_change_the_random_numbers_of_torch(draw: Callable[[Stream], Tensor]) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(1)
+        before = torch.get_rng_state()
+        first = draw(Stream("data", seed=3))
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.default_generator.manual_seed(2)
+        assert torch.equal(draw(Stream("data", seed=3)), first)
+
+
+@each
+def test_numbers_live_on_the_device_of_the_stream(draw: Callable[[Stream], Tensor]) -> None:
+    assert draw(Stream("data", seed=3)).device.type == "cpu"
+    assert draw(Stream("data", seed=3, device="meta")).is_meta
+
+
+def test_drawing_more_noise_does_not_change_the_data() -> None:
+    data, noise = Stream("data", seed=3), Stream("noise", seed=3)
+    drawn = []
+    for i in range(3):
+        noise.normal(100 * i)
+        drawn.append(data.normal(5))
+    again = Stream("data", seed=3)
+    assert torch.equal(torch.stack(drawn), torch.stack([again.normal(5) for _ in range(3)]))
+
+
+key = st.tuples(st.text(max_size=8), st.integers(0, 2**40))
+
+
+@given(one=key, other=key)
+def test_streams_are_alike_only_if_name_and_seed_are(one: tuple[str, int], other: tuple[str, int]) -> None:
+    alike = torch.equal(Stream(*one).normal(4), Stream(*other).normal(4))
+    assert alike == (one == other)
+
+
+def test_streams_of_neighbouring_seeds_are_unrelated() -> None:
+    draws = torch.stack([Stream("data", seed).normal(2_000) for seed in range(20)])
+    assert torch.corrcoef(draws).fill_diagonal_(0).abs().max() < 0.12
+
+
+def test_normal_numbers_are_standard_normal() -> None:
+    x = Stream("x", seed=0).normal(50_000)
+    assert x.mean().item() == pytest.approx(0, abs=0.02)
+    assert x.std().item() == pytest.approx(1, abs=0.02)
+    assert (x < -1).double().mean().item() == pytest.approx(0.1587, abs=0.01)
+
+
+def test_uniform_numbers_fill_the_interval_evenly() -> None:
+    for u, low, high in (
+        (Stream("u", seed=0).uniform(50_000), 0.0, 1.0),
+        (Stream("u", seed=0).uniform(50_000, low=-2.0, high=6.0), -2.0, 6.0),
+    ):
+        assert low <= u.min() and u.max() <= high
+        shares = torch.histc(u, bins=8, min=low, max=high) / 50_000
+        assert shares.tolist() == pytest.approx([1 / 8] * 8, abs=0.01)
+
+
+def test_whole_numbers_are_equally_likely_and_below_the_end() -> None:
+    counts = torch.bincount(Stream("i", seed=0).integers(5, 50_000))
+    assert (counts / 50_000).tolist() == pytest.approx([0.2] * 5, abs=0.01)
+
+
+def test_a_permutation_holds_every_number_once() -> None:
+    order = Stream("p", seed=0).permutation(100)
+    assert order.sort().values.tolist() == list(range(100)) != order.tolist()
+
+
+def test_bernoulli_draws_each_number_with_its_own_probability() -> None:
+    drawn = Stream("b", seed=0).bernoulli(torch.tensor([0.0, 0.3, 1.0]).expand(10_000, 3))
+    assert drawn.mean(0).tolist() == pytest.approx([0.0, 0.3, 1.0], abs=0.02)
+
+
+def test_a_mask_keeps_with_the_probability_given_and_looks_like_its_model() -> None:
+    like = torch.zeros(100, 100, dtype=torch.float64, requires_grad=True)
+    mask = Stream("m", seed=0).keep(0.8, like=like)
+    assert mask.dtype == torch.float64 and mask.shape == like.shape and not mask.requires_grad
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+    assert mask.mean().item() == pytest.approx(0.8, abs=0.02)
+
+
+# --- The base seed ---------------------------------------------------------------------------------------
+
+
+def test_the_base_seed_is_0_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GAN_BOOK_SEED", raising=False)
+    assert base_seed() == 0
+    monkeypatch.setenv("GAN_BOOK_SEED", " 7 ")
+    assert base_seed() == 7
+
+
+def test_streams_without_a_seed_follow_the_base_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = {}
+    for seed in ("0", "7"):
+        monkeypatch.setenv("GAN_BOOK_SEED", seed)
+        rng = Stream("data")
+        assert rng.seed == int(seed)
+        drawn[seed] = rng.normal(5)
+        assert torch.equal(drawn[seed], Stream("data", seed=int(seed)).normal(5))
+    assert not torch.equal(drawn["0"], drawn["7"])
+
+
+def test_a_seed_that_is_given_goes_before_the_base_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAN_BOOK_SEED", "7")
+    assert Stream("data", seed=0).seed == 0
+
+
+@pytest.mark.parametrize("text", ["", " ", "-1", "1.5", "seven", "1e3", "0x10", "7 8", "²"])
+def test_a_base_seed_that_is_no_whole_number_is_an_error(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAN_BOOK_SEED", text)
+    with pytest.raises(ValueError, match="GAN_BOOK_SEED must be a whole number of at least 0, not"):
+        base_seed()
+
+
+@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (1.0, TypeError), ("1", TypeError)])
+def test_the_seed_of_a_stream_is_a_whole_number_of_at_least_0(seed: int, error: type[Exception]) -> None:
+    with pytest.raises(error, match="seed must be"):
+        Stream("data", seed=seed)

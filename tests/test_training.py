@@ -1,0 +1,697 @@
+"""The loop against a plainly written one, its options one by one, and what it does when things go wrong."""
+
+from __future__ import annotations
+
+import copy
+import math
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from plain_gan import Replay, cross_entropy, numbers, plain_networks, play, play_at_once
+from torch import Tensor, nn
+
+from gan_helpers import training
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.losses import minimax_d, non_saturating_g
+from gan_helpers.models import mlp
+from gan_helpers.randomness import Stream
+from gan_helpers.training import CHECK_EVERY, History, NonFiniteLossError, adam, train
+
+SEEDS, BATCH = 3, 5
+
+
+def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+    return minimax_d(D(x), D(G(z).detach()))
+
+
+def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+    return non_saturating_g(D(G(z)))
+
+
+def plain_d_loss(G: nn.Module, D: nn.Module, x: Tensor, z: Tensor) -> Tensor:
+    return cross_entropy(D(x), 1) + cross_entropy(D(G(z).detach()), 0)
+
+
+def plain_g_loss(G: nn.Module, D: nn.Module, x: Tensor, z: Tensor) -> Tensor:
+    return cross_entropy(D(G(z)), 1)
+
+
+def normal(seeds: int, batch: int, rng: Stream) -> Tensor:
+    return rng.normal(seeds, batch, 1)
+
+
+def small() -> nn.Module:
+    return mlp(1, 4, 3, 1)
+
+
+def pair(seeds: int = SEEDS, make_g: Callable[[], nn.Module] = small) -> tuple[Ensemble, Ensemble]:
+    """Return small players, the same at every call."""
+    G = Ensemble(make_g, seeds, name="G", seed=0, device="cpu")
+    return G, Ensemble(small, seeds, name="D", seed=0, device="cpu")
+
+
+def run(G: Ensemble, D: Ensemble, **options: Any) -> History:
+    """Train with settings that a test changes one by one."""
+    settings = {
+        "data": normal, "noise": normal, "d_loss": d_loss, "g_loss": g_loss, "steps": 5, "batch": BATCH,
+        "seed": 0, "progress": False, **options,
+    }  # fmt: skip
+    d_opt = settings.pop("d_opt", None) or adam(D, 5e-3, betas=(0.5, 0.9))
+    g_opt = settings.pop("g_opt", None) or adam(G, 5e-3, betas=(0.5, 0.9))
+    return train(G, D, d_opt=d_opt, g_opt=g_opt, **settings)
+
+
+def weights(network: nn.Module) -> list[Tensor]:
+    return [p.detach().clone() for p in network.parameters()]
+
+
+def first_weights(network: Ensemble) -> dict[str, Tensor]:
+    return {"first": next(network.parameters())}
+
+
+def same(ones: list[Tensor], others: list[Tensor]) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(ones, others, strict=True))
+
+
+# --- Against a plain loop --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"d_steps": 3}, {"g_steps": 2}, {"d_steps": 2, "g_steps": 3}, {"reuse_noise": True},
+     {"d_steps": 3, "reuse_noise": True}, {"simultaneous": True}],
+    ids=str,
+)  # fmt: skip
+def test_training_is_that_of_a_plain_loop(options: dict[str, Any]) -> None:
+    steps = 25
+    Gs = plain_networks(small, SEEDS)
+    Ds = plain_networks(small, SEEDS, seed=1)
+    G, D = Ensemble.of(Gs), Ensemble.of(Ds)
+    d_steps, g_steps = options.get("d_steps", 1), options.get("g_steps", 1)
+    fresh = 0 if {"reuse_noise", "simultaneous"} & options.keys() else g_steps
+    data = Replay(numbers(steps * d_steps, SEEDS, BATCH, 1, seed=2))
+    noise = Replay(numbers(steps * (d_steps + fresh), SEEDS, BATCH, 1, seed=3))
+    history = run(G, D, data=data, noise=noise, steps=steps, **options)
+    assert (data.calls, noise.calls) == (len(data.values), len(noise.values)), "every batch is drawn afresh"
+    for k in range(SEEDS):
+        inputs = (Gs[k], Ds[k], data.of(k), noise.of(k), plain_d_loss, plain_g_loss)
+        if options.get("simultaneous"):
+            expected = play_at_once(*inputs, steps=steps)
+        else:
+            expected = play(*inputs, steps=steps, **options)
+        recorded = torch.stack([history.d_loss[:, k], history.g_loss[:, k]], 1).tolist()
+        torch.testing.assert_close(torch.tensor(recorded), torch.tensor(expected), rtol=0, atol=1e-6)
+        for ensemble, plain in ((G, Gs[k]), (D, Ds[k])):
+            for stacked, parameter in zip(ensemble.parameters(), plain.parameters(), strict=True):
+                torch.testing.assert_close(stacked[k], parameter.detach(), rtol=0, atol=1e-10)
+
+
+def test_the_optimiser_gets_gradients_that_lie_in_memory_as_the_weights_do() -> None:
+    """A fused optimiser reads memory in its order; autograd.grad returns transposed gradients."""
+    G, D = pair()
+    run(G, D, steps=1)
+    for p in (*G.parameters(), *D.parameters()):
+        assert p.grad is not None and p.grad.stride() == p.stride()
+
+
+def test_fused_adam_is_adam() -> None:
+    G, D = pair()
+    G2, D2 = pair()
+    run(G, D, steps=30)
+    options = {"lr": 5e-3, "betas": (0.5, 0.9), "foreach": False, "fused": False}
+    d_opt, g_opt = (torch.optim.Adam(network.parameters(), **options) for network in (D2, G2))
+    run(G2, D2, steps=30, d_opt=d_opt, g_opt=g_opt)
+    for one, other in zip(weights(G) + weights(D), weights(G2) + weights(D2), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", [lambda p: torch.optim.SGD(p, 0.1), lambda p: torch.optim.RMSprop(p, 1e-3)])
+def test_any_optimiser_of_torch_will_do(make: Callable[..., torch.optim.Optimizer]) -> None:
+    G, D = pair()
+    before = weights(G), weights(D)
+    run(G, D, d_opt=make(D.parameters()), g_opt=make(G.parameters()))
+    assert not same(before[0], weights(G)) and not same(before[1], weights(D))
+
+
+def test_a_step_of_gradient_descent_by_hand() -> None:
+    """One weight each: D(x) = d x and G(z) = g z, so the slopes are known."""
+    g, d, x, z = 0.5, 2.0, 3.0, 1.5
+    players = [nn.Linear(1, 1, bias=False).double() for _ in "GD"]
+    for player, weight in zip(players, (g, d), strict=True):
+        nn.init.constant_(player.weight, weight)
+    G, D = (Ensemble.of([player]) for player in players)
+    optimisers = {
+        "d_opt": torch.optim.SGD(D.parameters(), 0.1),
+        "g_opt": torch.optim.SGD(G.parameters(), 0.1),
+    }
+    data, noise = torch.full((1, 1, 1, 1), x).double(), torch.full((2, 1, 1, 1), z).double()
+    run(G, D, steps=1, batch=1, data=Replay(data), noise=Replay(noise), **optimisers)
+
+    def s(logit: float) -> float:
+        return 1 / (1 + math.exp(-logit))
+
+    d_new = d - 0.1 * (-(1 - s(d * x)) * x + s(d * g * z) * g * z)
+    g_new = g - 0.1 * (-(1 - s(d_new * g * z)) * d_new * z)
+    assert D.network.weight.item() == pytest.approx(d_new)
+    assert G.network.weight.item() == pytest.approx(g_new)
+
+
+# --- Streams and modes -----------------------------------------------------------------------------------
+
+
+def test_a_run_is_the_same_again_and_another_with_another_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAN_BOOK_SEED", "7")
+    ends = []
+    for seed in (0, 0, 1, 7, None):
+        G, D = pair()
+        history = run(G, D, seed=seed)
+        ends.append([history.d_loss, history.g_loss, *weights(G), *weights(D)])
+    assert same(ends[0], ends[1]) and same(ends[3], ends[4])
+    assert not same(ends[0], ends[2]) and not same(ends[0], ends[3])
+
+
+def test_data_and_noise_come_from_streams_of_their_own() -> None:
+    drawn: dict[str, list[Tensor]] = {"data": [], "noise": []}
+
+    def recorded(name: str) -> Callable[[int, int, Stream], Tensor]:
+        def sampler(seeds: int, batch: int, rng: Stream) -> Tensor:
+            drawn[name].append(normal(seeds, batch, rng))
+            return drawn[name][-1]
+
+        return sampler
+
+    run(*pair(), data=recorded("data"), noise=recorded("noise"), steps=3)
+    assert len(drawn["data"]) == 3 and len(drawn["noise"]) == 6
+    assert len({str(batch.tolist()) for batches in drawn.values() for batch in batches}) == 9
+    before = drawn["data"]
+    drawn["data"] = []
+    run(*pair(), data=recorded("data"), noise=recorded("noise"), steps=3, reuse_noise=True)
+    assert same(before, drawn["data"]), "less noise leaves the data as they were"
+
+
+def test_the_random_numbers_of_torch_are_left_alone() -> None:
+    before = torch.get_rng_state()
+    run(*pair(make_g=lambda: nn.Sequential(nn.Linear(1, 4), nn.Dropout(), nn.Linear(4, 1))), ema=0.9)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_networks_train_in_training_mode_whatever_mode_they_come_in() -> None:
+    G, D = pair(make_g=lambda: nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1)))
+    G.eval()
+    D.eval()
+    run(G, D, steps=4)
+    assert G.training and D.training
+    assert G.network[0].num_batches_tracked.tolist() == [8] * SEEDS  # in D's turn and in G's
+
+
+# --- Each player moves its own weights alone -------------------------------------------------------------
+
+
+def test_a_loss_that_forgets_to_detach_trains_alike() -> None:
+    ends = []
+    for loss in (d_loss, lambda G, D, x, z: minimax_d(D(x), D(G(z)))):
+        G, D = pair()
+        run(G, D, d_loss=loss)
+        ends.append(weights(G) + weights(D))
+    assert same(*ends)
+
+
+@pytest.mark.parametrize("simultaneous", [False, True])
+@pytest.mark.parametrize("still", ["G", "D"])
+def test_a_player_that_does_not_move_is_not_moved_by_the_other(still: str, simultaneous: bool) -> None:
+    G, D = pair()
+    before = {"G": weights(G), "D": weights(D)}
+    stop = torch.optim.SGD((G if still == "G" else D).parameters(), lr=0.0)
+    forgetful = {"d_loss": lambda G, D, x, z: minimax_d(D(x), D(G(z)))}
+    run(G, D, **{f"{still.lower()}_opt": stop}, **forgetful, simultaneous=simultaneous)
+    assert same(before["G"], weights(G)) is (still == "G")
+    assert same(before["D"], weights(D)) is (still == "D")
+
+
+def test_gradients_do_not_pile_up_from_step_to_step() -> None:
+    G, D = pair()
+    seen = []
+
+    def watched(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        losses = d_loss(G, D, x, z)
+        seen.append(torch.autograd.grad(losses.sum(), list(D.parameters()), retain_graph=True))
+        return losses
+
+    run(G, D, d_loss=watched, steps=4)
+    for p, last in zip(D.parameters(), seen[-1], strict=True):
+        torch.testing.assert_close(p.grad, last)
+
+
+def test_frozen_weights_are_left_as_they_are() -> None:
+    G, D = pair()
+    G.network[0].requires_grad_(False)
+    before = weights(G)
+    run(G, D)
+    after = weights(G)
+    assert same(before[:2], after[:2]) and not same(before[2:], after[2:])
+
+
+# --- The average of weights ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5, 0.999])
+def test_the_average_is_that_of_a_sum_by_hand(ema: float) -> None:
+    steps = 30
+    (plain_G,) = plain_networks(small, 1)
+    (plain_D,) = plain_networks(small, 1, seed=1)
+    G, D = Ensemble.of([plain_G]), Ensemble.of([plain_D])
+    data, noise = Replay(numbers(steps, 1, BATCH, 1)), Replay(numbers(2 * steps, 1, BATCH, 1, seed=1))
+    seen = [weights(plain_G)]
+    play(
+        plain_G, plain_D, data.of(0), noise.of(0), plain_d_loss, plain_g_loss,
+        steps=steps, after_step=lambda: seen.append(weights(plain_G)),
+    )  # fmt: skip
+    averages = seen[0]
+    for t, newest in enumerate(seen[1:], start=1):
+        a = min(ema, (1 + t) / (10 + t))  # the first averages are shorter
+        averages = [a * average + (1 - a) * now for average, now in zip(averages, newest, strict=True)]
+    history = run(G, D, data=data, noise=noise, steps=steps, ema=ema)
+    assert history.averaged is not None
+    for stacked, average in zip(history.averaged.parameters(), averages, strict=True):
+        torch.testing.assert_close(stacked[0], average, rtol=0, atol=1e-10)
+
+
+def test_an_average_leaves_the_training_as_it_is_and_is_not_trained_itself() -> None:
+    G, D = pair()
+    other_G, other_D = pair()
+    history, without = run(G, D, ema=0.9), run(other_G, other_D)
+    assert same(weights(G) + weights(D), weights(other_G) + weights(other_D))
+    assert history.averaged is not None and without.averaged is None
+    assert not any(p.requires_grad for p in history.averaged.parameters())
+    assert not same(weights(history.averaged), weights(G))
+
+
+def test_the_average_has_the_newest_running_statistics() -> None:
+    G, D = pair(make_g=lambda: nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1)))
+    averaged = run(G, D, ema=0.9).averaged
+    assert averaged is not None
+    assert same(list(averaged.buffers()), list(G.buffers()))
+    assert not {id(b) for b in averaged.buffers()} & {id(b) for b in G.buffers()}
+
+
+# --- What is kept ----------------------------------------------------------------------------------------
+
+
+def test_the_history_has_a_loss_for_each_step_and_seed() -> None:
+    history = run(*pair(), steps=7)
+    assert history.d_loss.shape == history.g_loss.shape == (7, SEEDS)
+    assert history.steps == 7 and not history.interrupted and history.averaged is None
+    assert history.at.shape == (0,) and history.watched == {}
+    assert history.d_loss.min() > 0 and history.g_loss.min() > 0
+    assert not history.d_loss.requires_grad and not history.g_loss.requires_grad
+
+
+def test_the_first_losses_are_those_of_the_weights_at_the_start() -> None:
+    G, D = pair()
+    x, z = normal(SEEDS, BATCH, Stream("data", 0)), normal(SEEDS, BATCH, Stream("noise", 0))
+    first = d_loss(G, D, x, z).detach()
+    torch.testing.assert_close(run(G, D).d_loss[0], first)
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "at"),
+    [(6, 2, [0, 2, 4, 6]), (7, 3, [0, 3, 6, 7]), (5, 100, [0, 5]), (3, 1, [0, 1, 2, 3]), (1, 1, [0, 1])],
+)
+def test_watch_is_called_before_every_so_often_and_at_the_end(steps: int, every: int, at: list[int]) -> None:
+    G, D = pair()
+    expected = [weights(G)[0]]
+    for length in at[1:]:
+        one, other = pair()
+        run(one, other, steps=length)
+        expected.append(weights(one)[0])
+    history = run(G, D, steps=steps, every=every, watch=first_weights)
+    assert history.at.tolist() == at
+    assert history.watched["first"].shape == (len(at), SEEDS, 4, 1)
+    torch.testing.assert_close(history.watched["first"], torch.stack(expected), rtol=0, atol=0)
+
+
+def test_watch_sees_evaluation_mode_without_gradients_and_training_goes_on_as_before() -> None:
+    modes = []
+
+    def watch(G: Ensemble) -> dict[str, Tensor]:
+        modes.append((torch.is_grad_enabled(), {part.training for part in G.modules()}))
+        return {"samples": G(torch.ones(SEEDS, 2, 1))}
+
+    def make_g() -> nn.Module:
+        return nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 4), nn.Dropout(), nn.Linear(4, 1))
+
+    G, D = pair(make_g=make_g)
+    other_G, other_D = pair(make_g=make_g)
+    history = run(G, D, watch=watch, every=1)
+    run(other_G, other_D)
+    assert modes == [(False, {False})] * 6
+    assert history.watched["samples"].shape == (6, SEEDS, 2, 1)
+    assert not history.watched["samples"].requires_grad
+    assert G.training and same(weights(G), weights(other_G))
+    assert same(list(G.buffers()), list(other_G.buffers()))
+
+
+def test_watch_is_shown_the_averaged_generators_if_there_are_any() -> None:
+    G, D = pair()
+    history = run(G, D, ema=0.9, watch=first_weights)
+    assert history.averaged is not None
+    assert torch.equal(history.watched["first"][-1], next(history.averaged.parameters()))
+    assert not torch.equal(history.watched["first"][-1], weights(G)[0])
+
+
+# --- Losses that are not finite --------------------------------------------------------------------------
+
+
+def breaks(at: int, seeds: list[int], value: float, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a loss function that is ``value`` for some seeds from its call number ``at`` on."""
+    calls = 0
+
+    def broken(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        losses = loss(G, D, x, z)
+        spoil = torch.zeros_like(losses)
+        spoil[seeds] = value if calls >= at else 0.0
+        return losses + spoil
+
+    return broken
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["D", "G"])
+@pytest.mark.parametrize(("at", "seeds"), [(1, [0, 1, 2]), (4, [1]), (5, [0, 2])])
+def test_a_loss_that_is_not_finite_is_named_by_network_step_and_seeds(
+    at: int, seeds: list[int], name: str, value: float
+) -> None:
+    key, loss = f"{name.lower()}_loss", d_loss if name == "D" else g_loss
+    with pytest.raises(NonFiniteLossError) as caught:
+        run(*pair(), **{key: breaks(at, seeds, value, loss)})
+    expected = f"The loss of {name} is {value} at step {at}, for {len(seeds)} of 3 seeds: {seeds}."
+    assert expected in str(caught.value)
+    history = caught.value.history
+    assert history.steps == at and not history.interrupted
+    intact = run(*pair())
+    assert torch.equal(history.d_loss[: at - 1], intact.d_loss[: at - 1])
+    assert torch.equal(history.g_loss[: at - 1], intact.g_loss[: at - 1])
+    assert (~getattr(history, key)[at - 1].isfinite()).nonzero().flatten().tolist() == seeds
+
+
+def test_no_step_is_made_with_a_loss_that_is_not_finite() -> None:
+    G, D = pair()
+    with pytest.raises(NonFiniteLossError):
+        run(G, D, d_loss=breaks(3, [1], math.nan, d_loss))
+    assert all(p.isfinite().all() for p in (*G.parameters(), *D.parameters()))
+
+
+def test_the_error_keeps_what_was_watched() -> None:
+    with pytest.raises(NonFiniteLossError) as caught:
+        run(*pair(), d_loss=breaks(5, [1], math.nan, d_loss), every=2, watch=first_weights)
+    assert caught.value.history.at.tolist() == [0, 2, 4]
+    assert len(caught.value.history.watched["first"]) == 3
+
+
+def test_large_losses_are_not_taken_for_infinite_ones() -> None:
+    """Their sum over seeds overflows, and they do not."""
+    large = 3e38
+    history = run(*pair(), d_loss=lambda G, D, x, z: 0 * d_loss(G, D, x, z) + large)
+    assert history.steps == 5 and history.d_loss.min() > 2.9e38
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "steps"), [("D", 30, 150), ("G", 30, 150), ("G", 107, 150), ("D", 7, 9)]
+)
+def test_on_an_accelerator_the_first_bad_loss_is_found_although_one_looks_late(
+    name: str, at: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = training._Record
+
+    def looks_late(*arguments: Any) -> training._Record:
+        made = record(*arguments)
+        made._look_every = CHECK_EVERY  # as on an accelerator
+        return made
+
+    monkeypatch.setattr(training, "_Record", looks_late)
+    calls = 0
+
+    def counted(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return d_loss(G, D, x, z)
+
+    losses = {"d_loss": counted, "g_loss": g_loss}
+    key = f"{name.lower()}_loss"
+    losses[key] = breaks(at, [1], math.nan, losses[key])
+    expected = f"The loss of {name} is nan at step {at}, for 1 of 3 seeds"
+    with pytest.raises(NonFiniteLossError, match=expected) as caught:
+        run(*pair(), steps=steps, **losses)
+    assert caught.value.history.steps == at
+    assert calls == min(steps, math.ceil(at / CHECK_EVERY) * CHECK_EVERY), "it does not look at each step"
+
+
+# --- Interrupts ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def handler() -> Any:
+    """Return a handler of Ctrl-C of the test's own, which is in place before and must be after."""
+
+    def mine(number: int, frame: object) -> None:
+        pytest.fail("the handler of before was called during training")
+
+    before = signal.signal(signal.SIGINT, mine)
+    yield mine
+    signal.signal(signal.SIGINT, before)
+
+
+def interrupting(step: int, loss: Callable[..., Tensor], times: int = 1) -> Callable[..., Tensor]:
+    """Return a loss function that presses Ctrl-C in the given step."""
+    calls = 0
+
+    def pressed(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        for _ in range(times if calls == step else 0):
+            signal.raise_signal(signal.SIGINT)
+        return loss(G, D, x, z)
+
+    return pressed
+
+
+@pytest.mark.parametrize("name", ["d_loss", "g_loss"])
+def test_an_interrupt_ends_the_run_after_the_step_under_way(name: str, handler: Any) -> None:
+    G, D = pair()
+    loss = interrupting(3, d_loss if name == "d_loss" else g_loss)
+    history = run(G, D, steps=50, ema=0.9, watch=first_weights, **{name: loss})
+    other_G, other_D = pair()
+    whole = run(other_G, other_D, steps=3)
+    assert history.interrupted and history.steps == 3
+    assert torch.equal(history.d_loss, whole.d_loss) and torch.equal(history.g_loss, whole.g_loss)
+    assert same(weights(G) + weights(D), weights(other_G) + weights(other_D)), "no step is left half made"
+    assert history.at.tolist() == [0, 3] and len(history.watched["first"]) == 2
+    assert history.averaged is not None
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_an_interrupt_while_watching_ends_the_run_there(handler: Any) -> None:
+    calls = 0
+
+    def watch(G: Ensemble) -> dict[str, Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            signal.raise_signal(signal.SIGINT)
+        return first_weights(G)
+
+    history = run(*pair(), steps=50, every=2, watch=watch)
+    assert history.interrupted and history.steps == 4 and history.at.tolist() == [0, 2, 4]
+
+
+def test_an_interrupt_from_outside_ends_the_run(handler: Any) -> None:
+    started = threading.Event()
+
+    def press() -> None:
+        started.wait()
+        signal.raise_signal(signal.SIGINT)
+
+    def noted(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        started.set()
+        return d_loss(G, D, x, z)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    history = run(*pair(), steps=10_000, d_loss=noted)
+    presser.join()
+    assert history.interrupted and 0 < history.steps < 10_000
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_second_interrupt_is_not_waited_for(handler: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(*pair(), steps=50, d_loss=interrupting(3, d_loss, times=2))
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_an_interrupt_in_the_last_step_stops_nothing(handler: Any) -> None:
+    history = run(*pair(), steps=5, d_loss=interrupting(5, d_loss))
+    assert history.steps == 5 and not history.interrupted
+
+
+def test_a_new_run_does_not_remember_the_interrupt_of_another(handler: Any) -> None:
+    assert run(*pair(), d_loss=interrupting(2, d_loss)).interrupted
+    assert not run(*pair()).interrupted
+
+
+@pytest.mark.parametrize("loss", [breaks(2, [0], math.nan, d_loss), lambda G, D, x, z: 1 / 0])
+def test_the_handler_is_given_back_after_a_run_that_went_well_and_after_one_that_did_not(
+    loss: Callable[..., Tensor], handler: Any
+) -> None:
+    run(*pair())
+    assert signal.getsignal(signal.SIGINT) is handler
+    with pytest.raises(ArithmeticError):
+        run(*pair(), d_loss=loss)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_training_works_in_a_thread_where_no_signal_arrives() -> None:
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run(*pair())))
+    thread.start()
+    thread.join()
+    assert torch.equal(results[0].d_loss, run(*pair()).d_loss)
+
+
+# --- Wrong arguments -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["d_loss", "g_loss"])
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (lambda G, D, x, z: D(x).mean(), ValueError, r"one loss per seed, shape \(3,\), not \(\)"),
+        (lambda G, D, x, z: D(x), ValueError, r"not \(3, 5, 1\): take the mean over all axes but the first"),
+        (lambda G, D, x, z: D(x).mean((0, 2)), ValueError, r"not \(5,\)"),
+        (lambda G, D, x, z: D(x).mean((1, 2))[:1], ValueError, r"not \(1,\)"),  # it would broadcast
+        (lambda G, D, x, z: 0.5, TypeError, "must return a tensor, not float"),
+        (lambda G, D, x, z: None, TypeError, "must return a tensor, not NoneType"),
+        (lambda G, D, x, z: (D(x).mean((1, 2)),), TypeError, "must return a tensor, not tuple"),
+    ],
+)
+def test_a_loss_function_returns_one_loss_for_each_seed(
+    wrong: Callable[..., Any], error: type[Exception], message: str, name: str
+) -> None:
+    with pytest.raises(error, match=f"{name} must return .*|{message}") as caught:
+        run(*pair(), **{name: wrong})
+    assert caught.match(message)
+
+
+def test_the_optimiser_of_another_network_is_an_error() -> None:
+    G, D = pair()
+    with pytest.raises(ValueError, match=r"d_opt must update the weights of D .*: d_opt=adam\(D, 2e-4\)"):
+        run(G, D, d_opt=adam(G, 1e-3))
+    with pytest.raises(ValueError, match="g_opt must update the weights of G and no others"):
+        run(G, D, g_opt=torch.optim.SGD([*G.parameters(), *D.parameters()], 0.1))
+    with pytest.raises(ValueError, match="g_opt must update the weights of G and no others"):
+        run(G, D, g_opt=torch.optim.SGD(list(G.parameters())[:-1], 0.1))
+    with pytest.raises(ValueError, match="d_opt must update the weights of D"):
+        run(G, D, d_opt=adam(pair()[1], 1e-3))
+
+
+def test_players_have_as_many_seeds() -> None:
+    with pytest.raises(ValueError, match="G has 2 seeds and D has 3: make both with the same number"):
+        run(pair(2)[0], pair(3)[1])
+
+
+def test_players_are_ensembles_and_optimisers_are_optimisers() -> None:
+    G, D = pair()
+    with pytest.raises(TypeError, match=r"G must be an Ensemble, not Sequential: Ensemble.of\(\[G\]\)"):
+        train(mlp(1, 1), D, normal, normal, d_loss=d_loss, g_loss=g_loss, d_opt=adam(D, 1.0), g_opt=None,
+              steps=1, batch=1)  # fmt: skip
+    with pytest.raises(TypeError, match="d_opt must be a torch optimiser, not float"):
+        run(G, D, d_opt=1e-3)
+
+
+@pytest.mark.parametrize("name", ["steps", "batch", "d_steps", "g_steps", "every"])
+@given(value=st.one_of(st.integers(max_value=0), st.floats(), st.booleans(), st.text(), st.none()))
+def test_counts_are_whole_numbers_of_at_least_one(name: str, value: Any) -> None:
+    G, D = pair(1)
+    with pytest.raises((TypeError, ValueError), match=f"^{name} must be"):
+        run(G, D, **{name: value})
+
+
+@given(ema=st.one_of(st.floats().filter(lambda a: not 0 <= a < 1), st.booleans(), st.text()))
+def test_the_decay_of_the_average_lies_in_0_to_1(ema: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="ema must be"):
+        run(*pair(1), ema=ema)
+
+
+@pytest.mark.parametrize("options", [{"d_steps": 2}, {"g_steps": 2}])
+def test_simultaneous_training_makes_one_update_of_each(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="d_steps and g_steps must be 1 in simultaneous training"):
+        run(*pair(), simultaneous=True, **options)
+
+
+@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (0.5, TypeError)])
+def test_the_seed_of_a_run_is_a_whole_number_of_at_least_0(seed: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="seed must be"):
+        run(*pair(), seed=seed)
+
+
+def test_wrong_arguments_leave_the_networks_as_they_were() -> None:
+    G, D = pair()
+    before = weights(G) + weights(D)
+    for options in ({"steps": 0}, {"ema": 2.0}, {"seed": -1}, {"d_loss": lambda G, D, x, z: 0.5}):
+        with pytest.raises((TypeError, ValueError)):
+            run(G, D, **options)
+    assert same(before, weights(G) + weights(D))
+
+
+def test_data_without_a_seed_axis_are_named() -> None:
+    with pytest.raises(ValueError, match=r"inputs\[0\] must have shape .* with seeds = 3, not \(5, 1\)"):
+        run(*pair(), data=lambda seeds, batch, rng: rng.normal(batch, 1))
+    with pytest.raises(ValueError, match=r"inputs\[0\] must have shape .*not \(5, 3, 1\)"):
+        run(*pair(), data=lambda seeds, batch, rng: rng.normal(batch, seeds, 1))
+
+
+# --- Adam ------------------------------------------------------------------------------------------------
+
+
+def test_adam_is_torchs_with_the_numbers_given() -> None:
+    G, _ = pair()
+    optimiser = adam(G, 2e-4, betas=(0.5, 0.9))
+    assert isinstance(optimiser, torch.optim.Adam)
+    (group,) = optimiser.param_groups
+    assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (2e-4, (0.5, 0.9), 1e-8, 0)
+    assert {id(p) for p in group["params"]} == {id(p) for p in G.parameters()}
+    assert adam(G, 2e-4).param_groups[0]["betas"] == (0.9, 0.999)
+
+
+@given(lr=st.one_of(st.floats(max_value=0), st.just(math.nan), st.just(math.inf), st.booleans(), st.text()))
+def test_the_step_size_is_a_positive_number(lr: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="lr must be"):
+        adam(pair(1)[0], lr)
+
+
+@pytest.mark.parametrize("betas", [(-0.1, 0.9), (0.5, 1.0), (0.5, math.nan), ("0", 0.9)])
+def test_the_decay_rates_lie_in_0_to_1(betas: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"betas\[[01]\] must be"):
+        adam(pair(1)[0], 1e-3, betas)
+
+
+def test_a_network_of_frozen_weights_has_no_optimiser() -> None:
+    with pytest.raises(ValueError, match="network has no weights to train"):
+        adam(pair(1)[0].copy(), 1e-3)
+
+
+def test_a_copy_of_a_trained_network_can_be_trained_on() -> None:
+    G, D = pair()
+    run(G, D)
+    other_G, other_D = copy.deepcopy(G), copy.deepcopy(D)
+    run(G, D)
+    run(other_G, other_D)
+    assert same(weights(G), weights(other_G))

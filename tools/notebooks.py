@@ -1,0 +1,117 @@
+"""Run the book's notebooks afresh and store their outputs in place.
+
+Usage: python tools/notebooks.py [NOTEBOOK ...]
+
+Without arguments, all notebooks of _toc.yml are run, in its order. A notebook whose run fails is left as
+it was. What is stored depends on the notebook alone: no times, no versions, no names of the machine.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import yaml
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+CELL_METADATA = {"mystnb", "tags"}
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+    """Return the files of all pages in _toc.yml, in its order."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    found = [toc["root"]]
+
+    def walk(node: dict) -> None:
+        for child in (*node.get("parts", ()), *node.get("chapters", ()), *node.get("sections", ())):
+            if "file" in child:
+                found.append(child["file"])
+            walk(child)
+
+    walk(toc)
+    files = []
+    for name in found:
+        candidates = [root / f"{name}{ending}" for ending in (".ipynb", ".md")]
+        existing = [path for path in candidates if path.exists()]
+        if len(existing) != 1:
+            raise FileNotFoundError(f"_toc.yml names {name}, but {len(existing)} files fit, not one.")
+        files += existing
+    return files
+
+
+def notebooks(root: Path = ROOT) -> list[Path]:
+    """Return the notebooks in _toc.yml, in its order."""
+    return [path for path in pages(root) if path.suffix == ".ipynb"]
+
+
+def tidied(notebook: NotebookNode) -> NotebookNode:
+    """Return a copy without what depends on the machine, the moment or the editor."""
+    notebook = copy.deepcopy(notebook)
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in CELL_METADATA})
+        for output in cell.get("outputs", ()):
+            if "metadata" in output:
+                output.metadata = NotebookNode()
+    return notebook
+
+
+def written(notebook: NotebookNode) -> str:
+    """Return the file's text: keys in alphabetical order, lists of lines, a newline at the end."""
+    return nbformat.writes(notebook).rstrip("\n") + "\n"
+
+
+def run(path: Path) -> NotebookNode:
+    """Run a notebook from a clean state in its own folder, and return it with its outputs.
+
+    Raises:
+        CellExecutionError: if a cell raises that is not tagged ``raises-exception``.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=None,
+        record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    client.execute()
+    return tidied(notebook)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the notebooks named, or all, and say what became of each."""
+    os.chdir(ROOT)
+    for path in [Path(name).resolve() for name in arguments] or notebooks():
+        print(f"{path.relative_to(ROOT)} ...", end=" ", flush=True)
+        start = time.monotonic()
+        try:
+            text = written(run(path))
+        except CellExecutionError as error:
+            print(f"failed, and is left as it was.\n{error}")
+            return 1
+        changed = text != path.read_text(encoding="utf-8")
+        if changed:
+            path.write_text(text, encoding="utf-8", newline="\n")
+        print(f"{'stored' if changed else 'unchanged'}, {time.monotonic() - start:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
