@@ -286,6 +286,9 @@ def w2_gaussian(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> Ten
         raise ValueError(
             f"mean1 and mean2 must have as many features, not {m1.shape[-1]} and {m2.shape[-1]}."
         )
+    seeds = {t.shape[0] for t, alone in ((m1, 1), (m2, 1), (root1, 2), (root2, 2)) if t.dim() > alone}
+    if len(seeds - {1}) > 1:
+        raise ValueError(f"Means and covariances must be of as many seeds, not {sorted(seeds)}.")
     left, _, right = torch.linalg.svd(root2 @ root1)
     gap = root1 - root2 @ (left @ right)
     squared: Tensor = ((m1 - m2) ** 2).sum(-1) + (gap**2).sum((-2, -1))

@@ -585,6 +585,11 @@ def test_targets_without_the_function_needed_are_refused(metric, method):
             ValueError,
             "cov1 must have no negative eigenvalue.* -1",
         ),
+        (
+            lambda: w2_gaussian(torch.ones(4, 2), EYE, EYE[0], EYE.expand(3, 2, 2)),
+            ValueError,
+            r"must be of as many seeds, not \[3, 4\]",
+        ),
         (lambda: mmd([1.0], EYE, RNG), TypeError, r"x must be a torch.Tensor of shape \(n, features\)"),
         (lambda: mmd(EYE, EYE[0], RNG), ValueError, r"y must have shape \(n, features\), not \(2,\)"),
         (lambda: mmd(EYE, torch.eye(3), RNG), ValueError, "x and y must have as many features, not 2 and 3"),

@@ -70,7 +70,7 @@ def test_maxout_units_can_learn_the_absolute_value() -> None:
 
 @bad_size
 @pytest.mark.parametrize("name", ["in_features", "out_features", "pieces"])
-def test_the_sizes_of_maxout_are_whole_numbers_of_at_least_1(name: str, size: int, error: type[Exception]) -> None:
+def test_the_sizes_of_maxout_are_counts(name: str, size: int, error: type[Exception]) -> None:
     with pytest.raises(error, match=f"{name} must be"):
         Maxout(**{"in_features": 2, "out_features": 2, "pieces": 2, name: size})
 
