@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from gan_helpers import metrics
 from gan_helpers.data import Normal, Uniform
 from gan_helpers.ensemble import Ensemble
-from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, relativistic_g
+from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import Standardise, decorate, mlp
-from gan_helpers.penalties import r1, r2
+from gan_helpers.penalties import r1
 from gan_helpers.recipes import Recipe
 from gan_helpers.training import adam
 
@@ -50,41 +50,41 @@ def original() -> Recipe:
     )
 
 
-def repaired(*, gamma: float = 0.1, pairing: bool = True, standardised: bool = True, ema: float = 0.999) -> Recipe:
-    """Return the repaired recipe: D judges one sample at a time, its slope costs, and G is averaged.
+def repaired(*, gamma: float = 0.1, standardised: bool = True, averaged: bool = True, calm: bool = True) -> Recipe:
+    """Return the repaired recipe: D judges one sample at a time, and its slope at real samples costs.
+
+    The generator, the layers of D behind its input, the batch and the losses are the source's. Each argument takes one part of the repair away.
 
     Args:
-        gamma: twice the weight of R1 and of R2, in squared units of x.
-        pairing: whether the losses compare a real sample with a fake one; minimax and non-saturating if not.
-        standardised: whether noise and samples are shifted and scaled to zero mean and unit variance.
-        ema: the decay of the average of G's weights; 0 for none.
+        gamma: twice the weight of R1, in squared units of x; 0 for no penalty.
+        standardised: whether both networks meet numbers of zero mean and unit variance.
+        averaged: whether the result is a moving average of G's weights.
+        calm: whether Adam forgets gradients at once (beta1 = 0) and D learns four times as fast as G; the
+            source's settings if not.
     """
 
-    def penalised(D: Ensemble, x: Tensor, fake: Tensor, loss: Tensor) -> Tensor:
-        return loss if gamma == 0 else loss + gamma / 2 * (r1(D, x) + r2(D, fake))
-
     def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-        fake = G(z).detach()
-        return penalised(D, x, fake, (relativistic_d if pairing else minimax_d)(*D(x, fake)))
+        loss = minimax_d(*D(x, G(z).detach()))
+        return loss + gamma / 2 * r1(D, x) if gamma else loss
 
     def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-        return relativistic_g(*D(x, G(z))) if pairing else non_saturating_g(D(G(z)))
+        return non_saturating_g(D(G(z)))
 
     def scaled(mean: float, sd: float, network: nn.Module) -> nn.Module:
         return nn.Sequential(Standardise(mean, sd), network) if standardised else network
 
     return Recipe(
         G=lambda: scaled(0.5, 12**-0.5, generator()),
-        D=lambda: scaled(REAL.mean, REAL.sd, mlp(1, 50, 50, 1, activation=lambda: nn.LeakyReLU(0.2))),
+        D=lambda: scaled(REAL.mean, REAL.sd, mlp(1, 50, 50, 1)),
         data=REAL,
         noise=NOISE,
         d_loss=d_loss,
         g_loss=g_loss,
-        d_opt=lambda D: adam(D, 4e-3, betas=(0.0, 0.999)),
-        g_opt=lambda G: adam(G, 1e-3, betas=(0.0, 0.999)),
+        d_opt=lambda D: adam(D, 4e-3, betas=(0.0, 0.999)) if calm else adam(D, 2e-4),
+        g_opt=lambda G: adam(G, 1e-3, betas=(0.0, 0.999)) if calm else adam(G, 2e-4),
         steps=4_000,
         batch=100,
-        options={"ema": ema} if ema else {},
+        options={"ema": 0.999} if averaged else {},
     )
 
 
