@@ -43,12 +43,17 @@ def _timed(work: Callable[[int], object], rounds: int) -> float:
 
 def main() -> None:
     """Print the table and write it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=7, help="how often each takes its turn (default %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--turns", type=int, default=7, help="how often each takes its turn (default %(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=200, help="rounds in a turn (default %(default)s)")
     args = parser.parse_args()
     turns = [
-        {"source": source_style(args.rounds)} | {str(seeds): ensemble(seeds, args.rounds) for seeds in (1, 16, 64)}
+        {"source": source_style(args.rounds)}
+        | {str(seeds): ensemble(seeds, args.rounds) for seeds in (1, 16, 64)}
         for _ in range(args.turns)
     ]
     rows = []
@@ -58,7 +63,9 @@ def main() -> None:
         rows.append({"entrant": name, "us_per_gan_round": microseconds, "times_faster": ratio})
     print(f"50 lines, one round of one GAN, {torch.get_num_threads()} threads, torch {torch.__version__}")
     for row in rows:
-        label = "loop as its source writes it" if row["entrant"] == "source" else f"ensemble of {row['entrant']}"
+        label = (
+            "loop as its source writes it" if row["entrant"] == "source" else f"ensemble of {row['entrant']}"
+        )
         print(f"{label:30s} {row['us_per_gan_round']:8.0f} us {row['times_faster']:8.1f} times as fast")
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=1) + "\n")

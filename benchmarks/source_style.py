@@ -19,7 +19,9 @@ def decorated(x: Tensor) -> Tensor:
 def source_style_round() -> Callable[[], None]:
     """Return a function that makes one round: a step of D on real and on fake, then a step of G."""
     G = fifty_lines.generator()
-    D = nn.Sequential(nn.Linear(200, 50), nn.ELU(), nn.Linear(50, 50), nn.ELU(), nn.Linear(50, 1), nn.Sigmoid())
+    D = nn.Sequential(
+        nn.Linear(200, 50), nn.ELU(), nn.Linear(50, 50), nn.ELU(), nn.Linear(50, 1), nn.Sigmoid()
+    )
     loss = nn.BCELoss()
     d_opt = torch.optim.Adam(D.parameters(), lr=2e-4, betas=(0.9, 0.999))
     g_opt = torch.optim.Adam(G.parameters(), lr=2e-4, betas=(0.9, 0.999))

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 
 from gan_helpers import _checks
-from gan_helpers.ensemble import Ensemble
 from gan_helpers.recipes import Recipe, fifty_lines
 
-Measure = Callable[[Ensemble], dict[str, Tensor]]
+Columns = dict[str, Tensor]
 
 FIRST_SEED = 1_000
 
@@ -32,24 +31,34 @@ class Table:
     """What a table holds.
 
     Args:
-        recipe: makes the recipe that is run.
-        measure: what is measured of the trained generators, one number per seed by name.
+        run: trains a number of seeds from a base seed, and returns what was measured of each, by name.
         seeds: how many runs.
     """
 
-    recipe: Callable[[], Recipe]
-    measure: Measure
+    run: Callable[[int, int], Columns]
     seeds: int
 
 
+def _of(recipe: Callable[[], Recipe], seeds: int) -> Table:
+    """Return the table of a recipe whose generators are measured at the end."""
+
+    def run(seeds: int, seed: int) -> Columns:
+        G, D = recipe().networks(seeds, seed=seed)
+        history = recipe().train(G, D, seed=seed)
+        return fifty_lines.measure((G if history.averaged is None else history.averaged).eval())
+
+    return Table(run, seeds)
+
+
 TABLES: dict[str, Table] = {
-    "fifty_lines_original": Table(fifty_lines.original, fifty_lines.measure, 320),
-    "fifty_lines_later": Table(fifty_lines.later, fifty_lines.measure, 64),
-    "fifty_lines_repaired": Table(fifty_lines.repaired, fifty_lines.measure, 320),
-    "fifty_lines_no_penalty": Table(partial(fifty_lines.repaired, gamma=0.0), fifty_lines.measure, 64),
-    "fifty_lines_no_average": Table(partial(fifty_lines.repaired, averaged=False), fifty_lines.measure, 64),
-    "fifty_lines_no_scaling": Table(partial(fifty_lines.repaired, standardised=False), fifty_lines.measure, 64),
-    "fifty_lines_source_adam": Table(partial(fifty_lines.repaired, calm=False), fifty_lines.measure, 64),
+    "fifty_lines_original": _of(fifty_lines.original, 320),
+    "fifty_lines_later": _of(fifty_lines.later, 64),
+    "fifty_lines_repaired": _of(fifty_lines.repaired, 320),
+    "fifty_lines_no_penalty": _of(partial(fifty_lines.repaired, gamma=0.0), 64),
+    "fifty_lines_no_average": _of(partial(fifty_lines.repaired, averaged=False), 64),
+    "fifty_lines_no_scaling": _of(partial(fifty_lines.repaired, standardised=False), 64),
+    "fifty_lines_source_adam": _of(partial(fifty_lines.repaired, calm=False), 64),
+    "fifty_lines_twins": Table(fifty_lines.twins, 32),
 }
 
 
@@ -69,16 +78,15 @@ def ledger(name: str) -> dict[str, Tensor]:
         if not path.is_file():
             raise ValueError(f"name must be one of {', '.join(sorted(TABLES))}, not {name!r}.")
         with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    return {key: torch.tensor([float(row[key]) for row in rows], dtype=torch.float64) for key in rows[0]}
+            lines = list(csv.DictReader(file))
+    return {key: torch.tensor([float(line[key]) for line in lines], dtype=torch.float64) for key in lines[0]}
 
 
-def runs(recipe: Recipe, measure: Measure, seeds: int, ensemble: int) -> Iterator[dict[str, float]]:
+def rows(table: Table, seeds: int, ensemble: int) -> Iterator[dict[str, float]]:
     """Yield what was measured of each of ``seeds`` runs, ``ensemble`` of them trained at a time.
 
     Args:
-        recipe: what to run.
-        measure: what to measure of the generators, one number per seed by name.
+        table: what to run.
         seeds: how many runs.
         ensemble: how many at a time.
 
@@ -89,21 +97,27 @@ def runs(recipe: Recipe, measure: Measure, seeds: int, ensemble: int) -> Iterato
     _checks.whole("seeds", seeds)
     _checks.whole("ensemble", ensemble)
     for i, start in enumerate(range(0, seeds, ensemble)):
-        base = FIRST_SEED + i
-        G, D = recipe.networks(min(ensemble, seeds - start), seed=base)
-        history = recipe.train(G, D, seed=base)
-        columns = measure((G if history.averaged is None else history.averaged).eval())
-        for k in range(G.seeds):
-            yield {"seed": base, "member": k, **{name: value[k].item() for name, value in columns.items()}}
+        size = min(ensemble, seeds - start)
+        columns = table.run(size, FIRST_SEED + i)
+        for k in range(size):
+            yield {
+                "seed": FIRST_SEED + i,
+                "member": k,
+                **{name: value[k].item() for name, value in columns.items()},
+            }
 
 
 def main() -> None:
     """Remake one table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", nargs="?", choices=sorted(TABLES), help="which table")
     parser.add_argument("--list", action="store_true", help="name all tables")
     parser.add_argument("--seeds", type=int, help="runs (default: as many as the table has)")
-    parser.add_argument("--ensemble", type=int, default=64, help="runs trained at a time (default %(default)s)")
+    parser.add_argument(
+        "--ensemble", type=int, default=64, help="runs trained at a time (default %(default)s)"
+    )
     args = parser.parse_args()
     if args.list or args.name is None:
         print("\n".join(sorted(TABLES)))
@@ -113,7 +127,7 @@ def main() -> None:
     path = Path(__file__).parent / "assets" / f"{args.name}.csv"
     with path.open("w", newline="") as file:
         writer = None
-        for row in runs(table.recipe(), table.measure, seeds, args.ensemble):
+        for row in rows(table, seeds, args.ensemble):
             if writer is None:
                 writer = csv.DictWriter(file, row, lineterminator="\n")
                 writer.writeheader()

@@ -12,7 +12,9 @@ class ClaimError(AssertionError):
     """A statement does not hold; the message tells what was measured for every seed."""
 
 
-def claim(text: str, holds: Tensor | bool, *, at_least: int | None = None, values: Tensor | float | None = None) -> None:
+def claim(
+    text: str, holds: Tensor | bool, *, at_least: int | None = None, values: Tensor | float | None = None
+) -> None:
     """Print that a statement holds, in words that are the same in every run, or raise.
 
     Args:
@@ -30,12 +32,14 @@ def claim(text: str, holds: Tensor | bool, *, at_least: int | None = None, value
     if held.dtype != torch.bool:
         raise TypeError(f"holds must be made of truth values, such as error < 0.1, not of {held.dtype}.")
     if held.dim() > 1 or held.numel() == 0:
-        raise ValueError(f"holds must have shape (seeds,) or be one truth value, not shape {tuple(held.shape)}.")
+        raise ValueError(
+            f"holds must have shape (seeds,) or be one truth value, not shape {tuple(held.shape)}."
+        )
     seeds = held.numel()
     needed = seeds if at_least is None else _checks.whole("at_least", at_least)
     if needed > seeds:
         raise ValueError(f"at_least must be at most the number of seeds, {seeds}, not {needed}.")
-    share = "" if held.dim() == 0 else f" [at least {needed} of {seeds} seeds]"
+    share = "" if seeds == 1 else f" [at least {needed} of {seeds} seeds]"
     measured = _table(held, values)
     if int(held.sum()) < needed:
         raise ClaimError(f"{text}{share}: holds for {int(held.sum())} of {seeds}.\n{measured}")
@@ -51,4 +55,6 @@ def _table(held: Tensor, values: Tensor | float | None) -> str:
     if len(measured) != len(flags):
         raise ValueError(f"values must be as many as the seeds, {len(flags)}, not {len(measured)}.")
     rows = zip(measured, flags, strict=True)
-    return "\n".join(f"seed {k}: {value:.6g} {'holds' if flag else 'fails'}" for k, (value, flag) in enumerate(rows))
+    return "\n".join(
+        f"seed {k}: {value:.6g} {'holds' if flag else 'fails'}" for k, (value, flag) in enumerate(rows)
+    )

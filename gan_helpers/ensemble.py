@@ -77,7 +77,9 @@ class Ensemble(nn.Module):
         if not members:
             raise ValueError("members is empty: an ensemble needs at least one network.")
         if len({str(member) for member in members}) > 1:
-            raise ValueError("members differ in architecture: an ensemble stacks networks of one architecture.")
+            raise ValueError(
+                "members differ in architecture: an ensemble stacks networks of one architecture."
+            )
         if device is None:
             device = next((p.device for p in members[0].parameters()), torch.device("cpu"))
         ensemble = cls.__new__(cls)
@@ -133,9 +135,12 @@ class Ensemble(nn.Module):
             ValueError: if there is no such member.
         """
         if _checks.whole("k", k, at_least=0) >= self.seeds:
-            raise ValueError(f"k must be at most {self.seeds - 1}, not {k}: the ensemble has {self.seeds} members.")
+            raise ValueError(
+                f"k must be at most {self.seeds - 1}, not {k}: the ensemble has {self.seeds} members."
+            )
         plain = copy.deepcopy(self._plain[0])
-        plain.load_state_dict({name: value[k] for name, value in self.network.state_dict().items()})
+        weights = {name: value[k].cpu().clone() for name, value in self.network.state_dict().items()}
+        plain.load_state_dict(weights, assign=True)  # which keeps the precision
         return plain.train(self.training)
 
     def copy(self) -> Ensemble:
@@ -269,7 +274,9 @@ class _BatchNorm(_Stacked):
         self.eps, self.affine = layers[0].eps, layers[0].affine
         self.momentum, self.tracks = layers[0].momentum, layers[0].track_running_stats
         if self.momentum is None:
-            raise TypeError("BatchNorm with momentum=None has no stacked form: give it a momentum, such as 0.1.")
+            raise TypeError(
+                "BatchNorm with momentum=None has no stacked form: give it a momentum, such as 0.1."
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and self.tracks:
@@ -297,7 +304,9 @@ class _Convolution(_Stacked):
         super().__init__(layers)
         layer = layers[0]
         if layer.padding_mode != "zeros":
-            raise TypeError(f"{type(layer).__name__} with padding_mode={layer.padding_mode!r} has no stacked form.")
+            raise TypeError(
+                f"{type(layer).__name__} with padding_mode={layer.padding_mode!r} has no stacked form."
+            )
         self.options: dict[str, Any] = {
             "stride": layer.stride,
             "padding": layer.padding,

@@ -53,7 +53,9 @@ def band(ax: Axes, at: Tensor, values: Tensor, label: str, style: dict[str, Any]
     """
     _checks.floating("values", values, "(records, seeds)", dims=2)
     if at.shape != values.shape[:1]:
-        raise ValueError(f"at must have one step for each of the {len(values)} records, not shape {tuple(at.shape)}.")
+        raise ValueError(
+            f"at must have one step for each of the {len(values)} records, not shape {tuple(at.shape)}."
+        )
     style = FAKE if style is None else style
     steps, runs = _array(at), _array(values)
     low, lower, middle, upper, high = np.nanquantile(runs, (0, 0.25, 0.5, 0.75, 1), axis=1)
@@ -62,7 +64,9 @@ def band(ax: Axes, at: Tensor, values: Tensor, label: str, style: dict[str, Any]
     ax.plot(steps, middle, label=label, **style)
 
 
-def density(ax: Axes, samples: Tensor, law: Law, label: str = "fakes, one line per seed", bins: int = 60) -> None:
+def density(
+    ax: Axes, samples: Tensor, law: Law, label: str = "fakes, one line per seed", bins: int = 60
+) -> None:
     """Draw the histogram of each seed's samples over the true density.
 
     Args:

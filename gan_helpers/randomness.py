@@ -20,7 +20,9 @@ def base_seed() -> int:
     """
     text = os.environ.get("GAN_BOOK_SEED", "0")
     if not text.strip().isdecimal():
-        raise ValueError(f"GAN_BOOK_SEED must be a whole number of at least 0, not {text!r}: set it to 7, for example.")
+        raise ValueError(
+            f"GAN_BOOK_SEED must be a whole number of at least 0, not {text!r}: set it to 7, for example."
+        )
     return int(text)
 
 

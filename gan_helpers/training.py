@@ -156,7 +156,7 @@ def train(
     Raises:
         TypeError: if an argument has the wrong type, a loss function's result included.
         ValueError: if a number is out of range, G and D differ in seeds, an optimiser belongs to other
-            weights, or a loss function does not return one loss per seed.
+            weights, or a loss function does not return one loss per seed or does not depend on its player.
         NonFiniteLossError: at the first loss that is NaN or infinite.
 
     References:
@@ -168,7 +168,9 @@ def train(
     ):  # fmt: skip
         _checks.whole(name, value)
     if simultaneous and (d_steps, g_steps) != (1, 1):
-        raise ValueError(f"d_steps and g_steps must be 1 in simultaneous training, not {d_steps} and {g_steps}.")
+        raise ValueError(
+            f"d_steps and g_steps must be 1 in simultaneous training, not {d_steps} and {g_steps}."
+        )
     device = _common_device(G, D)
     g_player, d_player = _Player("G", G, g_opt), _Player("D", D, d_opt)
     average = None if ema is None else _Average(G, ema)
@@ -212,7 +214,9 @@ def _common_device(G: Ensemble, D: Ensemble) -> torch.device:
         raise ValueError(f"G has {G.seeds} seeds and D has {D.seeds}: make both with the same number.")
     devices = {p.device for network in (G, D) for p in network.parameters()}
     if len(devices) != 1:
-        raise ValueError(f"G and D must be on one device, not on {sorted(map(str, devices))}: name it for both.")
+        raise ValueError(
+            f"G and D must be on one device, not on {sorted(map(str, devices))}: name it for both."
+        )
     return devices.pop()
 
 
@@ -222,19 +226,28 @@ class _Player:
     def __init__(self, name: str, network: Ensemble, optimiser: Optimizer) -> None:
         if not isinstance(optimiser, Optimizer):
             raise TypeError(f"{name.lower()}_opt must be a torch optimiser, not {type(optimiser).__name__}.")
+        self.name = name
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimiser = optimiser
         held = {id(p) for group in optimiser.param_groups for p in group["params"]}
         if held != {id(p) for p in self.parameters}:
             opt = f"{name.lower()}_opt"
-            raise ValueError(f"{opt} must update the weights of {name} and no others: {opt}=adam({name}, 2e-4).")
+            raise ValueError(
+                f"{opt} must update the weights of {name} and no others: {opt}=adam({name}, 2e-4)."
+            )
 
     def differentiate(self, losses: Tensor) -> None:
         """Take the gradient of the sum over seeds, for this player's weights alone."""
         self.optimiser.zero_grad()
         # Not autograd.grad: its gradients may lie in memory in another order than their parameters, and a
         # fused optimiser does not look; backward puts them in order.
-        losses.sum().backward(inputs=self.parameters)
+        if losses.requires_grad:
+            losses.sum().backward(inputs=self.parameters)
+        if all(p.grad is None for p in self.parameters):
+            raise ValueError(
+                f"{self.name.lower()}_loss does not depend on the weights of {self.name}: "
+                "call the network in it, and do not detach what it returns."
+            )
 
     def descend(self) -> None:
         """Let the optimiser take one step."""
@@ -267,7 +280,9 @@ class _Average:
 class _Record:
     """Keeps losses and watched values on the device, and stops at a loss that is not finite."""
 
-    def __init__(self, steps: int, seeds: int, device: torch.device, watch: Watch | None, shown: Ensemble) -> None:
+    def __init__(
+        self, steps: int, seeds: int, device: torch.device, watch: Watch | None, shown: Ensemble
+    ) -> None:
         self._losses = {name: torch.zeros(steps, seeds, device=device) for name in "DG"}
         self._look_every = 1 if device.type == "cpu" else CHECK_EVERY
         self._has_numbers = device.type != "meta"

@@ -129,6 +129,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "linear": (lambda: nn.Linear(4, 5), (4,)),
     "linear without bias": (lambda: nn.Linear(4, 5, bias=False), (4,)),
     "square linear": (lambda: nn.Linear(4, 4), (4,)),
+    "square linear without bias": (lambda: nn.Linear(4, 4, bias=False), (4,)),
     "mlp": (lambda: mlp(4, 6, 6, 2), (4,)),
     "maxout": (lambda: Maxout(4, 3, pieces=5), (4,)),
     "standardise": (lambda: nn.Sequential(Standardise(3.0, 2.0), nn.Linear(4, 4)), (4,)),
@@ -398,6 +399,18 @@ def test_a_member_taken_out_is_a_plain_network_with_the_same_answers() -> None:
         member = ensemble.member(k)
         assert type(member) is nn.Sequential and type(member[0]) is nn.Linear and not member.training
         torch.testing.assert_close(member(x), ensemble(x.expand(3, 5, 2))[k])
+
+
+def test_a_member_taken_out_keeps_its_precision() -> None:
+    members = plain_networks(lambda: nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), 2)
+    x = numbers(4, 2)
+    for k, member in enumerate(members):
+        taken = Ensemble.of(members).member(k)
+        assert all(p.requires_grad for p in taken.parameters())
+        assert torch.equal(taken(x), member(x))
+    single = Ensemble(lambda: nn.Linear(2, 3), 2, device="cpu")
+    assert single.member(0).weight.dtype == torch.float32
+    assert single.double().member(0).weight.dtype == torch.float64
 
 
 def test_a_member_taken_out_is_a_copy() -> None:

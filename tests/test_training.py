@@ -590,6 +590,43 @@ def test_a_loss_function_returns_one_loss_for_each_seed(
     assert caught.match(message)
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("d_loss", lambda G, D, x, z: D(x).mean((1, 2)).detach()),
+        ("d_loss", lambda G, D, x, z: G(z).mean((1, 2))),
+        ("g_loss", lambda G, D, x, z: non_saturating_g(D(G(z).detach()))),
+        ("g_loss", lambda G, D, x, z: x.mean((1, 2))),
+    ],
+)
+def test_a_loss_that_does_not_depend_on_its_player_is_an_error(
+    name: str, wrong: Callable[..., Tensor]
+) -> None:
+    player = name[0].upper()
+    with pytest.raises(
+        ValueError, match=f"{name} does not depend on the weights of {player}: call the network"
+    ):
+        run(*pair(), **{name: wrong})
+
+
+class Spare(nn.Module):
+    """A network with a layer that it does not use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.spare = nn.Linear(1, 1), nn.Linear(1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.used(x)
+
+
+def test_weights_that_a_loss_does_not_use_stay_as_they_are() -> None:
+    G, D = pair(make_g=Spare)
+    before = weights(G)
+    run(G, D)
+    assert same(before[2:], weights(G)[2:]) and not same(before[:2], weights(G)[:2])
+
+
 def test_the_optimiser_of_another_network_is_an_error() -> None:
     G, D = pair()
     with pytest.raises(ValueError, match=r"d_opt must update the weights of D .*: d_opt=adam\(D, 2e-4\)"):

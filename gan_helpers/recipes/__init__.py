@@ -48,7 +48,9 @@ class Recipe:
     batch: int
     options: dict[str, Any]
 
-    def networks(self, seeds: int, seed: int | None = None, device: str | None = None) -> tuple[Ensemble, Ensemble]:
+    def networks(
+        self, seeds: int, seed: int | None = None, device: str | None = None
+    ) -> tuple[Ensemble, Ensemble]:
         """Return fresh generators and discriminators.
 
         Args:

@@ -5,15 +5,19 @@ The source is Nag (2017); its networks and numbers are those of its code, where 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from gan_helpers import metrics
-from gan_helpers.data import Normal, Uniform
+from gan_helpers.data import Normal, Sampler, Uniform
+from gan_helpers.device import default_device
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import Standardise, decorate, mlp
 from gan_helpers.penalties import r1
+from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
 from gan_helpers.training import adam
 
@@ -50,7 +54,9 @@ def original() -> Recipe:
     )
 
 
-def repaired(*, gamma: float = 0.1, standardised: bool = True, averaged: bool = True, calm: bool = True) -> Recipe:
+def repaired(
+    *, gamma: float = 0.1, standardised: bool = True, averaged: bool = True, calm: bool = True
+) -> Recipe:
     """Return the repaired recipe: D judges one sample at a time, and its slope at real samples costs.
 
     The generator, the layers of D behind its input, the batch and the losses are the source's. Each argument takes one part of the repair away.
@@ -165,3 +171,45 @@ def measure(G: Ensemble) -> dict[str, Tensor]:
         "w1": metrics.w1(samples, REAL),
         "ks": metrics.ks(samples, REAL),
     }
+
+
+def with_twins(sampler: Sampler, twins: int) -> Sampler:
+    """Return a sampler that gives the last members what it gives the first ones.
+
+    Args:
+        sampler: draws for all members but the twins.
+        twins: how many members have a twin, 1 or more.
+    """
+
+    def draw(seeds: int, batch: int, rng: Stream) -> Tensor:
+        x = sampler(seeds - twins, batch, rng)
+        return torch.cat([x, x[:twins]])
+
+    return draw
+
+
+def twins(seeds: int, seed: int) -> dict[str, Tensor]:
+    """Train pairs by the original recipe that differ by one rounding, and return their gaps, each ``(seeds,)``.
+
+    Args:
+        seeds: the number of pairs.
+        seed: the base seed.
+
+    Returns:
+        The largest gap between the outputs of two twins before the training, ``start``, and after it, ``end``.
+    """
+    recipe = original()
+    G, D = (
+        Ensemble.of([network.member(k % seeds) for k in range(2 * seeds)], device=default_device())
+        for network in recipe.networks(seeds, seed=seed)
+    )
+    with torch.no_grad():
+        next(G.parameters())[seeds:] *= 1 + 2**-23
+
+    def gap(G: Ensemble) -> dict[str, Tensor]:
+        samples = quantile_samples(G)
+        return {"gap": (samples[:seeds] - samples[seeds:]).abs().amax(1)}
+
+    recipe = replace(recipe, data=with_twins(REAL, seeds), noise=with_twins(NOISE, seeds))
+    history = recipe.train(G, D, seed=seed, watch=gap, every=recipe.steps)
+    return {"start": history.watched["gap"][0], "end": history.watched["gap"][-1]}
