@@ -1,4 +1,4 @@
-"""Runs a recipe over many fresh seeds and keeps what was measured: the tables that claims take their bounds from.
+"""Runs recipes over many fresh seeds and keeps what was measured: the tables behind the bounds of claims.
 
 ``python -m gan_helpers.calibration NAME`` remakes a table, ``--list`` names them all. The tables are part of
 the package, so that a chapter can draw them wherever it runs. Their base seeds start at 1,000: none is a seed

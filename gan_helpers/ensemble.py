@@ -172,10 +172,11 @@ def _stacked(layers: Sequence[nn.Module], dropout: Stream, made: dict[int, nn.Mo
 
 
 def _stack_anew(layers: Sequence[nn.Module], dropout: Stream, made: dict[int, nn.Module]) -> nn.Module:
-    first = layers[0]
+    first: Any = layers[0]
     kind = type(first)  # not isinstance: a subclass may compute something else
+    twin: nn.Module = copy.deepcopy(first)
     if kind in ELEMENTWISE:
-        return copy.deepcopy(first)
+        return twin
     if kind is nn.Dropout:
         return _Dropout(first.p, dropout)
     if kind is nn.Flatten:
@@ -189,7 +190,6 @@ def _stack_anew(layers: Sequence[nn.Module], dropout: Stream, made: dict[int, nn
     if own or not (children or _is_own(first)):
         known = [kind.__name__ for kind in (*STACKED, nn.Dropout, nn.Flatten, nn.Unflatten, *ELEMENTWISE)]
         raise TypeError(f"{kind.__name__} has no stacked form: build members of {', '.join(known)}.")
-    twin = copy.deepcopy(first)
     for name in children:
         setattr(twin, name, _stacked([getattr(layer, name) for layer in layers], dropout, made))
     return twin
@@ -257,7 +257,8 @@ def _fold(x: Tensor) -> Tensor:
 
 def _unfold(x: Tensor, seeds: int) -> Tensor:
     """Undo `_fold`."""
-    return x.unflatten(1, (seeds, -1)).transpose(0, 1)
+    unfolded: Tensor = x.unflatten(1, (seeds, -1))
+    return unfolded.transpose(0, 1)
 
 
 class _BatchNorm(_Stacked):

@@ -62,7 +62,8 @@ class Maxout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``."""
         units: Tensor = self.linear(x)
-        return units.unflatten(-1, (self.out_features, self.pieces)).amax(-1)
+        pieces: Tensor = units.unflatten(-1, (self.out_features, self.pieces))
+        return pieces.amax(-1)
 
 
 class Standardise(nn.Module):

@@ -120,7 +120,7 @@ def gradient_penalty(D: Discriminator, x: Tensor, fake: Tensor, rng: Stream, tar
     if x.shape != fake.shape:
         raise ValueError(f"x and fake must have one shape, not {tuple(x.shape)} and {tuple(fake.shape)}.")
     u = rng.uniform(*x.shape[:2], *[1] * (x.dim() - 2)).to(x)
-    # The square root has no slope at 0, where autograd would give NaN: the smallest float is far below any slope.
+    # At 0 the root has no slope and autograd would give NaN; the smallest float is far below any slope.
     tiny = torch.finfo(x.dtype).tiny
     slopes = squared_slopes(D, torch.lerp(fake.detach(), x.detach(), u)).clamp_min(tiny).sqrt()
     return (slopes - _checks.number("target", target, at_least=0.0)).square().mean(1)

@@ -122,8 +122,8 @@ def train(
     """Train the generators G against the discriminators D, all seeds at once.
 
     A step is ``d_steps`` updates of D, each on fresh data and noise, and ``g_steps`` updates of G, each on
-    fresh noise and the last data. The sum of the losses over seeds is descended, so every member gets the gradient
-    that it would get alone. Ctrl-C ends the run after the step under way and returns what there is.
+    fresh noise and the last data. The sum of the losses over seeds is descended, so every member gets the
+    gradient that it would get alone. Ctrl-C ends the run after the step under way and returns what there is.
 
     Args:
         G: the generators, from noise to samples.
@@ -273,8 +273,8 @@ class _Average:
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
         for ours, newest in zip(self.network.parameters(), network.parameters(), strict=True):
             ours.lerp_(newest, 1 - decay)
-        for ours, newest in zip(self.network.buffers(), network.buffers(), strict=True):
-            ours.copy_(newest)
+        for kept, latest in zip(self.network.buffers(), network.buffers(), strict=True):
+            kept.copy_(latest)
 
 
 class _Record:

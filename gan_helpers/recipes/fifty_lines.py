@@ -1,4 +1,4 @@
-"""The GAN in 50 lines: N(4, 1.25) from uniform noise, as its source trained it, repaired, and its later version.
+"""The GAN in 50 lines, N(4, 1.25) from uniform noise: the source's recipe, the repaired and the later one.
 
 The source is Nag (2017); its networks and numbers are those of its code, where the text and the code differ.
 """
@@ -59,7 +59,8 @@ def repaired(
 ) -> Recipe:
     """Return the repaired recipe: D judges one sample at a time, and its slope at real samples costs.
 
-    The generator, the layers of D behind its input, the batch and the losses are the source's. Each argument takes one part of the repair away.
+    The generator, the layers of D behind its input, the batch and the losses are the source's. Each argument
+    takes one part of the repair away.
 
     Args:
         gamma: twice the weight of R1, in squared units of x; 0 for no penalty.
@@ -113,7 +114,7 @@ def four_moments(x: Tensor) -> Tensor:
 
 
 def later() -> Recipe:
-    """Return the source's later recipe: a discriminator of four moments, and 20 updates of each player a step."""
+    """Return the source's later recipe: D sees four moments, and each player gets 20 updates a step."""
 
     def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         return minimax_d(*D(four_moments(x), four_moments(G(z).detach())))
@@ -140,7 +141,7 @@ def later() -> Recipe:
 
 
 def quantile_samples(G: Ensemble, n: int = 10_000) -> Tensor:
-    """Return what the generators make of n evenly spaced quantiles of the noise: samples without sampling error.
+    """Return what the generators make of n evenly spaced quantiles of the noise: no sampling error.
 
     Args:
         G: generators from one uniform number to one number.
@@ -152,7 +153,8 @@ def quantile_samples(G: Ensemble, n: int = 10_000) -> Tensor:
     device = next(G.parameters()).device
     u = (torch.arange(n, device=device) + 0.5) / n
     with torch.no_grad():
-        return G(u.expand(G.seeds, n).unsqueeze(2)).squeeze(2).double()
+        samples: Tensor = G(u.expand(G.seeds, n).unsqueeze(2))
+    return samples.squeeze(2).double()
 
 
 def measure(G: Ensemble) -> dict[str, Tensor]:
@@ -189,14 +191,15 @@ def with_twins(sampler: Sampler, twins: int) -> Sampler:
 
 
 def twins(seeds: int, seed: int) -> dict[str, Tensor]:
-    """Train pairs by the original recipe that differ by one rounding, and return their gaps, each ``(seeds,)``.
+    """Train pairs that differ by one rounding by the original recipe, and return their gaps, ``(seeds,)``.
 
     Args:
         seeds: the number of pairs.
         seed: the base seed.
 
     Returns:
-        The largest gap between the outputs of two twins before the training, ``start``, and after it, ``end``.
+        The largest gap between the outputs of two twins, before the training, ``start``, and after it,
+        ``end``.
     """
     recipe = original()
     G, D = (
