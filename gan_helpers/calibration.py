@@ -11,7 +11,6 @@ import argparse
 import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -52,12 +51,8 @@ def _of(recipe: Callable[[], Recipe], seeds: int) -> Table:
 
 TABLES: dict[str, Table] = {
     "fifty_lines_original": _of(fifty_lines.original, 320),
-    "fifty_lines_later": _of(fifty_lines.later, 64),
+    "fifty_lines_later": _of(fifty_lines.later, 32),
     "fifty_lines_repaired": _of(fifty_lines.repaired, 320),
-    "fifty_lines_no_penalty": _of(partial(fifty_lines.repaired, gamma=0.0), 64),
-    "fifty_lines_no_average": _of(partial(fifty_lines.repaired, averaged=False), 64),
-    "fifty_lines_no_scaling": _of(partial(fifty_lines.repaired, standardised=False), 64),
-    "fifty_lines_source_adam": _of(partial(fifty_lines.repaired, calm=False), 64),
     "fifty_lines_twins": Table(fifty_lines.twins, 32),
 }
 

@@ -93,13 +93,14 @@ def density(
         ax.stairs(heights, edges, label=label if k == 0 else None, **style)
 
 
-def per_seed(ax: Axes, groups: dict[str, Tensor], bound: float | None = None) -> None:
+def per_seed(ax: Axes, groups: dict[str, Tensor], mark: float | None = None, label: str = "") -> None:
     """Draw one number per seed as a row of points for each group, on a logarithmic axis.
 
     Args:
         ax: where to draw.
         groups: the numbers of each group, by name, each ``(seeds,)`` and positive.
-        bound: a bound to mark with a line.
+        mark: a number to mark with a line.
+        label: what that line is called in the legend.
 
     Raises:
         TypeError: if a group is not a floating-point tensor.
@@ -112,5 +113,5 @@ def per_seed(ax: Axes, groups: dict[str, Tensor], bound: float | None = None) ->
     ax.set_yticks(range(len(groups)), list(groups))
     ax.invert_yaxis()
     ax.set_xscale("log")
-    if bound is not None:
-        ax.axvline(bound, color="0.5", linestyle="-.", label="bound of the claim")
+    if mark is not None:
+        ax.axvline(mark, color="0.5", linestyle="-.", label=label)

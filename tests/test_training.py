@@ -375,10 +375,9 @@ def breaks(at: int, seeds: list[int], value: float, loss: Callable[..., Tensor])
     def broken(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        losses = loss(G, D, x, z)
-        spoil = torch.zeros_like(losses)
-        spoil[seeds] = value if calls >= at else 0.0
-        return losses + spoil
+        factors = torch.ones(G.seeds)
+        factors[seeds] = value if calls >= at else 1.0
+        return factors * loss(G, D, x, z)  # the gradients break with the losses
 
     return broken
 
