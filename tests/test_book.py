@@ -615,3 +615,12 @@ def test_every_figure_has_a_name_of_its_own():
         if pictures(cell)
     ]
     assert sorted(set(names)) == sorted(names)
+
+
+def test_pictures_shown_elsewhere_are_those_of_the_notebooks():
+    found = {}
+    for path in runner.notebooks():
+        found |= runner.pictures(nbformat.read(path, as_version=4))
+    assert set(found) == set(runner.PICTURES.values()), "a figure was renamed: run make notebooks"
+    for file, picture in found.items():
+        assert file.read_bytes() == picture, f"{file.name} is old: run make notebooks"

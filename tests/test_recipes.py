@@ -113,4 +113,4 @@ def test_twins_start_one_rounding_apart_and_get_the_same_numbers(monkeypatch: py
     monkeypatch.setattr(fifty_lines, "original", lambda: type(short)(**{**vars(short), "steps": 3}))
     gaps = fifty_lines.twins(2, seed=3)
     assert (gaps["start"] > 0).all() and (gaps["start"] < 1e-6).all()
-    assert (gaps["end"] < 1e-4).all()
+    assert (gaps["later"] < 1e-4).all()

@@ -8,6 +8,7 @@ it was. What is stored depends on the notebook alone: no times, no versions, no 
 
 from __future__ import annotations
 
+import base64
 import copy
 import os
 import sys
@@ -26,6 +27,7 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 CELL_METADATA = {"mystnb", "tags"}
+PICTURES = {"fig-side-by-side": ROOT / "book" / "_static" / "original-and-repaired.png"}  # for the README
 
 
 def pages(root: Path = ROOT) -> list[Path]:
@@ -95,6 +97,16 @@ def run(path: Path) -> NotebookNode:
     return tidied(notebook)
 
 
+def pictures(notebook: NotebookNode) -> dict[Path, bytes]:
+    """Return the figures of a notebook that are also shown elsewhere, by the file that they go to."""
+    found = {}
+    for cell in notebook.cells:
+        file = PICTURES.get(cell.metadata.get("mystnb", {}).get("figure", {}).get("name"))
+        for output in cell.get("outputs", ()) if file else ():
+            found[file] = base64.b64decode(output.data["image/png"])
+    return found
+
+
 def main(arguments: list[str]) -> int:
     """Run the notebooks named, or all, and say what became of each."""
     os.chdir(ROOT)
@@ -102,13 +114,16 @@ def main(arguments: list[str]) -> int:
         print(f"{path.relative_to(ROOT)} ...", end=" ", flush=True)
         start = time.monotonic()
         try:
-            text = written(run(path))
+            notebook = run(path)
         except CellExecutionError as error:
             print(f"failed, and is left as it was.\n{error}")
             return 1
+        text = written(notebook)
         changed = text != path.read_text(encoding="utf-8")
         if changed:
             path.write_text(text, encoding="utf-8", newline="\n")
+        for file, picture in pictures(notebook).items():
+            file.write_bytes(picture)
         print(f"{'stored' if changed else 'unchanged'}, {time.monotonic() - start:.0f} s")
     return 0
 

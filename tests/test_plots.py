@@ -1,0 +1,73 @@
+"""The drawing functions draw what they are given, on the Axes that they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gan_helpers import plots
+from gan_helpers.data import Normal
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture
+def ax() -> Iterator[Axes]:
+    yield Figure().subplots()
+
+
+def test_the_three_roles_differ_in_colour_and_in_line() -> None:
+    roles = (plots.REAL, plots.FAKE, plots.DISCRIMINATOR)
+    assert len({role["color"] for role in roles}) == len({role["linestyle"] for role in roles}) == 3
+
+
+def test_a_band_draws_the_median_over_seeds(ax: Axes) -> None:
+    values = torch.tensor([[1.0, 2.0, 9.0], [3.0, 5.0, 4.0]])
+    plots.band(ax, torch.tensor([0, 10]), values, "median")
+    (line,) = ax.get_lines()
+    assert line.get_ydata().tolist() == [2.0, 4.0]
+    assert line.get_xdata().tolist() == [0, 10]
+    whole = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (whole.min(), whole.max()) == (1.0, 9.0)
+
+
+def test_a_band_leaves_out_what_is_not_a_number(ax: Axes) -> None:
+    plots.band(ax, torch.tensor([0]), torch.tensor([[1.0, float("nan"), 3.0]]), "median")
+    assert ax.get_lines()[0].get_ydata().tolist() == [2.0]
+
+
+def test_a_band_wants_a_step_for_each_record(ax: Axes) -> None:
+    with pytest.raises(ValueError, match="at must have one step for each of the 2 records"):
+        plots.band(ax, torch.tensor([0]), torch.ones(2, 3), "median")
+
+
+def test_histograms_are_densities_over_the_true_one(ax: Axes) -> None:
+    law = Normal(4.0, 1.25)
+    u = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+    plots.density(ax, law.quantile(u).repeat(2, 1), law)
+    stairs = ax.patches
+    assert len(stairs) == 2
+    heights, edges, _ = stairs[0].get_data()
+    assert np.sum(heights * np.diff(edges)) == pytest.approx(1.0, abs=1e-3)
+    middles = torch.as_tensor((edges[1:] + edges[:-1]) / 2).unsqueeze(1)
+    assert np.abs(heights - law.density(middles).numpy()).max() < 0.01
+
+
+def test_one_point_is_drawn_for_each_seed(ax: Axes) -> None:
+    plots.per_seed(ax, {"a": torch.tensor([0.3, 0.1]), "b": torch.ones(3)}, mark=0.2, label="the mark")
+    first, second, mark = ax.get_lines()
+    assert first.get_xdata().tolist() == pytest.approx([0.1, 0.3])
+    assert len(second.get_xdata()) == 3
+    assert mark.get_xdata() == [0.2, 0.2]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+
+
+def test_samples_need_a_seed_axis(ax: Axes) -> None:
+    with pytest.raises(ValueError, match=r"samples must have shape \(seeds, n\)"):
+        plots.density(ax, torch.ones(5), Normal(0.0, 1.0))
