@@ -53,7 +53,7 @@ TABLES: dict[str, Table] = {
     "fifty_lines_original": _of(fifty_lines.original, 320),
     "fifty_lines_later": _of(fifty_lines.later, 32),
     "fifty_lines_repaired": _of(fifty_lines.repaired, 320),
-    "fifty_lines_twins": Table(fifty_lines.twins, 32),
+    "fifty_lines_twins": Table(fifty_lines.twins, 16),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 
 def someone_is_watching() -> bool:
@@ -11,8 +12,8 @@ def someone_is_watching() -> bool:
     A notebook that a program executes says that no one can answer a question (``allow_stdin``). There a
     bar would only end up in the stored outputs, so none is drawn.
     """
-    kernel = getattr(_shell(), "kernel", None)
-    if kernel is None:
+    kernel: Any = getattr(_shell(), "kernel", None)
+    if not hasattr(kernel, "get_parent"):  # no notebook, or one that does not say who listens
         return sys.stderr.isatty()
     request = kernel.get_parent("shell")
     return bool(request.get("content", {}).get("allow_stdin", False))
