@@ -238,7 +238,8 @@ class _Player:
 
     def differentiate(self, losses: Tensor) -> None:
         """Take the gradient of the sum over seeds, for this player's weights alone."""
-        self.optimiser.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None
         # Not autograd.grad: its gradients may lie in memory in another order than their parameters, and a
         # fused optimiser does not look; backward puts them in order.
         if losses.requires_grad:
