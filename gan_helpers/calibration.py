@@ -42,8 +42,9 @@ def _of(recipe: Callable[[], Recipe], seeds: int) -> Table:
     """Return the table of a recipe whose generators are measured at the end."""
 
     def run(seeds: int, seed: int) -> Columns:
-        G, D = recipe().networks(seeds, seed=seed)
-        history = recipe().train(G, D, seed=seed)
+        made = recipe()
+        G, D = made.networks(seeds, seed=seed)
+        history = made.train(G, D, seed=seed)
         return fifty_lines.measure((G if history.averaged is None else history.averaged).eval())
 
     return Table(run, seeds)

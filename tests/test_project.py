@@ -70,6 +70,14 @@ def test_commands_in_the_text_exist(name):
     assert set(named) <= targets()
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_links_to_files_lead_somewhere(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    assert links or name != "README.md", "no link was found"
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
 def test_ci_runs_tests_lint_and_book():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert re.search(r"^for target in (.*); do$", script, re.MULTILINE)[1].split() == ["test", "lint", "book"]
