@@ -1,0 +1,232 @@
+"""The digit classifier reads held-out digits, and refuses weights that are not its own."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from gan_helpers import classifier, mnist
+from gan_helpers.classifier import DigitClassifier
+from gan_helpers.randomness import Stream
+
+
+@pytest.fixture(scope="module")
+def digits() -> mnist.Mnist:
+    return mnist.load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> DigitClassifier:
+    return classifier.load("cpu")
+
+
+@pytest.fixture
+def path():
+    with classifier.as_file(classifier.files("gan_helpers") / "assets" / classifier.WEIGHTS) as path:
+        yield path
+
+
+# The shipped weights
+
+
+def test_held_out_digits_are_read_right(shipped, digits):
+    assert classifier.accuracy(shipped, digits.test) >= 0.985
+
+
+def test_each_held_out_digit_is_read_right_most_of_the_time(shipped, digits):
+    right = shipped.predict(digits.test.images) == digits.test.labels
+    shares = torch.stack([right[digits.test.labels == k].float().mean() for k in range(10)])
+    assert shares.amin() > 0.95
+
+
+def test_digits_of_two_grey_levels_are_read_too(shipped, digits):
+    """The chapter on binarised digits judges such images."""
+    some = mnist.Digits(mnist.binarise(digits.test.images, Stream("pixels", 0)), digits.test.labels)
+    assert classifier.accuracy(shipped, some) > 0.97
+
+
+def test_a_constant_answer_is_right_as_often_as_its_digit_occurs(digits):
+    constant = DigitClassifier()
+    for weight in constant.head[-1].parameters():
+        nn.init.zeros_(weight)
+    constant.head[-1].bias.data[3] = 1.0
+    assert classifier.accuracy(constant, digits.test) == 204 / 2_000
+
+
+def test_features_have_unit_variance_over_the_digits_learned_from(shipped, digits):
+    variance = shipped.features(digits.train.images).var(0)
+    assert variance.mean().item() == pytest.approx(1, abs=0.01)
+
+
+def test_the_weights_are_small_and_fixed(shipped, path):
+    assert path.stat().st_size <= 600_000
+    assert not any(p.requires_grad for p in shipped.parameters())
+    assert not shipped.training
+    assert all(p.dtype == torch.float32 for p in shipped.parameters())
+
+
+# Shapes
+
+
+def test_any_number_of_leading_axes(shipped, digits):
+    images = digits.test.images[:12]
+    flat, stacked = shipped.predict(images), shipped.predict(images.view(3, 4, 784))
+    assert (flat.shape, flat.dtype) == ((12,), torch.int64)
+    assert stacked.equal(flat.view(3, 4))
+    assert shipped.predict(images[0]).shape == ()
+    features = shipped.features(images.view(3, 2, 2, 784))
+    assert features.shape == (3, 2, 2, classifier.FEATURES)
+    torch.testing.assert_close(features.view(12, -1), shipped.features(images))
+
+
+def test_chunks_are_put_together_in_order(shipped, digits, monkeypatch):
+    images = digits.test.images[:25]
+    whole = shipped.features(images)
+    monkeypatch.setattr(classifier, "CHUNK", 10)
+    torch.testing.assert_close(shipped.features(images), whole)
+
+
+def test_the_digit_is_the_largest_logit_and_comes_from_the_features(shipped, digits):
+    images = digits.test.images[:50]
+    logits = shipped(images)
+    assert logits.shape == (50, 10)
+    assert shipped.predict(images).equal(logits.argmax(1))
+    torch.testing.assert_close(shipped.head(shipped.features(images)), logits)
+
+
+def test_double_precision_is_taken_and_gradients_are_not_kept(shipped, digits):
+    images = digits.test.images[:5].double().requires_grad_()
+    assert shipped.features(images).dtype == torch.float32
+    assert not shipped.features(images).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "words"),
+    [
+        (torch.zeros(2, 28, 28), ValueError, r"shape \(..., 784\), not \(2, 28, 28\)"),
+        (torch.zeros(0, 784), ValueError, "empty"),
+        (torch.zeros(2, 784, dtype=torch.uint8), TypeError, "floating-point"),
+        (torch.full((2, 784), torch.nan), ValueError, "1568 values that are not finite"),
+    ],
+)
+def test_what_is_no_image_is_refused(images, error, words, shipped):
+    for method in (shipped.predict, shipped.features):
+        with pytest.raises(error, match=words):
+            method(images)
+
+
+# Loading
+
+
+def test_the_default_device_is_asked_for_and_another_obeyed(monkeypatch):
+    monkeypatch.setattr(classifier, "default_device", lambda: torch.device("meta"))
+    assert all(p.is_meta for p in classifier.load().parameters())
+    assert not any(p.is_meta for p in classifier.load("cpu").parameters())
+
+
+def test_weights_are_saved_and_loaded(tmp_path, digits):
+    own = DigitClassifier()
+    save_file(own.state_dict(), tmp_path / "own.safetensors")
+    again = classifier.load("cpu", tmp_path / "own.safetensors")
+    images = digits.test.images[:5]
+    assert again.features(images).equal(own.features(images))
+
+
+def test_a_pickle_is_not_loaded(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("the pickle was run",))
+
+    (tmp_path / "trap").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="trap must be a whole safetensors file"):
+        classifier.load("cpu", tmp_path / "trap")
+
+
+def test_a_file_cut_short_is_refused(tmp_path, path):
+    (tmp_path / "short").write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="short must be a whole safetensors file"):
+        classifier.load("cpu", tmp_path / "short")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        classifier.load("cpu", tmp_path / "nowhere")
+
+
+CHANGES = {
+    "a missing weight": lambda w: w.popitem(),
+    "one too many": lambda w: w.update(extra=torch.zeros(1)),
+    "another shape": lambda w: w.update({"head.1.bias": torch.zeros(11)}),
+    "one that would broadcast": lambda w: w.update({"head.1.bias": torch.zeros(1)}),
+    "NaN": lambda w: w["head.1.bias"].fill_(torch.nan),
+    "whole numbers": lambda w: w.update({"head.1.bias": torch.zeros(10, dtype=torch.int8)}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_weights_are_refused(change, path, tmp_path):
+    weights = load_file(path)
+    CHANGES[change](weights)
+    save_file(weights, tmp_path / "changed")
+    with pytest.raises((ValueError, TypeError), match="must hold|not finite"):
+        classifier.load("cpu", tmp_path / "changed")
+
+
+# Training
+
+
+def test_a_classifier_learns_and_its_seed_decides(digits):
+    few = digits.train[:600]
+    first, again = (classifier.fit(few, epochs=4, batch=50) for _ in range(2))
+    assert classifier.accuracy(first, digits.test) > 0.5
+    images = digits.test.images[:20]
+    assert first.features(images).equal(again.features(images))
+    other = classifier.fit(few[:100], epochs=1, seed=1)
+    assert not other.features(images).equal(classifier.fit(few[:100], epochs=1).features(images))
+
+
+def test_training_leaves_torch_s_own_stream_alone(digits):
+    before = torch.get_rng_state()
+    classifier.fit(digits.train[:10], epochs=1)
+    assert torch.get_rng_state().equal(before)
+
+
+def test_moved_digits_are_still_digits(digits):
+    images = digits.test.images[:200]
+    moved = classifier._moved(images, Stream("moves", 0))
+    assert moved.shape == images.shape
+    assert moved.amin() >= 0 and moved.amax() <= 1
+    assert (moved != images).any(1).all(), "every digit is moved"
+    ink = moved.sum(1) / images.sum(1)
+    assert 0.75 < ink.amin() and ink.amax() < 1.3, "none has left the image"
+
+
+def test_a_scale_of_the_features_changes_no_answer(digits):
+    network = DigitClassifier().requires_grad_(False)
+    images = digits.test.images[:100]
+    before = network(images)
+    scaled = classifier._scaled(network, digits.train[:500])
+    torch.testing.assert_close(scaled(images), before)
+    assert scaled.features(digits.train.images[:500]).var(0).mean().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("number", "error"), [(0, ValueError), (1.5, TypeError)])
+def test_numbers_of_training_are_checked(number, error, digits):
+    for name in ("epochs", "batch"):
+        with pytest.raises(error, match=name):
+            classifier.fit(digits.train[:10], **{name: number})
+
+
+def test_the_program_writes_weights_that_can_be_loaded(monkeypatch, tmp_path, capsys, digits):
+    (tmp_path / "assets").mkdir()
+    monkeypatch.setattr(classifier, "files", lambda package: tmp_path)
+    fit = classifier.fit
+    monkeypatch.setattr(classifier, "fit", lambda digits: fit(digits[:100], epochs=1))
+    monkeypatch.setattr(classifier.mnist, "load", lambda: digits)
+    classifier.main()
+    assert "of the held-out digits are read right" in capsys.readouterr().out
+    assert classifier.load("cpu", tmp_path / "assets" / classifier.WEIGHTS) is not None

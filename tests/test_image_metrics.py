@@ -1,0 +1,310 @@
+"""Metrics of images, where the truth is known: by hand, in closed form, or by an expectation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import linalg, stats
+from torch import Tensor
+
+from gan_helpers import classifier, image_metrics, mnist
+from gan_helpers.image_metrics import (
+    class_kl,
+    class_shares,
+    copying,
+    density_coverage,
+    frechet_distance,
+    nearest,
+)
+from gan_helpers.randomness import Stream
+
+
+def normal(*shape: int, name: str = "x") -> Tensor:
+    return Stream(name, 0).normal(*shape)
+
+
+# Classes
+
+
+def test_shares_by_hand():
+    labels = torch.tensor([[0, 1, 1, 2], [3, 3, 3, 3]])
+    assert class_shares(labels, 4).tolist() == [[0.25, 0.5, 0.25, 0], [0, 0, 0, 1]]
+    assert class_shares(labels).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "words"),
+    [
+        (torch.zeros(2, 3), TypeError, "not torch.float32: call labels.long"),
+        ([[1, 2]], TypeError, "not list"),
+        (torch.zeros(3).long(), ValueError, r"\(seeds, n\), not \(3,\)"),
+        (torch.zeros(3, 0).long(), ValueError, r"not \(3, 0\)"),
+        (torch.tensor([[0, 10]]), ValueError, "from 0 to 9, not from 0 to 10"),
+        (torch.tensor([[-1, 1]]), ValueError, "not from -1 to 1"),
+    ],
+)
+def test_labels_of_another_kind_are_refused(labels, error, words):
+    with pytest.raises(error, match=words):
+        class_shares(labels)
+
+
+REAL = torch.tensor([0.1, 0.2, 0.3, 0.4])
+
+
+def test_the_divergence_of_classes_is_scipy_s_and_in_the_stated_direction():
+    shares = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]])
+    expected = [stats.entropy(row, REAL) for row in shares]
+    assert class_kl(shares, REAL).numpy() == pytest.approx(expected, rel=1e-6)
+    assert class_kl(shares, REAL)[0] != pytest.approx(stats.entropy(REAL, shares[0]), rel=1e-3)
+
+
+def test_equal_classes_are_at_0_and_a_single_one_at_minus_its_logarithm():
+    shares = torch.cat((REAL.unsqueeze(0), torch.eye(4)))
+    assert class_kl(shares, REAL).numpy() == pytest.approx([0, *(-REAL.log()).tolist()], abs=1e-6)
+
+
+def test_the_floor_of_the_divergence_is_as_stated():
+    """Twice n times the divergence is about chi-squared, with a mean of classes - 1."""
+    real, n = torch.full((10,), 0.1), 2_000
+    kl = class_kl(class_shares(Stream("labels", 0).integers(10, 4_000, n)), real)
+    assert kl.mean().item() == pytest.approx(9 / (2 * n), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("shares", "real", "words"),
+    [
+        (torch.eye(4), torch.tensor([0.5, 0.5, 0, 0]), "real must have all classes"),
+        (torch.eye(3), REAL, "of 4 classes, as real is, not of 3"),
+        (torch.ones(1, 4), REAL, "shares must be at least 0 and sum to 1"),
+        (torch.eye(4), 2 * REAL, "real must be at least 0 and sum to 1"),
+        (torch.tensor([[1.5, -0.5, 0, 0]]), REAL, "shares must be at least 0"),
+        (torch.eye(4)[0], REAL, r"shares must have shape \(seeds, classes\)"),
+    ],
+)
+def test_what_are_no_shares_is_refused(shares, real, words):
+    with pytest.raises(ValueError, match=words):
+        class_kl(shares, real)
+
+
+# Fréchet distance
+
+
+def textbook(x: Tensor, y: Tensor) -> float:
+    """The formula as it is usually computed."""
+    (m1, c1), (m2, c2) = (
+        (a.mean(0), np.cov(a.T, bias=True)) for a in (x.double().numpy(), y.double().numpy())
+    )
+    root = linalg.sqrtm(c1 @ c2).real
+    return float(((m1 - m2) ** 2).sum() + np.trace(c1 + c2 - 2 * root))
+
+
+def test_the_frechet_distance_is_the_textbook_s():
+    x = normal(3, 200, 8) @ normal(8, 8, name="A") + 1
+    real = normal(300, 8, name="real") @ normal(8, 8, name="B")
+    expected = [textbook(sample, real) for sample in x]
+    assert frechet_distance(x, real).numpy() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_frechet_distance_of_a_shift_and_of_a_scale():
+    real = normal(500, 6).double()
+    shift = torch.arange(6.0).double()
+    x = torch.stack((real, real + shift, 3 * real))
+    scaled = 4 * (real.mean(0) ** 2).sum() + 4 * real.var(0, correction=0).sum()
+    assert frechet_distance(x, real).numpy() == pytest.approx([0, 55, scaled.item()], abs=1e-8)
+
+
+def test_samples_without_spread_are_at_a_finite_distance():
+    real = normal(500, 6)
+    constant = torch.zeros(1, 50, 6)
+    expected = (real.mean(0) ** 2).sum() + real.var(0, correction=0).sum()
+    assert frechet_distance(constant, real).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_floor_falls_with_the_number_of_points():
+    few, many = (frechet_distance(normal(8, n, 16), normal(n, 16, name="real")).mean() for n in (200, 2_000))
+    assert 5 < few / many < 20
+    assert many > 0
+
+
+# Density and coverage
+
+
+def by_loops(x: Tensor, real: Tensor, k: int) -> tuple[float, float]:
+    """The definition, point by point."""
+    hits, covered = 0, 0
+    for i, r in enumerate(real):
+        others = sorted(math.dist(r, s) for j, s in enumerate(real) if j != i)
+        inside = [math.dist(r, p) < others[k - 1] for p in x]
+        hits += sum(inside)
+        covered += any(inside)
+    return hits / (k * len(x)), covered / len(real)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_density_and_coverage_are_those_of_the_definition(k):
+    x, real = normal(3, 25, 2) * torch.tensor([0.3, 1, 2]).view(3, 1, 1), normal(20, 2, name="real")
+    result = density_coverage(x, real, k)
+    expected = [by_loops(sample, real, k) for sample in x]
+    assert result.density.tolist() == pytest.approx([d for d, _ in expected])
+    assert result.coverage.tolist() == pytest.approx([c for _, c in expected])
+
+
+def test_copies_of_the_real_points_are_at_1_and_far_points_at_0():
+    real = normal(100, 4)
+    result = density_coverage(torch.stack((real, real + 100)), real)
+    assert result.density.tolist() == pytest.approx([1, 0], abs=0.01)
+    assert result.coverage.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(50, 50, 5), (20, 60, 3), (80, 30, 1)])
+def test_samples_of_the_real_distribution_are_at_the_stated_expectation(n, m, k):
+    results = [
+        density_coverage(normal(4, n, 3, name=f"x{i}"), normal(m, 3, name=f"r{i}"), k) for i in range(200)
+    ]
+    density, coverage = (torch.cat([getattr(r, name) for r in results]) for name in ("density", "coverage"))
+    expected = 1 - math.prod((m - i) / (n + m - i) for i in range(1, k + 1))
+    # The four seeds of a trial share their real points, so it is the trials that are independent.
+    for value, truth in ((density, 1.0), (coverage, expected)):
+        error = value.view(200, 4).mean(1).std() / math.sqrt(200)
+        assert abs(value.mean() - truth) < 4 * error
+
+
+def test_a_collapsed_generator_is_dense_and_covers_little():
+    real = normal(500, 2)
+    centre = normal(1, 500, 2, name="x") * 0.05
+    result = density_coverage(centre, real)
+    assert result.density > 1 and result.coverage < 0.1
+
+
+def test_the_neighbourhood_has_to_be_smaller_than_the_sample():
+    with pytest.raises(ValueError, match="k must be below the number of real points, 5, not 5"):
+        density_coverage(normal(1, 5, 2), normal(5, 2))
+    assert density_coverage(normal(1, 5, 2), normal(6, 2)).density.shape == (1,)
+
+
+# Nearest points
+
+
+def test_the_nearest_points_are_found(monkeypatch):
+    x, real = normal(3, 7, 5), normal(40, 5, name="real")
+    distance = torch.tensor([[[math.dist(p, r) for r in real] for p in sample] for sample in x])
+    for chunk in (1_000, 4):
+        monkeypatch.setattr(image_metrics, "CHUNK", chunk)
+        result = nearest(x, real)
+        assert result.index.equal(distance.argmin(2))
+        torch.testing.assert_close(result.distance.float(), distance.amin(2))
+
+
+def test_a_copied_image_is_found_at_distance_0():
+    real = Stream("real", 0).uniform(300, 784)
+    order = torch.randperm(300, generator=torch.Generator().manual_seed(0)).view(3, 100)
+    result = nearest(real[order], real)
+    assert result.index.equal(order)
+    assert (result.distance == 0).all()
+
+
+def test_copies_are_told_from_new_points():
+    train, held_out = normal(50, 3, name="train"), normal(50, 3, name="held out")
+    assert copying(torch.stack((train, held_out)), train, held_out).tolist() == [1, 0]
+    assert copying(normal(2, 9, 3), train, train).tolist() == [0.5, 0.5]
+
+
+def test_new_points_are_nearer_to_either_half_equally_often():
+    shares = torch.cat(
+        [
+            copying(normal(1, 50, 3, name=f"x{i}"), normal(50, 3, name=f"t{i}"), normal(50, 3, name=f"h{i}"))
+            for i in range(200)
+        ]
+    )
+    assert abs(shares.mean() - 0.5) < 4 * shares.std() / math.sqrt(200)
+
+
+def test_as_many_training_as_held_out_points_are_asked_for():
+    with pytest.raises(ValueError, match=r"one shape, not \(9, 2\) and \(8, 2\).*use as many"):
+        copying(normal(1, 5, 2), normal(9, 2), normal(8, 2))
+
+
+# All of them
+
+METRICS = {
+    "frechet": frechet_distance,
+    "density": lambda x, real: density_coverage(x, real).density,
+    "coverage": lambda x, real: density_coverage(x, real).coverage,
+    "nearest": lambda x, real: nearest(x, real).distance.mean(1),
+    "copying": lambda x, real: copying(x, real, real.flip(1)),
+}
+on_all = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+
+
+@on_all
+def test_each_seed_gets_the_number_it_would_get_alone(metric):
+    x, real = normal(4, 30, 3).cumsum(0), normal(40, 3, name="real")
+    together = metric(x, real)
+    assert together.shape == (4,) and together.dtype == torch.float64
+    alone = torch.cat([metric(x[k : k + 1], real) for k in range(4)])
+    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
+
+
+@on_all
+def test_no_gradient_is_kept(metric):
+    x, real = normal(2, 30, 3).requires_grad_(), normal(40, 3, name="real")
+    assert not metric(x, real).requires_grad
+
+
+@on_all
+@pytest.mark.parametrize(
+    ("x", "real", "error", "words"),
+    [
+        (torch.zeros(30, 3), torch.zeros(40, 3), ValueError, r"x must have shape \(seeds, n, features\)"),
+        (torch.zeros(2, 30, 3), torch.zeros(2, 40, 3), ValueError, r"must have (shape \(m, features\)|one)"),
+        (torch.zeros(2, 30, 3), torch.zeros(40, 4), ValueError, "as many features, not 3 and 4"),
+        (torch.zeros(2, 30, 3).long(), torch.zeros(40, 3), TypeError, "floating-point"),
+        (torch.full((2, 30, 3), torch.nan), torch.zeros(40, 3), ValueError, "not finite"),
+    ],
+)
+def test_what_does_not_fit_is_refused(x, real, error, words, metric):
+    with pytest.raises(error, match=words):
+        metric(x, real)
+
+
+# Digits
+
+
+@pytest.fixture(scope="module")
+def features() -> dict[str, Tensor]:
+    digits, judge = mnist.load(device="cpu"), classifier.load("cpu")
+    images, labels = digits.train.images[:2_000], digits.train.labels[:2_000]
+    few = images[labels < 5].repeat(2, 1)[:2_000]
+    made = {
+        "real": digits.test.images,
+        "fresh": images,
+        "half the digits": few,
+        "noisy": (images + 0.3 * normal(2_000, 784)).clamp(0, 1),
+        "noise": Stream("noise", 0).uniform(2_000, 784),
+    }
+    return {name: judge.features(value) for name, value in made.items()}
+
+
+def test_better_digits_are_nearer_than_worse_ones(features):
+    names = ["fresh", "half the digits", "noisy", "noise"]
+    distance = dict(
+        zip(names, frechet_distance(torch.stack([features[n] for n in names]), features["real"]), strict=True)
+    )
+    assert distance["fresh"] < 0.2 * distance["half the digits"]
+    assert distance["fresh"] < 0.2 * distance["noisy"]
+    assert distance["half the digits"] < distance["noise"] and distance["noisy"] < distance["noise"]
+
+
+def test_real_digits_are_at_the_ideal_values(features):
+    result = density_coverage(features["fresh"].unsqueeze(0), features["real"])
+    assert result.density.item() == pytest.approx(1, abs=0.07)
+    assert result.coverage.item() == pytest.approx(1 - 2**-5, abs=0.02)
+
+
+def test_missing_digits_cost_coverage_and_not_density(features):
+    result = density_coverage(features["half the digits"].unsqueeze(0), features["real"])
+    assert result.coverage < 0.6
+    assert result.density > 0.9
