@@ -304,6 +304,14 @@ def test_real_digits_are_at_the_ideal_values(features):
     assert result.coverage.item() == pytest.approx(1 - 2**-5, abs=0.02)
 
 
+def test_the_floor_of_the_frechet_distance_is_as_stated(features):
+    """Digits that the classifier has learned from are no further from held-out ones than from each other."""
+    floor = frechet_distance(features["fresh"].unsqueeze(0), features["real"]).item()
+    assert 0.25 < floor < 0.35
+    halves = frechet_distance(features["fresh"][None, :1_000], features["fresh"][1_000:]).item()
+    assert floor < halves < 3 * floor
+
+
 def test_missing_digits_cost_coverage_and_not_density(features):
     result = density_coverage(features["half the digits"].unsqueeze(0), features["real"])
     assert result.coverage < 0.6
