@@ -1,0 +1,521 @@
+"""MXNet's side computes what torch's side computes, and a stacked ensemble what single Gluon networks do."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from plain_gan import Replay, numbers
+from torch import Tensor, nn
+
+import gan_helpers
+from gan_helpers import losses, models, penalties, training
+from gan_helpers.data import Gaussian, Normal, StandardNormal
+from gan_helpers.randomness import Stream
+
+try:
+    from gan_helpers import mxnet_backend as gm
+except ModuleNotFoundError as error:
+    if error.name != "mxnet":
+        raise
+    pytest.skip(str(error), allow_module_level=True)
+
+mx, nd = gm.mx, gm.nd
+ROOT = Path(__file__).resolve().parent.parent
+LEAKY = 0.2
+
+
+def double(values: Tensor) -> Any:
+    """Return an NDArray in double precision on the CPU."""
+    return gm.array(values.double(), device=mx.cpu())
+
+
+def gluon_members(make: Callable[[], Any], count: int, seed: int = 0, scale: float = 0.7) -> list[Any]:
+    """Return plain Gluon networks in double precision with random weights and biases."""
+    members = []
+    for k in range(count):
+        network = make()
+        network.cast("float64")
+        network.initialize(mx.init.Zero(), ctx=mx.cpu())
+        for i, parameter in enumerate(network.collect_params().values()):
+            parameter.set_data(double(scale * numbers(*parameter.shape, seed=100 * (seed + 1) + 10 * k + i)))
+        members.append(network)
+    return members
+
+
+def in_torch(network: Any, activation: Callable[[], nn.Module]) -> nn.Sequential:
+    """Return a plain Gluon network as a torch network with the same weights."""
+    dense = [layer for layer in network._children.values() if isinstance(layer, mx.gluon.nn.Dense)]
+    layers: list[nn.Module] = []
+    for layer in dense:
+        outputs, inputs = layer.weight.shape
+        linear = nn.Linear(inputs, outputs, dtype=torch.float64)
+        linear.weight.data = gm.tensor(layer.weight.data())
+        linear.bias.data = gm.tensor(layer.bias.data())
+        layers += [linear, activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def weights_of(network: Any) -> list[Tensor]:
+    """Return the weights and biases of a plain Gluon network, in the order of the layers."""
+    return [gm.tensor(parameter.data()) for parameter in network.collect_params().values()]
+
+
+def assert_members_are(ensemble: Any, members: list[list[Tensor]], atol: float) -> None:
+    for k, expected in enumerate(members):
+        for ours, theirs in zip(weights_of(ensemble.member(k)), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=atol)
+
+
+# The import
+
+
+def test_nothing_else_imports_mxnet() -> None:
+    folders = ("gan_helpers", "book", "benchmarks", "tools")
+    files = [p for folder in folders for p in (ROOT / folder).rglob("*") if p.suffix in (".py", ".ipynb")]
+    importing = {
+        p.name for p in files if re.search(r"\b(import|from) mxnet\b", p.read_text(encoding="utf-8"))
+    }
+    assert importing == set(), "only mxnet_backend imports it, by name"
+    assert 'import_module("mxnet")' in (ROOT / "gan_helpers" / "mxnet_backend.py").read_text(encoding="utf-8")
+
+
+def test_numpy_is_left_as_it_was() -> None:
+    lent = set(gm.FORMER_NAMES) & set(vars(np))
+    with gm._as_it_was_then():
+        assert set(gm.FORMER_NAMES) <= set(vars(np))
+    assert set(gm.FORMER_NAMES) & set(vars(np)) == lent
+    assert "bool" not in lent or np.__version__ >= "2"
+
+
+def test_numpy_is_left_as_it_was_after_a_failure_too() -> None:
+    before = dict(vars(np))
+    with pytest.raises(ZeroDivisionError), gm._as_it_was_then():
+        raise ZeroDivisionError
+    assert dict(vars(np)) == before
+
+
+def test_distutils_has_a_stand_in_where_python_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gm, "find_spec", lambda name: None)
+    with gm._as_it_was_then():
+        from distutils.version import LooseVersion
+
+        assert LooseVersion("1.9") < LooseVersion("1.17")
+
+
+@pytest.mark.parametrize("name", gm.__all__)
+def test_names_are_those_of_the_torch_side(name: str) -> None:
+    sides = (gan_helpers, losses, models, penalties, training, gan_helpers.data, gan_helpers.device)
+    if name in ("mx", "array", "tensor"):
+        assert hasattr(gm, name)
+        return
+    theirs = next(getattr(side, name) for side in sides if hasattr(side, name))
+    ours = getattr(gm, name)
+    assert ours is theirs or callable(ours)
+    if inspect.isfunction(ours) and name not in ("mlp", "probe"):
+        shared = list(inspect.signature(theirs).parameters)
+        assert [p for p in shared if p in inspect.signature(ours).parameters] == list(
+            inspect.signature(ours).parameters
+        )
+
+
+# Devices and numbers
+
+
+def test_a_device_that_does_not_compute_is_passed_over() -> None:
+    def broken(device: Any) -> None:
+        raise RuntimeError("no kernel image")
+
+    assert gm.choose_device([mx.gpu(0)], broken) == mx.cpu()
+    assert gm.choose_device([mx.cpu(0)]) == mx.cpu(0)
+
+
+def test_without_a_gpu_the_cpu_is_chosen() -> None:
+    if mx.context.num_gpus():
+        pytest.skip("MXNet sees a GPU here")
+    assert gm.candidates() == []
+    assert gm.default_device() == mx.cpu()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_numbers_come_back_as_they_went(dtype: torch.dtype) -> None:
+    x = numbers(2, 3, 4).to(dtype)
+    back = gm.tensor(gm.array(x))
+    assert back.dtype == dtype and torch.equal(back, x)
+
+
+def test_an_array_takes_precision_and_device_from_another() -> None:
+    like = nd.zeros((1,), dtype="float64", ctx=mx.cpu(0))
+    made = gm.array(torch.ones(2, 2), like=like)
+    assert made.dtype == np.float64 and made.context == like.context
+
+
+def test_an_array_is_made_of_a_torch_tensor() -> None:
+    with pytest.raises(TypeError, match=r"values must be a torch\.Tensor, not list"):
+        gm.array([1.0, 2.0])
+
+
+# Networks
+
+
+def test_mlp_has_dense_layers_with_an_activation_between_each_two() -> None:
+    network = gm.mlp(2, 5, 3, 2)
+    kinds = [type(layer).__name__ for layer in network._children.values()]
+    assert kinds == ["Dense", "Activation", "Dense", "Activation", "Dense"]
+    assert [p.shape for p in network.collect_params(".*weight").values()] == [(5, 2), (3, 5), (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "error"), [((2,), ValueError), ((2, 0), ValueError), ((2, 1.5), TypeError)]
+)
+def test_mlp_says_which_size_is_wrong(sizes: tuple[Any, ...], error: type[Exception]) -> None:
+    with pytest.raises(error, match="size"):
+        gm.mlp(*sizes)
+
+
+@pytest.mark.parametrize(
+    ("activation", "theirs", "atol"),
+    [
+        ("tanh", nn.Tanh, 1e-12),
+        ("sigmoid", nn.Sigmoid, 1e-12),
+        ("relu", nn.ReLU, 1e-12),
+        ("softrelu", nn.Softplus, 1e-12),
+        (LEAKY, lambda: nn.LeakyReLU(LEAKY), 1e-6),  # which MXNet multiplies by in single precision
+    ],
+)
+def test_a_stack_its_slopes_and_its_penalty_are_those_of_torch(
+    activation: str | float, theirs: Callable[[], nn.Module], atol: float
+) -> None:
+    members = gluon_members(lambda: gm.mlp(2, 6, 5, 1, activation=activation), 3)
+    twins = [in_torch(member, theirs) for member in members]
+    D, x = gm.Ensemble.of(members), numbers(3, 7, 2, seed=5)
+    outputs = torch.stack([twin(x[k]) for k, twin in enumerate(twins)])
+    torch.testing.assert_close(gm.tensor(D(double(x))), outputs.detach(), rtol=0, atol=atol)
+    slopes = [torch.autograd.functional.jacobian(twin, x[k]).sum((0, 1)) for k, twin in enumerate(twins)]
+    torch.testing.assert_close(gm.tensor(D.slopes(double(x))), torch.stack(slopes), rtol=0, atol=atol)
+    # The gradient of the penalty needs torch to differentiate twice, and MXNet once.
+    with mx.autograd.record():
+        value = gm.r1(D, double(x))
+    value.backward()
+    for k, twin in enumerate(twins):
+        expected = penalties.r1(lambda y, twin=twin: twin(y), x[k : k + 1])
+        torch.testing.assert_close(gm.tensor(value)[k : k + 1], expected.detach(), rtol=0, atol=atol)
+        expected.backward()
+        for i, layer in enumerate(module for module in twin if isinstance(module, nn.Linear)):
+            weight, bias = (getattr(D, name).grad() for name in D._dense[i])
+            torch.testing.assert_close(gm.tensor(weight)[k], layer.weight.grad, rtol=0, atol=atol)
+            no_slope = torch.zeros_like(layer.bias) if layer.bias.grad is None else layer.bias.grad
+            torch.testing.assert_close(gm.tensor(bias)[k, 0], no_slope, rtol=0, atol=atol)
+
+
+def test_the_slope_is_that_of_one_output() -> None:
+    with pytest.raises(ValueError, match="one output, but the network has 2"):
+        gm.Ensemble(lambda: gm.mlp(2, 3, 2), 1).slopes(nd.zeros((1, 4, 2)))
+
+
+def test_no_gradient_of_the_penalty_flows_into_the_samples() -> None:
+    D = gm.Ensemble(lambda: gm.mlp(2, 3, 1), 2, sd=1.0)
+    x = gm.array(numbers(2, 4, 2).float())
+    x.attach_grad()
+    with mx.autograd.record():
+        value = gm.r1(D, x) + 0 * x.sum(axis=(1, 2))
+    value.backward()
+    assert (gm.tensor(x.grad) == 0).all()
+
+
+def test_several_inputs_go_through_in_one_pass() -> None:
+    G = gm.Ensemble(lambda: gm.mlp(2, 3, 2), 2, sd=1.0)
+    x, y = (gm.array(numbers(2, n, 2, seed=n).float()) for n in (4, 3))
+    both = G(x, y)
+    assert [each.shape for each in both] == [(2, 4, 2), (2, 3, 2)]
+    for one, other in zip(both, (G(x), G(y)), strict=True):
+        torch.testing.assert_close(gm.tensor(one), gm.tensor(other))
+
+
+def test_a_member_starts_alike_in_every_ensemble() -> None:
+    small, large = (gm.Ensemble(lambda: gm.mlp(2, 4, 1), k, name="D", seed=3) for k in (2, 5))
+    other = gm.Ensemble(lambda: gm.mlp(2, 4, 1), 2, name="G", seed=3)
+    for few, many, another in zip(small.weights(), large.weights(), other.weights(), strict=True):
+        assert torch.equal(gm.tensor(few), gm.tensor(many)[:2])
+        assert few.shape[1] == 1 or not torch.equal(gm.tensor(few), gm.tensor(another))
+    first = gm.tensor(small.weights()[0])
+    assert not torch.equal(first[0], first[1])
+
+
+def test_first_weights_have_the_spread_asked_for_and_biases_are_zero() -> None:
+    weight, bias = gm.Ensemble(lambda: gm.mlp(50, 60), 20, sd=0.02, seed=1).weights()
+    assert gm.tensor(weight).std().item() == pytest.approx(0.02, rel=0.02)
+    assert (gm.tensor(bias) == 0).all() and bias.shape == (20, 1, 60)
+
+
+def test_mxnets_own_stream_is_left_alone() -> None:
+    mx.random.seed(1)
+    expected = gm.tensor(nd.random.normal(shape=(3,)))
+    mx.random.seed(1)
+    gm.Ensemble(lambda: gm.mlp(2, 4, 1), 2)
+    assert torch.equal(gm.tensor(nd.random.normal(shape=(3,))), expected)
+
+
+def test_a_dense_layer_may_bring_its_activation() -> None:
+    def make() -> Any:
+        network = mx.gluon.nn.HybridSequential()
+        network.add(mx.gluon.nn.Dense(5, in_units=2, activation="tanh"), mx.gluon.nn.Dense(1, in_units=5))
+        return network
+
+    members = gluon_members(make, 2)
+    x = double(numbers(2, 4, 2))
+    expected = nd.stack(*[member(x[k]) for k, member in enumerate(members)])
+    torch.testing.assert_close(gm.tensor(gm.Ensemble.of(members)(x)), gm.tensor(expected))
+
+
+def test_members_and_copies_share_nothing_with_the_ensemble() -> None:
+    G = gm.Ensemble(lambda: gm.mlp(2, 3, 2, activation=LEAKY), 2, sd=1.0)
+    x = gm.array(numbers(2, 4, 2).float())
+    before, member, copy = gm.tensor(G(x)), G.member(1), G.copy()
+    torch.testing.assert_close(gm.tensor(member(x[1])), before[1])
+    for weight in G.weights():
+        weight[:] = 0
+    torch.testing.assert_close(gm.tensor(copy(x)), before)
+    torch.testing.assert_close(gm.tensor(member(x[1])), before[1])
+
+
+def test_an_ensemble_is_saved_and_loaded_as_any_block(tmp_path: Path) -> None:
+    first, second = (gm.Ensemble(lambda: gm.mlp(2, 3, 1), 2, sd=1.0, seed=s) for s in (1, 2))
+    first.save_parameters(str(tmp_path / "weights"))
+    second.load_parameters(str(tmp_path / "weights"))
+    x = nd.ones((2, 4, 2))
+    assert torch.equal(gm.tensor(first(x)), gm.tensor(second(x)))
+
+
+def sequential(*layers: Any) -> Any:
+    network = mx.gluon.nn.Sequential()
+    network.add(*layers)
+    return network
+
+
+def test_what_has_no_stacked_form_is_named() -> None:
+    with pytest.raises(TypeError, match="Dropout has no stacked form: build members of"):
+        gm.Ensemble(lambda: sequential(mx.gluon.nn.Dropout(0.5)), 1)
+    with pytest.raises(TypeError, match="'softsign' has no stacked form"):
+        gm.Ensemble(lambda: sequential(mx.gluon.nn.Activation("softsign")), 1)
+
+
+def test_wrong_members_and_inputs_are_named() -> None:
+    with pytest.raises(ValueError, match="members is empty"):
+        gm.Ensemble.of([])
+    members = [gluon_members(lambda n=n: gm.mlp(2, n, 1), 1)[0] for n in (3, 4)]
+    with pytest.raises(ValueError, match="differ in architecture"):
+        gm.Ensemble.of(members)
+    with pytest.raises(ValueError, match="seeds must be at least 1"):
+        gm.Ensemble(lambda: gm.mlp(2, 2), 0)
+    G = gm.Ensemble(lambda: gm.mlp(2, 2), 2)
+    with pytest.raises(ValueError, match=r"inputs\[0\] must have shape .* seeds = 2, not \(3, 4, 2\)"):
+        G(nd.zeros((3, 4, 2)))
+    with pytest.raises(ValueError, match="at least one input"):
+        G()
+    with pytest.raises(ValueError, match="k must be at most 1, not 2"):
+        G.member(2)
+
+
+# Losses
+
+
+@pytest.mark.parametrize("name", ["minimax_d", "minimax_g", "non_saturating_g"])
+@pytest.mark.parametrize("scale", [1.0, 50.0])
+def test_losses_and_their_gradients_are_those_of_torch(name: str, scale: float) -> None:
+    count = len(inspect.signature(getattr(losses, name)).parameters)
+    logits = [(scale * numbers(3, 5, 1, seed=i)).requires_grad_() for i in range(count)]
+    arrays = [double(each) for each in logits]
+    for each in arrays:
+        each.attach_grad()
+    expected = getattr(losses, name)(*logits)
+    expected.sum().backward()
+    with mx.autograd.record():
+        value = getattr(gm, name)(*arrays)
+    value.backward()
+    torch.testing.assert_close(gm.tensor(value), expected.detach(), rtol=1e-6, atol=1e-8)
+    for ours, theirs in zip(arrays, logits, strict=True):
+        torch.testing.assert_close(gm.tensor(ours.grad), theirs.grad, rtol=1e-6, atol=1e-8)
+
+
+def test_two_outputs_and_a_softmax_are_one_logit() -> None:
+    outputs, softmax = numbers(2, 6, 2), mx.gluon.loss.SoftmaxCrossEntropyLoss()
+    real = double(outputs)
+    logit = real[:, :, 1:] - real[:, :, :1]
+    as_real = nd.stack(*[softmax(real[k], nd.ones((6,))).mean() for k in range(2)])
+    as_fake = nd.stack(*[softmax(real[k], nd.zeros((6,))).mean() for k in range(2)])
+    expected = gm.tensor(as_real).flatten() + gm.tensor(as_fake).flatten()
+    torch.testing.assert_close(gm.tensor(gm.minimax_d(logit, logit)), expected)
+    torch.testing.assert_close(gm.tensor(gm.non_saturating_g(logit)), gm.tensor(as_real).flatten())
+
+
+# Training
+
+
+def d_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
+    real, fake = D(x, G(z).detach())
+    return gm.minimax_d(real, fake) + 0.3 * gm.r1(D, x)
+
+
+def g_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
+    return gm.non_saturating_g(D(G(z)))
+
+
+def players(seeds: int = 2) -> tuple[Any, Any]:
+    Gs = gluon_members(lambda: gm.mlp(2, 2), seeds)
+    Ds = gluon_members(lambda: gm.mlp(2, 6, 5, 1, activation=LEAKY), seeds, seed=1)
+    return gm.Ensemble.of(Gs), gm.Ensemble.of(Ds)
+
+
+def short_run(G: Any, D: Any, **options: Any) -> Any:
+    fixed = {
+        "d_loss": d_loss, "g_loss": g_loss, "d_opt": gm.adam(D, 0.02), "g_opt": gm.adam(G, 0.01),
+        "steps": 3, "batch": 4, "seed": 1, "progress": False,
+    }  # fmt: skip
+    return gm.train(G, D, StandardNormal(2), StandardNormal(2), **(fixed | options))
+
+
+def in_the_sources_way(G: Any, D: Any, data: Tensor, noise: Tensor, steps: int) -> list[list[Tensor]]:
+    """Train one pair as the source does: softmax over two outputs, and the same fakes for both players."""
+    batch = data.shape[1]
+    loss = mx.gluon.loss.SoftmaxCrossEntropyLoss()
+    g_opt = mx.gluon.Trainer(G.collect_params(), "adam", {"learning_rate": 0.01})
+    d_opt = mx.gluon.Trainer(D.collect_params(), "adam", {"learning_rate": 0.05})
+    real, fake = nd.ones((batch,)), nd.zeros((batch,))
+    for t in range(steps):
+        x, z = double(data[t]), double(noise[t])
+        with mx.autograd.record():
+            made = G(z)
+            d_value = loss(D(x), real) + loss(D(made.detach()), fake)
+        d_value.backward()
+        d_opt.step(batch)
+        with mx.autograd.record():
+            g_value = loss(D(made), real)
+        g_value.backward()
+        g_opt.step(batch)
+    return [weights_of(G), weights_of(D)]
+
+
+def test_a_stack_trains_as_separate_runs_of_the_sources_loop() -> None:
+    seeds, steps, batch = 3, 60, 4
+    Gs = gluon_members(lambda: gm.mlp(2, 2), seeds, scale=0.02)
+    Ds = gluon_members(lambda: gm.mlp(2, 5, 3, 2), seeds, seed=1, scale=0.02)
+    data = Replay(numbers(steps, seeds, batch, 2, seed=2) + 1)
+    noise = Replay(numbers(steps, seeds, batch, 2, seed=3))
+    G, D = gm.Ensemble.of(Gs), gm.Ensemble.of(Ds)
+
+    def logit(outputs: Any) -> Any:
+        return outputs[:, :, 1:] - outputs[:, :, :1]
+
+    gm.train(
+        G, D, data, noise,
+        d_loss=lambda G, D, x, z: gm.minimax_d(*map(logit, D(x, G(z).detach()))),
+        g_loss=lambda G, D, x, z: gm.non_saturating_g(logit(D(G(z)))),
+        d_opt=gm.adam(D, 0.05), g_opt=gm.adam(G, 0.01),
+        steps=steps, batch=batch, reuse_noise=True, progress=False,
+    )  # fmt: skip
+    alone = [
+        in_the_sources_way(Gs[k], Ds[k], data.values[:, k], noise.values[:, k], steps) for k in range(seeds)
+    ]
+    assert_members_are(G, [pair[0] for pair in alone], atol=1e-9)
+    assert_members_are(D, [pair[1] for pair in alone], atol=1e-9)
+
+
+def test_mxnet_and_torch_train_the_same_networks() -> None:
+    law = Gaussian(torch.tensor([1.0, 2.0]), torch.tensor([[1.0, 0.3], [0.3, 0.5]]))
+    (G, D), steps = players(), 40
+    their_G = training.Ensemble.of([in_torch(G.member(k), nn.Identity) for k in range(2)])
+    their_D = training.Ensemble.of([in_torch(D.member(k), lambda: nn.LeakyReLU(LEAKY)) for k in range(2)])
+
+    def their_d_loss(G: Any, D: Any, x: Tensor, z: Tensor) -> Tensor:
+        x = x.double()
+        return losses.minimax_d(*D(x, G(z.double()).detach())) + 0.3 * penalties.r1(D, x)
+
+    options = {"steps": steps, "batch": 8, "seed": 5, "ema": 0.9, "progress": False}
+    ours = gm.train(
+        G, D, law, StandardNormal(2), d_loss=d_loss, g_loss=g_loss,
+        d_opt=gm.adam(D, 0.02, (0.5, 0.99)), g_opt=gm.adam(G, 0.01, (0.5, 0.99)), **options,
+    )  # fmt: skip
+    theirs = training.train(
+        their_G, their_D, law, StandardNormal(2), d_loss=their_d_loss,
+        g_loss=lambda G, D, x, z: losses.non_saturating_g(D(G(z.double()))),
+        d_opt=training.adam(their_D, 0.02, (0.5, 0.99)), g_opt=training.adam(their_G, 0.01, (0.5, 0.99)),
+        **options,
+    )  # fmt: skip
+    for mine, other in ((G, their_G), (D, their_D), (ours.averaged, theirs.averaged)):
+        expected = [[p.detach() for p in other.member(k).parameters()] for k in range(2)]
+        assert_members_are(mine, expected, atol=1e-5)
+    torch.testing.assert_close(ours.d_loss, theirs.d_loss.double(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours.g_loss, theirs.g_loss.double(), rtol=0, atol=1e-5)
+
+
+def test_the_record_says_what_was_watched_and_when() -> None:
+    G, D = players()
+    history = short_run(
+        G, D, steps=5, every=2, watch=lambda G: {"bias": gm.tensor(G.weights()[1]).squeeze(1)}
+    )
+    assert history.at.tolist() == [0, 2, 4, 5] and history.steps == 5
+    assert history.watched["bias"].shape == (4, 2, 2)
+    assert torch.equal(history.watched["bias"][-1], gm.tensor(G.weights()[1]).squeeze(1))
+    assert history.d_loss.shape == history.g_loss.shape == (5, 2)
+    assert history.averaged is None
+
+
+def test_fresh_noise_unless_it_is_to_be_reused() -> None:
+    seen: dict[str, list[Tensor]] = {"D": [], "G": []}
+
+    def watched(name: str, loss: Any) -> Any:
+        def look(G: Any, D: Any, x: Any, z: Any) -> Any:
+            seen[name].append(gm.tensor(z))
+            return loss(G, D, x, z)
+
+        return look
+
+    for reuse in (True, False):
+        short_run(*players(), d_loss=watched("D", d_loss), g_loss=watched("G", g_loss), reuse_noise=reuse)
+    same = [torch.equal(d, g) for d, g in zip(seen["D"], seen["G"], strict=True)]
+    assert same == 3 * [True] + 3 * [False]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run() -> None:
+    G, D = players()
+    with pytest.raises(training.NonFiniteLossError, match="A loss of D is not finite") as error:
+        short_run(G, D, d_loss=lambda *args: d_loss(*args) * float("nan"))
+    assert error.value.history.d_loss.shape == (3, 2)
+
+
+def test_wrong_arguments_are_named() -> None:
+    G, D = players()
+    with pytest.raises(ValueError, match=r"d_loss must return one loss per seed, shape \(2,\), not \(1,\)"):
+        short_run(G, D, d_loss=lambda *args: d_loss(*args).sum())
+    with pytest.raises(ValueError, match="G has 2 seeds and D has 3"):
+        short_run(G, players(3)[1])
+    with pytest.raises(ValueError, match="steps must be at least 1"):
+        short_run(G, D, steps=0)
+    with pytest.raises(ValueError, match="ema must be less than 1"):
+        short_run(G, D, ema=1.0)
+    with pytest.raises(ValueError, match="lr must be greater than 0"):
+        gm.adam(G, 0.0)
+    with pytest.raises(ValueError, match=r"betas\[1\] must be less than 1"):
+        gm.adam(G, 0.1, betas=(0.5, 1.0))
+
+
+def test_any_sampler_of_the_package_will_do() -> None:
+    Gs, Ds = (gluon_members(lambda: gm.mlp(1, 3, 1), 2, seed=s) for s in (0, 1))
+    G, D = gm.Ensemble.of(Gs), gm.Ensemble.of(Ds)
+    history = gm.train(
+        G, D, Normal(4.0, 1.25), lambda seeds, batch, rng: rng.uniform(seeds, batch, 1),
+        d_loss=d_loss, g_loss=g_loss, d_opt=gm.adam(D, 0.01), g_opt=gm.adam(G, 0.01),
+        steps=2, batch=4, progress=False,
+    )  # fmt: skip
+    assert history.d_loss.isfinite().all()
+
+
+def test_streams_are_those_of_the_torch_side() -> None:
+    assert gm.Stream is Stream
