@@ -263,8 +263,9 @@ def _download(cache: str | os.PathLike[str] | None, mirrors: Sequence[str]) -> l
             return [_fetch(file, mirror, folder).read_bytes() for file in FULL]
         except (requests.RequestException, ValueError) as error:
             failures.append(f"{mirror}: {_reason(error)}")
-        except OSError as error:  # no other mirror would help
-            failures = [f"{folder}: {error.strerror or error}"]
+        except OSError as error:  # of the folder: no other mirror would help
+            cause = error.__cause__ or error  # pooch wraps some in a longer one
+            failures = [f"{folder}: {getattr(cause, 'strerror', None) or type(cause).__name__}"]
             break
     log.warning(
         "Using the bundled 10,000 digits; the full set is not there (%s).",

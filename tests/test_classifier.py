@@ -183,6 +183,7 @@ def test_a_classifier_learns_and_its_seed_decides(digits):
     few = digits.train[:600]
     first, again = (classifier.fit(few, epochs=4, batch=50) for _ in range(2))
     assert classifier.accuracy(first, digits.test) > 0.5
+    assert not first.training and not any(p.requires_grad for p in first.parameters())
     images = digits.test.images[:20]
     assert first.features(images).equal(again.features(images))
     other = classifier.fit(few[:100], epochs=1, seed=1)
