@@ -201,7 +201,7 @@ def main() -> None:
     digits = mnist.load()
     classifier = fit(digits.train)
     with as_file(files("gan_helpers") / "assets" / WEIGHTS) as path:
-        # Half precision halves the file, and changes no more than a few answers in thousands.
+        # Half precision halves the file; what is judged below is the network as it was rounded.
         save_file({name: w.half().contiguous().cpu() for name, w in classifier.state_dict().items()}, path)
         shipped = load(path=path)
     print(f"Wrote {WEIGHTS}: {accuracy(shipped, digits.test):.2%} of the held-out digits are read right.")
