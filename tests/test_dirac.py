@@ -1,0 +1,119 @@
+"""The Dirac GAN: its forces are gradients of the book's losses, and its theorems hold for its paths."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from gan_helpers.dirac import eigenvalues, forces, largest_step, play
+from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
+from gan_helpers.penalties import r1
+
+START = torch.tensor([1.0, 0.5], dtype=torch.float64)
+
+
+@pytest.fixture
+def places() -> tuple[Tensor, Tensor]:
+    theta, psi = torch.randn(2, 20, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return theta.requires_grad_(), psi.requires_grad_()
+
+
+@pytest.mark.parametrize("non_saturating", [False, True])
+def test_forces_are_the_gradients_of_the_losses(places: tuple[Tensor, Tensor], non_saturating: bool) -> None:
+    theta, psi = places
+    origin = torch.zeros(20, 1, 1, dtype=torch.float64)
+    d_loss = minimax_d(psi * origin, psi * theta) + 0.7 / 2 * r1(lambda x: psi * x, origin)
+    g_loss = (non_saturating_g if non_saturating else minimax_g)(psi * theta)
+    (down_psi,) = torch.autograd.grad(d_loss.sum(), psi, retain_graph=True)
+    (down_theta,) = torch.autograd.grad(g_loss.sum(), theta)
+    to_theta, to_psi = forces(theta.detach(), psi.detach(), non_saturating=non_saturating, gamma=0.7)
+    torch.testing.assert_close(to_theta, -down_theta)
+    torch.testing.assert_close(to_psi, -down_psi)
+
+
+def test_a_step_of_the_minimax_game_multiplies_the_squared_radius_as_pythagoras_says() -> None:
+    path = play(*START, step=0.3, steps=50)
+    squared = path.square().sum(1)
+    answer = torch.sigmoid(path[:-1, 0] * path[:-1, 1])
+    torch.testing.assert_close(squared[1:], squared[:-1] * (1 + 0.3**2 * answer**2))
+
+
+def test_steps_worked_out_by_hand() -> None:
+    one, two = torch.tensor(1.0), torch.tensor(2.0)
+    answer = 1 / (1 + math.exp(-2.0))
+    path = play(one, two, step=0.1, steps=1, gamma=0.5)
+    assert path.shape == (2, 2)
+    assert path[0].tolist() == [1.0, 2.0]
+    assert path[1].tolist() == pytest.approx([1 + 0.1 * answer * 2, 2 - 0.1 * (answer + 0.5 * 2)])
+    turn = play(one, two, step=0.1, steps=1, alternating=True, non_saturating=True)
+    psi = 2 - 0.1 * answer
+    answer = 1 / (1 + math.exp(-psi))
+    assert turn[1].tolist() == pytest.approx([1 + 0.1 * (1 - answer) * psi, psi])
+
+
+def test_many_games_at_once_are_the_games_alone() -> None:
+    theta, psi = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    together = play(theta, psi, step=0.2, steps=5, gamma=0.3)
+    assert together.shape == (6, 2, 3, 4)
+    alone = play(theta[1, 2], psi[1, 2], step=0.2, steps=5, gamma=0.3)
+    torch.testing.assert_close(together[:, :, 1, 2], alone)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.4, 1.0, 2.5])
+@pytest.mark.parametrize("non_saturating", [False, True])
+def test_eigenvalues_are_those_of_the_jacobian(gamma: float, non_saturating: bool) -> None:
+    def field(point: Tensor) -> Tensor:
+        return torch.stack(forces(point[0], point[1], non_saturating=non_saturating, gamma=gamma))
+
+    # By differences: a defective matrix, as at gamma = 1, has eigenvalues that are known to half the digits.
+    sides = torch.eye(2, dtype=torch.float64) * 1e-4
+    J = torch.stack([(field(side) - field(-side)) / 2e-4 for side in sides], dim=1)
+    ours = eigenvalues(gamma)
+    assert ours.shape == (2,)
+    torch.testing.assert_close(ours.sum().real, J.trace(), atol=1e-7, rtol=0)
+    torch.testing.assert_close(ours.prod().real, torch.linalg.det(J), atol=1e-7, rtol=0)
+    assert ours[0].real >= ours[1].real or ours[0].imag > ours[1].imag
+
+
+@pytest.mark.parametrize("gamma", [0.1, 0.5, 0.999, 1.0, 1.001, 2.0, 10.0])
+def test_the_largest_step_separates_home_from_away(gamma: float) -> None:
+    for factor, homewards in ((0.97, True), (1.03, False)):
+        path = play(*(1e-4 * START), step=factor * largest_step(gamma), steps=400, gamma=gamma)
+        assert bool(path[-1].norm() < path[0].norm()) == homewards
+
+
+def test_the_largest_step_has_its_peak_at_one_and_needs_a_penalty() -> None:
+    assert largest_step(0.0) == 0.0
+    assert largest_step(1.0) == 4.0
+    assert largest_step(0.9) == pytest.approx(3.6)
+    assert largest_step(1e9) == pytest.approx(2e-9)  # 4 (gamma - root) would be 0 in floating point
+
+
+def test_steps_of_the_non_saturating_game_end_on_a_circle() -> None:
+    orbit = play(*START, step=0.1, steps=6_000, non_saturating=True)[-300:].norm(dim=1)
+    assert ((orbit / math.sqrt(0.2) - 1).abs() < 0.1).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"step": 0.0}, ValueError, "step must be greater than 0"),
+        ({"steps": 0}, ValueError, "steps must be at least 1"),
+        ({"gamma": -1.0}, ValueError, "gamma must be at least 0"),
+        ({"theta": torch.tensor(1)}, TypeError, "theta must hold floating-point numbers"),
+        ({"psi": torch.tensor(math.nan)}, ValueError, "psi holds 1 values that are not finite"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, object], error: type[Exception], words: str) -> None:
+    good = {"theta": torch.tensor(1.0), "psi": torch.tensor(1.0), "step": 0.1, "steps": 2}
+    with pytest.raises(error, match=words):
+        play(**(good | arguments))
+
+
+@pytest.mark.parametrize("function", [eigenvalues, largest_step])
+def test_a_negative_penalty_is_refused(function: object) -> None:
+    with pytest.raises(ValueError, match="gamma must be at least 0, not -0.5"):
+        function(-0.5)
