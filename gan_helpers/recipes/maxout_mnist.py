@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,53 +30,57 @@ NOISE = Uniform(0.0, 1.0, features=100)
 BATCH = 256
 EPOCHS = 30
 
+Start = Literal["source", "ones", "torch"]
 
-def _uniform(layer: nn.Linear, width: float) -> nn.Linear:
-    """Start the weights of a layer from the uniform distribution on [-width, width], its biases from 0."""
-    nn.init.uniform_(layer.weight, -width, width)
-    nn.init.zeros_(layer.bias)
+
+def _started(layer: nn.Linear, width: float, start: Start) -> nn.Linear:
+    """Start the weights of a layer uniformly on [-width, width] and its biases at 0, as the source does."""
+    if start != "torch":
+        nn.init.uniform_(layer.weight, -width, width)
+        nn.init.zeros_(layer.bias)
     return layer
 
 
-def _normalised(features: int, glorot: bool) -> nn.BatchNorm1d:
-    """Return a batch normalisation; the source's library draws its gains, the usual is to start them at 1."""
+def _normalised(features: int, start: Start) -> nn.BatchNorm1d:
+    """Return a batch normalisation; the source's library draws its first gains, elsewhere they are 1."""
     layer = nn.BatchNorm1d(features)
-    if glorot:
+    if start == "source":
         nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (1 + features)))
     return layer
 
 
-def generator(*, norm: bool = True, norm_last: bool = False, glorot: bool = True) -> nn.Sequential:
+def generator(*, norm: bool = True, norm_last: bool = False, start: Start = "source") -> nn.Sequential:
     """Return the source's generator: 100 numbers, twice 1,200 relu, 784 pixels by a sigmoid.
 
     Args:
         norm: normalise the input of each linear map over the batch.
         norm_last: also normalise the last map's output, which the source warns of.
-        glorot: draw the first gains of the normalisations as the source's library does, instead of 1.
+        start: the first weights: those of the source, those with all gains at 1, or torch's own throughout.
     """
     layers: list[nn.Module] = []
     for fan_in, fan_out in ((NOISE.features, 1_200), (1_200, 1_200), (1_200, PIXELS)):
-        layers += [_normalised(fan_in, glorot)] if norm else []
-        layers += [_uniform(nn.Linear(fan_in, fan_out), 0.05), nn.ReLU()]
+        layers += [_normalised(fan_in, start)] if norm else []
+        layers += [_started(nn.Linear(fan_in, fan_out), 0.05, start), nn.ReLU()]
     layers[-1] = nn.Sigmoid()
     if norm_last:
-        layers.insert(-1, _normalised(PIXELS, glorot))
+        layers.insert(-1, _normalised(PIXELS, start))
     return nn.Sequential(*layers)
 
 
-def discriminator(*, dropout: float = 0.5, norm: bool = False) -> nn.Sequential:
+def discriminator(*, dropout: float = 0.5, norm: bool = False, start: Start = "source") -> nn.Sequential:
     """Return the source's discriminator: twice 240 maxout units of 5 pieces with dropout, then a logit.
 
     Args:
         dropout: the share of units that is left out.
         norm: normalise each layer over the batch before its dropout, which the source advises against.
+        start: the first weights: those of the source, or torch's own.
     """
     layers: list[nn.Module] = []
     for fan_in in (PIXELS, 240):
         maxout = Maxout(fan_in, 240, pieces=5)
-        _uniform(maxout.linear, 0.005)
+        _started(maxout.linear, 0.005, start)
         layers += [maxout, *([nn.BatchNorm1d(240)] if norm else []), nn.Dropout(dropout)]
-    return nn.Sequential(*layers, _uniform(nn.Linear(240, 1), 0.005))
+    return nn.Sequential(*layers, _started(nn.Linear(240, 1), 0.005, start))
 
 
 @dataclass
@@ -170,10 +174,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "norm_in_d": {"D": partial(discriminator, norm=True)},
     "no_dropout": {"D": partial(discriminator, dropout=0.0)},
     "d_first": {"d_first": True},
-    "gains_at_one": {"G": partial(generator, glorot=False)},
+    "gains_at_one": {"G": partial(generator, start="ones")},
     "repaired": {
-        "G": partial(generator, glorot=False),
-        "D": partial(discriminator, dropout=0.0),
+        "G": partial(generator, start="torch"),
+        "D": partial(discriminator, dropout=0.0, start="torch"),
         "gamma": 1.0,
     },
 }
