@@ -440,7 +440,7 @@ class Ensemble(_Block):  # type: ignore[misc]
 
     def copy(self) -> Ensemble:
         """Return an ensemble with the same weights that shares nothing with this one."""
-        return Ensemble.of([self.member(k) for k in range(self.seeds)])
+        return type(self).of([self.member(k) for k in range(self.seeds)])
 
 
 def _layers(network: Any) -> Iterator[Any]:

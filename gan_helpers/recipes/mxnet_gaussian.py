@@ -7,7 +7,7 @@ imported when a recipe is run, and not before, so that this module can be read w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,8 +17,7 @@ from gan_helpers.data import Gaussian, Minibatches, StandardNormal
 from gan_helpers.metrics import GaussianFit
 from gan_helpers.randomness import Stream
 
-if TYPE_CHECKING:
-    from gan_helpers.mxnet_backend import Ensemble, History
+# MXNet has no annotations. `G` and `D` below are ensembles of `gan_helpers.mxnet_backend`, x and z NDArrays.
 
 A = torch.tensor([[1.0, 2.0], [-0.1, 0.5]])
 B = torch.tensor([1.0, 2.0])
@@ -32,13 +31,14 @@ class Run:
     """What a recipe leaves behind.
 
     Args:
-        G: the generators to be judged: the averaged ones if there is an average.
-        history: the record of the training.
+        G: the generators to be judged, a `gan_helpers.mxnet_backend.Ensemble`: the averaged ones if there is
+            an average.
+        history: the record of the training, a `gan_helpers.mxnet_backend.History`.
         right: the share of real and fake samples that D told right at each step, ``(steps, seeds)``.
     """
 
-    G: Ensemble
-    history: History
+    G: Any
+    history: Any
     right: Tensor
 
 
@@ -67,12 +67,12 @@ def original(x: Tensor, seed: int | None = None, **options: Any) -> Run:
     def logit(outputs: Any) -> Any:
         return outputs[:, :, 1:] - outputs[:, :, :1]
 
-    def d_loss(G: Ensemble, D: Ensemble, x: Any, z: Any) -> Any:
+    def d_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
         real, fake = (logit(outputs) for outputs in D(x, G(z).detach()))
         right.append(_right(real.detach(), fake.detach()))
         return gm.minimax_d(real, fake)
 
-    def g_loss(G: Ensemble, D: Ensemble, x: Any, z: Any) -> Any:
+    def g_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
         return gm.non_saturating_g(logit(D(G(z))))
 
     G = gm.Ensemble(lambda: gm.mlp(2, 2), len(x), name="G", seed=seed)
@@ -105,17 +105,17 @@ def repaired(x: Tensor, seed: int | None = None, **options: Any) -> Run:
 
     right = []
 
-    def d_loss(G: Ensemble, D: Ensemble, x: Any, z: Any) -> Any:
+    def d_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
         real, fake = D(x, G(z).detach())
         right.append(_right(real.detach(), fake.detach()))
         return gm.minimax_d(real, fake) + 0.1 / 2 * gm.r1(D, x)
 
-    def g_loss(G: Ensemble, D: Ensemble, x: Any, z: Any) -> Any:
+    def g_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
         return gm.non_saturating_g(D(G(z)))
 
     G = gm.Ensemble(lambda: gm.mlp(2, 2), len(x), name="G", seed=seed)
-    D = gm.Ensemble(lambda: gm.mlp(2, 32, 32, 1, activation=0.2), len(x), name="D", seed=seed)
-    fixed = {"steps": 3_000, "batch": 128, "ema": 0.999}
+    D = gm.Ensemble(lambda: gm.mlp(2, 32, 32, 1, activation=0.2), len(x), name="D", seed=seed, sd=0.2)
+    fixed = {"steps": 2_500, "batch": 128, "ema": 0.999}
     history = gm.train(
         G,
         D,
@@ -128,7 +128,6 @@ def repaired(x: Tensor, seed: int | None = None, **options: Any) -> Run:
         seed=seed,
         **(fixed | options),
     )
-    assert history.averaged is not None
     return Run(history.averaged, history, gm.tensor(gm.nd.stack(*right)))
 
 
@@ -137,7 +136,7 @@ def _right(real: Any, fake: Any) -> Any:
     return ((real > 0).mean(axis=(1, 2)) + (fake <= 0).mean(axis=(1, 2))) / 2
 
 
-def law(G: Ensemble) -> GaussianFit:
+def law(G: Any) -> GaussianFit:
     r"""Return the Gaussian that each linear generator makes of N(0, I), exactly.
 
     .. math:: G(z) = W z + c \quad\Rightarrow\quad G(z) \sim N(c, W W^\top)
@@ -173,8 +172,8 @@ def minor_axis_ratio(fit: GaussianFit) -> Tensor:
     """
     variances, axes = torch.linalg.eigh(REAL.covariance.double())
     minor = axes[:, 0].to(fit.covariance)
-    variance: Tensor = (fit.covariance @ minor) @ minor
-    return (variance / variances[0].to(minor)).sqrt()
+    ratio: Tensor = ((fit.covariance @ minor) @ minor / variances[0].to(minor)).sqrt()
+    return ratio
 
 
 def measure(run: Run, x: Tensor) -> dict[str, Tensor]:
