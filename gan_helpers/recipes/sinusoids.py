@@ -1,0 +1,438 @@
+r"""Sinusoids from noise: the recipe of a walkthrough in Keras, and what repairs it.
+
+The source is an article in the magazine of Codemotion. Its text never defines the batch; 128 follows from
+the accuracies in its log.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_helpers import _checks, metrics
+from gan_helpers.data import Resample, Sampler, Sinusoids, Uniform
+from gan_helpers.device import default_device
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.losses import minimax_d, non_saturating_g
+from gan_helpers.penalties import r1
+from gan_helpers.randomness import Stream
+from gan_helpers.recipes import Recipe
+
+REAL = Sinusoids(phase=(1.0, math.pi))
+NOISE = Uniform(-5.0, 5.0, features=64)
+ROWS = 32_768
+BATCH = 128
+EPOCHS = 64
+LOST = 7.0  # nats: an epoch in which D gives fakes less than one chance in a thousand
+REPAIR: dict[str, Any] = {"epochs": 16, "beta1": 0.0, "dropout": 0.0, "gamma": 0.03}
+
+
+@dataclass
+class Log:
+    """What the columns of an epoch table are made of; the lists get an entry ``(seeds,)`` at each step.
+
+    Args:
+        d: the share of D's batch, real and fake, that D judges right in D's step.
+        g: the share of the fakes that D takes for real in G's step.
+    """
+
+    d: list[Tensor] = field(default_factory=list)
+    g: list[Tensor] = field(default_factory=list)
+
+
+def dense(fan_in: int, fan_out: int) -> nn.Linear:
+    """Return a linear layer that starts as one of Keras does: weights Glorot uniform, biases 0.
+
+    Args:
+        fan_in: features of the input.
+        fan_out: features of the output.
+
+    References:
+        Glorot and Bengio (2010), equation 16. https://proceedings.mlr.press/v9/glorot10a.html
+    """
+    layer = nn.Linear(fan_in, fan_out)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def generator() -> nn.Module:
+    """Return the source's generator, from 64 numbers of noise to a curve of 64 points."""
+    return nn.Sequential(
+        dense(64, 64), nn.LeakyReLU(0.2), dense(64, 512), nn.LeakyReLU(0.2), dense(512, 64), nn.Tanh()
+    )
+
+
+def discriminator(dropout: float = 0.4) -> nn.Module:
+    """Return the source's discriminator, from a curve of 64 points to a logit.
+
+    Args:
+        dropout: the share of hidden units that a step leaves out.
+    """
+    return nn.Sequential(
+        dense(64, 64), nn.ReLU(), nn.Dropout(dropout),
+        dense(64, 64), nn.ReLU(), nn.Dropout(dropout), dense(64, 1),
+    )  # fmt: skip
+
+
+def keras_adam(network: Ensemble, beta1: float = 0.9) -> torch.optim.Adam:
+    r"""Return Adam with the numbers of Keras, and with epsilon where Keras has it.
+
+    .. math:: \theta \leftarrow \theta - \alpha \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t}
+        \frac{m}{\sqrt{v} + \epsilon}, \qquad \alpha = 10^{-3},\ \beta_2 = 0.999,\ \epsilon = 10^{-7}
+
+    PyTorch adds epsilon to the corrected root, :math:`\sqrt{v / (1 - \beta_2^t)}`. So its epsilon has to be
+    larger in the first steps to be the same.
+
+    Args:
+        network: the ensemble whose weights are to be updated.
+        beta1: how slowly the mean of the gradients forgets.
+
+    Raises:
+        TypeError: if ``beta1`` is not a real number.
+        ValueError: if ``beta1`` lies outside [0, 1).
+
+    References:
+        Kingma and Ba (2015), the remark at the end of section 2. https://arxiv.org/abs/1412.6980
+    """
+    betas = (_checks.number("beta1", beta1, at_least=0.0, below=1.0), 0.999)
+    parameters = list(network.parameters())
+    optimiser = torch.optim.Adam(parameters, lr=1e-3, betas=betas, fused=parameters[0].device.type != "meta")
+    steps = 0
+
+    def place_epsilon(optimiser: Any, *_: Any) -> None:
+        nonlocal steps
+        steps += 1
+        for group in optimiser.param_groups:
+            group["eps"] = 1e-7 / math.sqrt(1 - betas[1] ** steps)
+
+    optimiser.register_step_pre_hook(place_epsilon)
+    return optimiser
+
+
+def same_rows(sampler: Sampler) -> Sampler:
+    """Return a sampler that draws the rows which the data sampler of the same run draws.
+
+    It keeps a second stream of the name and the seed of the data's: give each training run its own.
+
+    Args:
+        sampler: a `gan_helpers.data.Resample` of as many rows as the data have.
+    """
+    twin: Stream | None = None
+
+    def draw(seeds: int, batch: int, rng: Stream) -> Tensor:
+        nonlocal twin
+        if twin is None:
+            twin = Stream("data", rng.seed, rng.device)
+        return sampler(seeds, batch, twin)
+
+    return draw
+
+
+def data_sets(seeds: int, seed: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return the source's curves and its fixed noise for each seed, both ``(seeds, 32_768, 64)``.
+
+    Args:
+        seeds: the number of runs.
+        seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
+    """
+    device = default_device()
+    return (
+        REAL(seeds, ROWS, Stream("curves", seed, device)),
+        NOISE(seeds, ROWS, Stream("fixed noise", seed, device)),
+    )
+
+
+def within(logits: Tensor, cut: float) -> Tensor:
+    """Return logits whose probabilities are at least ``cut`` away from 0 and 1; any logits if it is 0.
+
+    Args:
+        logits: of any shape.
+        cut: a probability below 1/2.
+    """
+    if not cut:
+        return logits
+    limit = math.log((1 - cut) / cut)
+    return logits.clamp(-limit, limit)
+
+
+def recipe(
+    seeds: int,
+    seed: int | None = None,
+    *,
+    epochs: int = EPOCHS,
+    beta1: float = 0.9,
+    dropout: float = 0.4,
+    gamma: float = 0.0,
+    cut: float = 0.0,
+    log: Log | None = None,
+    sets: tuple[Tensor, Tensor] | None = None,
+) -> Recipe:
+    """Return the source's recipe, or one that differs from it in the numbers given; it serves for one run.
+
+    Args:
+        seeds: the number of runs; each has curves and noise of its own.
+        seed: the base seed of curves and noise; `gan_helpers.randomness.base_seed` unless given.
+        epochs: how many times as many rows are drawn as there are.
+        beta1: of both players' Adam.
+        dropout: the share of hidden units that D leaves out.
+        gamma: the weight of R1, which enters as gamma / 2.
+        cut: keep D's probabilities this far from 0 and 1, as Keras 3 does by 1e-7, so that the losses have no
+            slope beyond; not at all if 0.
+        log: where to note how often D is right.
+        sets: curves and noise; `data_sets` unless given.
+    """
+    curves, noise = data_sets(seeds, seed) if sets is None else sets
+    log = Log() if log is None else log
+
+    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        real, fake = D(x, G(z).detach())
+        log.d.append(((real > 0).float().mean((1, 2)) + (fake < 0).float().mean((1, 2))) / 2)
+        game = minimax_d(within(real, cut), within(fake, cut))
+        return (game + gamma / 2 * r1(D, x) if gamma else game) / 2
+
+    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        fake = D(G(z))
+        log.g.append((fake > 0).float().mean((1, 2)))
+        return non_saturating_g(within(fake, cut))
+
+    return Recipe(
+        G=generator,
+        D=lambda: discriminator(dropout),
+        data=Resample(curves),
+        noise=same_rows(Resample(noise)),
+        d_loss=d_loss,
+        g_loss=g_loss,
+        d_opt=lambda D: keras_adam(D, beta1),
+        g_opt=lambda G: keras_adam(G, beta1),
+        steps=epochs * ROWS // BATCH,
+        batch=BATCH,
+        options={"reuse_noise": True},
+    )
+
+
+def original(seeds: int, seed: int | None = None) -> Recipe:
+    """Return the source's recipe; see `recipe`."""
+    return recipe(seeds, seed)
+
+
+def repaired(seeds: int, seed: int | None = None) -> Recipe:
+    """Return the repaired recipe: Adam without momentum, and R1 in the place of dropout; see `recipe`."""
+    return recipe(seeds, seed, **REPAIR)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The sinusoid that is closest to each curve; see `best_sinusoid`.
+
+    Args:
+        b: the frequency, ``(...)``, in radians for each unit of position.
+        c: the phase, ``(...)``, in radians, from -pi to pi.
+        residual: the root mean square difference, ``(...)``, in the units of the curve.
+    """
+
+    b: Tensor
+    c: Tensor
+    residual: Tensor
+
+
+def best_sinusoid(curves: Tensor, positions: Tensor, low: float = 0.25, high: float = 4.0) -> Fit:
+    r"""Return the sinusoid of amplitude 1 that is closest to each curve.
+
+    .. math:: \min_{b, c} \sqrt{\frac{1}{n} \sum_{j=1}^{n} (y_j - \sin(b\, t_j + c))^2}
+
+    The best of a grid of b and c is the start of a damped Gauss-Newton search, which accepts no step that
+    makes the fit worse. It needs neither a gradient nor a start from the caller.
+
+    Args:
+        curves: ``(..., n)``.
+        positions: :math:`t_j`, ``(n,)``, in [-5, 5] or not much wider: the grid is made for that.
+        low: the smallest b.
+        high: the largest b.
+
+    Returns:
+        b, c and the residual of each curve, in double precision.
+
+    Raises:
+        TypeError: if a tensor is not a floating-point one, or an end not a real number.
+        ValueError: if a curve is not finite or not as long as ``positions``, or the interval is empty.
+    """
+    _checks.finite("curves", curves, "(..., n)")
+    _checks.finite("positions", positions, "(n,)", dims=1)
+    if curves.shape[-1:] != positions.shape:
+        raise ValueError(
+            f"curves must have {len(positions)} points each, as positions has, "
+            f"not shape {tuple(curves.shape)}."
+        )
+    _checks.number("high", high, above=_checks.number("low", low, above=0.0))
+    y = curves.detach().double().reshape(-1, len(positions))
+    t = positions.to(y)
+    b, c = _search(y, t, *_best_of_grid(y, t, low, high), low, high)
+    residual = (y - torch.sin(b * t + c)).square().mean(1).sqrt()
+    c = torch.remainder(c + math.pi, 2 * math.pi) - math.pi
+    shape = curves.shape[:-1]
+    return Fit(b.reshape(shape), c.reshape(shape), residual.reshape(shape))
+
+
+def _best_of_grid(y: Tensor, t: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Return the b and c, (curves, 1), of the closest sinusoid on a grid."""
+    b = torch.linspace(low, high, 151, dtype=y.dtype, device=y.device)
+    c = torch.linspace(-math.pi, math.pi, 65, dtype=y.dtype, device=y.device)[:-1]
+    pairs = torch.cartesian_prod(b, c)
+    grid = torch.sin(pairs[:, :1] * t + pairs[:, 1:])
+    # The squared distances, but for the curves' own squares, which are the same for all of the grid.
+    best = pairs[(grid.square().sum(1) - 2 * y @ grid.T).argmin(1)]
+    return best[:, :1], best[:, 1:]
+
+
+def _search(y: Tensor, t: Tensor, b: Tensor, c: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Return better b and c, (curves, 1), by Levenberg's and Marquardt's method."""
+    error = (y - torch.sin(b * t + c)).square().sum(1, keepdim=True)
+    damping = torch.full_like(b, 1e-3)
+    for _ in range(15):
+        slope = torch.cos(b * t + c)
+        gap = y - torch.sin(b * t + c)
+        bb = (slope * t).square().sum(1, keepdim=True) * (1 + damping)
+        cc = slope.square().sum(1, keepdim=True) * (1 + damping)
+        bc = (slope.square() * t).sum(1, keepdim=True)
+        to_b, to_c = (slope * t * gap).sum(1, keepdim=True), (slope * gap).sum(1, keepdim=True)
+        determinant = bb * cc - bc.square()
+        new_b = (b + (cc * to_b - bc * to_c) / determinant).clamp(low, high)
+        new_c = c + (bb * to_c - bc * to_b) / determinant
+        new_error = (y - torch.sin(new_b * t + new_c)).square().sum(1, keepdim=True)
+        better = new_error < error
+        b, c = torch.where(better, new_b, b), torch.where(better, new_c, c)
+        error, damping = torch.where(better, new_error, error), damping * torch.where(better, 0.1, 10.0)
+    return b, c
+
+
+def nearest(curves: Tensor, training: Tensor) -> Tensor:
+    """Return the root mean square distance of each curve to the nearest training curve.
+
+    Args:
+        curves: ``(seeds, n, points)``.
+        training: the training curves, ``(seeds, rows, points)``.
+
+    Returns:
+        The distances, ``(seeds, n)``, in the units of the curves.
+
+    Raises:
+        TypeError: if an argument is not a floating-point tensor.
+        ValueError: if the seeds or the points of both differ.
+    """
+    _checks.floating("curves", curves, "(seeds, n, points)", dims=3)
+    _checks.floating("training", training, "(seeds, rows, points)", dims=3)
+    if curves.shape[::2] != training.shape[::2]:
+        raise ValueError(
+            "curves and training must have the same seeds and points, "
+            f"not shapes {tuple(curves.shape)} and {tuple(training.shape)}."
+        )
+    squares = torch.stack([torch.cdist(y, x).amin(1) for y, x in zip(curves, training, strict=True)])
+    return squares / math.sqrt(curves.shape[2])
+
+
+def draw(G: Ensemble, n: int = 1_000, seed: int | None = None) -> Tensor:
+    """Return curves that generators make of fresh noise, ``(seeds, n, 64)``.
+
+    Args:
+        G: generators.
+        n: how many curves for each seed.
+        seed: the base seed of that noise; `gan_helpers.randomness.base_seed` unless given.
+    """
+    device = next(G.parameters()).device
+    with torch.no_grad():
+        curves: Tensor = G(NOISE(G.seeds, n, Stream("fresh noise", seed, device)))
+    return curves
+
+
+def measure(curves: Tensor) -> dict[str, Tensor]:
+    """Return how good the curves of each seed are, each ``(seeds,)``.
+
+    Args:
+        curves: made from fresh noise, ``(seeds, n, 64)``.
+
+    Returns:
+        The ``residual`` of the best sinusoid: its median over curves, and ``residual_90``, which nine in ten
+        are below; the distances ``b_ks`` and ``c_ks`` of the fitted b and c from the laws of the data; and the
+        share of ``slow`` curves, whose b lies in the lower half of the data's interval.
+    """
+    fit = best_sinusoid(curves, REAL.positions)
+    return {
+        "residual": fit.residual.median(1).values,
+        "residual_90": fit.residual.quantile(0.9, dim=1),
+        "b_ks": metrics.ks(fit.b, Uniform(*REAL.frequency)),
+        "c_ks": metrics.ks(fit.c, Uniform(*REAL.phase)),
+        "slow": (fit.b < sum(REAL.frequency) / 2).double().mean(1),
+    }
+
+
+def trial(seeds: int, seed: int, ema: float | None = None, **changes: Any) -> dict[str, Tensor]:
+    """Train by the source's recipe with some changes; return what a table holds, each ``(seeds,)``.
+
+    Args:
+        seeds: the number of runs.
+        seed: their base seed.
+        ema: how slowly an average of G's weights forgets; no average if None.
+        changes: the numbers of `recipe` that differ from the source's.
+
+    Returns:
+        What `measure` says of the last generators; the residual of their ``averaged`` ones, if asked for; the
+        residual on noise that was ``seen`` in training, and the distance to the ``nearest`` training curve
+        of the fakes and of as many fresh ``real`` curves, all medians; and the columns of `summary`.
+    """
+    log, sets = Log(), data_sets(seeds, seed)
+    made = recipe(seeds, seed, log=log, sets=sets, **changes)
+    G, D = made.networks(seeds, seed=seed)
+    few = NOISE(seeds, 128, Stream("few", seed, default_device()))
+    epoch = ROWS // BATCH
+    history = made.train(G, D, seed=seed, watch=lambda _: {"few": G(few)}, every=epoch, ema=ema)
+    columns = judged(G.eval(), sets, seed)
+    if history.averaged is not None:
+        columns["averaged"] = measure(draw(history.averaged.eval(), seed=seed))["residual"]
+    return columns | summary(history.watched["few"], history.d_loss, history.g_loss, log, epoch)
+
+
+def judged(G: Ensemble, sets: tuple[Tensor, Tensor], seed: int | None = None) -> dict[str, Tensor]:
+    """Return `measure` of fresh curves, and whether G knows its training set by heart, each ``(seeds,)``.
+
+    Args:
+        G: generators.
+        sets: the curves and the noise that they were trained on.
+        seed: the base seed of fresh noise; `gan_helpers.randomness.base_seed` unless given.
+    """
+    fakes = draw(G, seed=seed)
+    with torch.no_grad():
+        seen = best_sinusoid(G(sets[1][:, :1_000]), REAL.positions).residual
+    fresh = REAL(G.seeds, 200, Stream("fresh curves", seed, fakes.device))
+    return measure(fakes) | {
+        "seen": seen.median(1).values,
+        "nearest": nearest(fakes[:, :200], sets[0]).median(1).values,
+        "nearest_real": nearest(fresh, sets[0]).median(1).values,
+    }
+
+
+def summary(watched: Tensor, d_loss: Tensor, g_loss: Tensor, log: Log, epoch: int) -> dict[str, Tensor]:
+    """Return how good curves were after every tenth epoch, and means over the last, each ``(seeds,)``.
+
+    Args:
+        watched: curves before the training and after each epoch, ``(epochs + 1, seeds, n, 64)``.
+        d_loss: the losses of D, ``(steps, seeds)``.
+        g_loss: the losses of G, ``(steps, seeds)``.
+        log: of as many steps.
+        epoch: steps in an epoch.
+
+    Returns:
+        ``residual_3``, the median after epoch 3 when the first is 0, and so on by tens; in how many epochs G
+        had ``lost``; the losses; the shares of the log, ``d_right`` and ``g_fools``.
+    """
+    residuals = {
+        f"residual_{e}": best_sinusoid(watched[e + 1], REAL.positions).residual.median(1).values
+        for e in range(3, len(watched) - 1, 10)
+    }
+    last = {"d_loss": d_loss, "d_right": torch.stack(log.d), "g_loss": g_loss, "g_fools": torch.stack(log.g)}
+    lost = (g_loss.unflatten(0, (-1, epoch)).mean(1) > LOST).double().sum(0)
+    return residuals | {"lost": lost} | {k: values[-epoch:].double().mean(0) for k, values in last.items()}

@@ -1,0 +1,290 @@
+"""The recipe of the sinusoids: its parts against formulas and SciPy, and against the chapter."""
+
+from __future__ import annotations
+
+import ast
+import math
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import least_squares
+from torch import Tensor
+
+from gan_helpers import Ensemble, Stream, train
+from gan_helpers.calibration import ledger
+from gan_helpers.data import Resample
+from gan_helpers.recipes import sinusoids
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+T = sinusoids.REAL.positions.double()
+
+
+def waves(b: Tensor, c: Tensor) -> Tensor:
+    return torch.sin(b.unsqueeze(-1) * T + c.unsqueeze(-1))
+
+
+@pytest.fixture
+def rng() -> Stream:
+    return Stream("tests of sinusoids", seed=5)
+
+
+def small_sets(rng: Stream, seeds: int) -> tuple[Tensor, Tensor]:
+    return sinusoids.REAL(seeds, 300, rng), sinusoids.NOISE(seeds, 300, rng)
+
+
+def test_the_best_sinusoid_of_a_sinusoid_is_itself(rng: Stream) -> None:
+    b = rng.uniform(3, 200, low=0.3, high=3.9).double()
+    c = rng.uniform(3, 200, low=-3.1, high=3.1).double()
+    fit = sinusoids.best_sinusoid(waves(b, c), T)
+    assert fit.b.shape == fit.c.shape == fit.residual.shape == (3, 200)
+    torch.testing.assert_close(fit.b, b, atol=1e-8, rtol=0)
+    torch.testing.assert_close(fit.c, c, atol=1e-8, rtol=0)
+    assert fit.residual.max() < 1e-8
+
+
+def test_no_other_search_finds_a_closer_sinusoid(rng: Stream) -> None:
+    b, c = rng.uniform(12, low=0.5, high=2.0).double(), rng.uniform(12, low=1.0, high=3.0).double()
+    curves = (waves(b, c) + 0.5 * rng.normal(12, 64).double()).clamp(-1, 1)
+    fit = sinusoids.best_sinusoid(curves, T)
+    for k in range(12):
+
+        def gap(theta: Any, k: int = k) -> Any:
+            return np.sin(theta[0] * T.numpy() + theta[1]) - curves[k].numpy()
+
+        starts = [(f, p) for f in np.linspace(0.3, 3.9, 19) for p in (-2.0, 0.0, 2.0)]
+        found = [least_squares(gap, s, bounds=([0.25, -9], [4, 9])).cost for s in starts]
+        assert fit.residual[k].item() <= math.sqrt(2 * min(found) / 64) + 1e-5
+
+
+def test_the_residual_of_a_flat_line_is_the_size_of_the_slowest_wave() -> None:
+    fit = sinusoids.best_sinusoid(torch.zeros(1, 64), T)
+    slowest = waves(torch.tensor([0.25], dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
+    assert fit.b.item() == pytest.approx(0.25)
+    assert fit.residual.item() == pytest.approx(slowest.square().mean().sqrt().item())
+
+
+@pytest.mark.parametrize(
+    ("curves", "options", "error", "words"),
+    [
+        (torch.zeros(2, 63), {}, ValueError, "curves must have 64 points each.*63"),
+        (torch.full((1, 64), math.nan), {}, ValueError, "curves holds 64 values that are not finite"),
+        (torch.zeros(1, 64, dtype=torch.long), {}, TypeError, "curves must hold floating-point"),
+        (torch.zeros(1, 64), {"low": 2.0, "high": 1.0}, ValueError, "high must be greater than 2"),
+        (torch.zeros(1, 64), {"low": 0.0}, ValueError, "low must be greater than 0"),
+    ],
+)
+def test_the_best_sinusoid_refuses_what_it_cannot_fit(
+    curves: Tensor, options: dict[str, float], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        sinusoids.best_sinusoid(curves, T, **options)
+
+
+def test_measure_finds_nothing_wrong_with_the_data_and_much_with_a_half_of_them(rng: Stream) -> None:
+    curves = sinusoids.REAL(2, 1_000, rng)
+    good = sinusoids.measure(curves)
+    assert good["residual"].max() < 1e-6 and good["residual_90"].max() < 1e-6
+    assert good["b_ks"].max() < 0.06 and good["c_ks"].max() < 0.06
+    assert ((good["slow"] - 0.5).abs() < 0.06).all()
+    slow = sinusoids.measure(
+        waves(rng.uniform(1, 500, low=0.5, high=1.25), rng.uniform(1, 500, low=1.0, high=2.0))
+    )
+    assert slow["slow"].item() == 1.0
+    assert slow["b_ks"] == pytest.approx(0.5, abs=0.06)
+    assert slow["c_ks"] == pytest.approx(1 - 1 / (math.pi - 1), abs=0.06)
+
+
+def test_the_nearest_curve_is_found_for_each_seed_in_its_own_set() -> None:
+    training = torch.stack([torch.zeros(5, 64), torch.ones(5, 64)])
+    training[0, 3] = 0.5
+    curves = torch.full((2, 1, 64), 0.75)
+    torch.testing.assert_close(sinusoids.nearest(curves, training), torch.tensor([[0.25], [0.25]]))
+    with pytest.raises(ValueError, match="same seeds and points"):
+        sinusoids.nearest(curves[:1], training)
+
+
+def test_layers_start_as_keras_starts_them() -> None:
+    layer = sinusoids.dense(64, 512)
+    limit = math.sqrt(6 / (64 + 512))
+    assert layer.weight.abs().max() <= limit
+    assert layer.weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.02)
+    assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("beta1", [0.9, 0.0])
+def test_adam_follows_the_formula_of_keras(beta1: float, rng: Stream) -> None:
+    network = Ensemble(lambda: torch.nn.Linear(3, 2), 2, seed=1)
+    optimiser = sinusoids.keras_adam(network, beta1)
+    ours = [p.detach().double().clone() for p in network.parameters()]
+    m, v = ([torch.zeros_like(p) for p in ours] for _ in range(2))
+    for step in range(1, 6):
+        for k, p in enumerate(network.parameters()):
+            p.grad = 1e-6 * rng.normal(*p.shape)  # so small that epsilon counts
+            m[k] = beta1 * m[k] + (1 - beta1) * p.grad.double()
+            v[k] = 0.999 * v[k] + 0.001 * p.grad.double() ** 2
+            rate = 1e-3 * math.sqrt(1 - 0.999**step) / (1 - beta1**step)
+            ours[k] -= rate * m[k] / (v[k].sqrt() + 1e-7)
+        optimiser.step()
+    for p, q in zip(network.parameters(), ours, strict=True):
+        torch.testing.assert_close(p.detach().double(), q, atol=2e-6, rtol=0)
+
+
+def test_adam_wants_a_beta_below_one() -> None:
+    with pytest.raises(ValueError, match="beta1 must be less than 1"):
+        sinusoids.keras_adam(Ensemble(sinusoids.generator, 1, seed=1), 1.0)
+
+
+def test_curves_and_noise_come_from_the_same_rows() -> None:
+    rows = torch.arange(50.0).reshape(50, 1)
+    data, noise = Resample(rows), sinusoids.same_rows(Resample(-rows))
+    data_rng, noise_rng = Stream("data", 7), Stream("noise", 7)
+    drawn = [(data(3, 20, data_rng), noise(3, 20, noise_rng)) for _ in range(4)]
+    assert all(torch.equal(x, -z) for x, z in drawn)
+    assert not torch.equal(drawn[0][0], drawn[1][0])
+
+
+def test_the_data_are_those_of_the_source() -> None:
+    curves, noise = sinusoids.data_sets(1, seed=2)
+    assert curves.shape == noise.shape == (1, 32_768, 64)
+    fit = sinusoids.best_sinusoid(curves[:, :300], T)
+    assert 0.5 <= fit.b.min() < 0.6 < 1.9 < fit.b.max() <= 2.0
+    assert 1.0 <= fit.c.min() < 1.1 < 3.0 < fit.c.max() <= math.pi
+    assert -5 <= noise.min() < -4.99 < 4.99 < noise.max() <= 5
+
+
+def test_the_log_counts_right_answers_and_deceptions(rng: Stream) -> None:
+    log = sinusoids.Log()
+    recipe = sinusoids.recipe(2, 3, log=log, sets=small_sets(rng, 2), dropout=0.0)
+    G, D = recipe.networks(2, seed=3)
+    x, z = sinusoids.REAL(2, 40, rng), sinusoids.NOISE(2, 40, rng)
+    recipe.d_loss(G, D, x, z)
+    recipe.g_loss(G, D, x, z)
+    right = torch.cat([D(x) > 0, D(G(z)) <= 0], 1).float().mean((1, 2))
+    torch.testing.assert_close(log.d[0], right)
+    torch.testing.assert_close(log.g[0], (D(G(z)) > 0).float().mean((1, 2)))
+
+
+def test_the_loss_of_d_is_the_mean_over_both_halves_and_r1_adds_to_it(rng: Stream) -> None:
+    sets = small_sets(rng, 1)
+    plain, priced = (sinusoids.recipe(1, 3, sets=sets, dropout=0.0, gamma=g) for g in (0.0, 0.03))
+    G, D = plain.networks(1, seed=3)
+    x, z = sinusoids.REAL(1, 40, rng), sinusoids.NOISE(1, 40, rng)
+    probability = D(x, G(z))
+    answers = torch.cat(probability, 1).sigmoid().flatten()
+    truth = torch.tensor([1.0] * 40 + [0.0] * 40)
+    bce = torch.nn.functional.binary_cross_entropy(answers, truth)
+    assert plain.d_loss(G, D, x, z).item() == pytest.approx(bce.item(), rel=1e-5)
+    assert priced.d_loss(G, D, x, z).item() > bce.item()
+
+
+def test_the_recipes_have_the_numbers_of_source_and_repair(
+    monkeypatch: pytest.MonkeyPatch, rng: Stream
+) -> None:
+    sets = small_sets(rng, 1)
+    monkeypatch.setattr(sinusoids, "data_sets", lambda seeds, seed: sets)
+    source, repair = sinusoids.original(1, 3), sinusoids.repaired(1, 3)
+    assert (source.steps, source.batch) == (64 * 256, 128)
+    assert repair.steps == 16 * 256
+    for recipe, beta1, dropout in ((source, 0.9, 0.4), (repair, 0.0, 0.0)):
+        G, D = recipe.networks(1, seed=3)
+        for optimiser in (recipe.d_opt(D), recipe.g_opt(G)):
+            assert optimiser.param_groups[0]["betas"] == (beta1, 0.999)
+        assert {m.p for m in D.modules() if hasattr(m, "p")} == {dropout}
+
+
+class Chapter:
+    """The definitions of the notebook, and its calls of ``train``, without running the rest."""
+
+    def __init__(self) -> None:
+        notebook = nbformat.read(BOOK / "sinusoids.ipynb", as_version=4)
+        cells = [ast.parse(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+        wanted = [node for cell in cells for node in cell.body if self._defines(node)]
+        self.names: dict[str, Any] = {"right": [], "fooled": []}
+        exec(compile(ast.Module(wanted, []), "sinusoids", "exec"), self.names)
+        calls = [node for cell in cells for node in ast.walk(cell) if isinstance(node, ast.Call)]
+        self.trainings = [call for call in calls if getattr(call.func, "id", "") == "train"]
+
+    @staticmethod
+    def _defines(node: ast.stmt) -> bool:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            return not ast.unparse(node).startswith(("import keras", "from keras"))
+        constant = isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("REAL", "NOISE")
+        return constant or isinstance(node, ast.FunctionDef)
+
+    def train(self, place: int, G: Ensemble, D: Ensemble, sets: tuple[Tensor, Tensor]) -> int:
+        """Train for three steps as a call of ``train`` in the chapter says; return the steps it asks for."""
+        call, names = self.trainings[place], self.names | {"G": G, "D": D, "four": sets}
+        names |= {"curves": sets[0], "noise": sets[1]}
+        positional = [eval(ast.unparse(arg), names) for arg in call.args]
+        given = {word.arg: word.value for word in call.keywords if word.arg not in ("watch", "every")}
+        options = {key: eval(ast.unparse(value), names) for key, value in given.items()}
+        length: int = options.pop("steps")
+        train(*positional, steps=3, seed=3, **options)
+        return length
+
+
+@pytest.fixture(scope="module")
+def chapter() -> Chapter:
+    return Chapter()
+
+
+@pytest.mark.parametrize(("place", "numbers", "dropout"), [(1, {}, 0.4), (2, sinusoids.REPAIR, 0.0)])
+def test_the_chapter_trains_by_the_recipe_of_the_package(
+    chapter: Chapter, place: int, numbers: dict[str, Any], dropout: float, rng: Stream
+) -> None:
+    sets = small_sets(rng, 2)
+    recipe = sinusoids.recipe(2, 3, sets=sets, **numbers)
+    ours = recipe.networks(2, seed=3)
+    written = (
+        Ensemble(chapter.names["generator"], 2, name="G", seed=3),
+        Ensemble(lambda: chapter.names["discriminator"](dropout), 2, name="D", seed=3),
+    )
+    recipe.train(*ours, seed=3, steps=3)
+    # The recipe's steps are those of the full data set, whatever set it is given.
+    assert chapter.train(place, *written, sets) == recipe.steps
+    for one, other in zip(ours, written, strict=True):
+        for name, value in one.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_the_grid_of_the_chapter_is_never_closer_than_the_fit_of_the_package(
+    chapter: Chapter, rng: Stream
+) -> None:
+    curves = waves(rng.uniform(30, low=0.5, high=2.0).double(), rng.uniform(30).double()) + 0.2
+    residual = sinusoids.best_sinusoid(curves, T).residual
+    rough = chapter.names["grid_residual"](curves)
+    assert (residual <= rough + 1e-4).all() and (rough < residual + 0.1).all()
+
+
+def test_the_cut_is_where_keras_has_it() -> None:
+    logits = torch.tensor([-30.0, -3.0, 0.0, 30.0])
+    cut = sinusoids.within(logits, 1e-7)
+    assert torch.nn.functional.softplus(-cut[0]).item() == pytest.approx(-math.log(1e-7), rel=1e-5)
+    assert torch.equal(cut[1:3], logits[1:3]) and cut[3] == -cut[0]
+    assert sinusoids.within(logits, 0.0) is logits
+
+
+def test_a_trial_returns_what_its_table_holds(monkeypatch: pytest.MonkeyPatch, rng: Stream) -> None:
+    monkeypatch.setattr(sinusoids, "ROWS", 256)
+    monkeypatch.setattr(sinusoids, "data_sets", lambda seeds, seed: small_sets(rng, seeds))
+    columns = sinusoids.trial(2, 3, ema=0.9, epochs=4, beta1=0.0)
+    wanted = set(ledger("sinusoids_repaired")) - {"seed", "member", "residual_13"}
+    assert set(columns) == wanted
+    assert all(column.shape == (2,) for column in columns.values())
+
+
+def test_the_summary_takes_the_last_epoch_and_counts_the_lost_ones(rng: Stream) -> None:
+    curves = sinusoids.REAL(2, 5, rng).expand(5, 2, 5, 64).clone()
+    curves[4] = 0.0  # after the last of four epochs, flat
+    g_loss = torch.tensor([[8.0, 1.0], [8.0, 1.0], [6.0, 1.0], [6.0, 9.0], [1.0, 1.0], [3.0, 1.0]])
+    g_loss = torch.cat([g_loss, torch.tensor([[1.0, 2.0], [3.0, 4.0]])])
+    log = sinusoids.Log(d=[torch.ones(2)] * 8, g=[torch.zeros(2)] * 8)
+    columns = sinusoids.summary(curves, g_loss / 2, g_loss, log, epoch=2)
+    assert columns["lost"].tolist() == [1, 0]
+    assert columns["g_loss"].tolist() == [2, 3] and columns["d_loss"].tolist() == [1, 1.5]
+    assert columns["d_right"].tolist() == [1, 1] and columns["g_fools"].tolist() == [0, 0]
+    assert columns["residual_3"].min() > 0.5
