@@ -191,10 +191,12 @@ def pictures(G: Ensemble, z: Tensor) -> tuple[Tensor, Tensor]:
     """Return the grey images of the generators and the sampled ones, each ``(seeds, n, 784)``.
 
     Args:
-        G: generators, or generators with `Binary` around them.
+        G: generators, alone or as the ``grey`` part of `Binary`.
         z: the noise of `judged`.
     """
-    grey: Tensor = (G.network.grey if isinstance(G.network, Binary) else G.network)(z[..., : NOISE.features])
+    # By name: the chapter writes out a class of its own, which is not this module's.
+    network = getattr(G.network, "grey", G.network)
+    grey: Tensor = network(z[..., : NOISE.features])
     return grey, (z[..., NOISE.features :] < 2 * grey - 1).to(grey)
 
 
