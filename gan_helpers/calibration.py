@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gan_helpers import _checks
-from gan_helpers.recipes import Recipe, fifty_lines
+from gan_helpers.recipes import Recipe, fifty_lines, minimax
 
 Columns = dict[str, Tensor]
 
@@ -55,6 +55,8 @@ TABLES: dict[str, Table] = {
     "fifty_lines_later": _of(fifty_lines.later, 32),
     "fifty_lines_repaired": _of(fifty_lines.repaired, 320),
     "fifty_lines_twins": Table(fifty_lines.twins, 16),
+    "minimax_discriminators": Table(minimax.discriminators, 320),
+    "minimax_gradients": Table(minimax.gradients, 320),
 }
 
 

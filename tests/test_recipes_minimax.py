@@ -1,0 +1,180 @@
+"""The chapter on theory measures what the package measures, and the measurements are right where known."""
+
+from __future__ import annotations
+
+import ast
+import math
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan_helpers import Ensemble, Stream, dirac
+from gan_helpers.data import Normal
+from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
+from gan_helpers.metrics import jsd
+from gan_helpers.models import mlp
+from gan_helpers.recipes import minimax
+
+NOTEBOOK = Path(__file__).resolve().parent.parent / "book" / "minimax.ipynb"
+
+
+@pytest.fixture(scope="module")
+def chapter() -> dict[str, Any]:
+    """The chapter's imports, functions and two laws, without running the rest."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nodes = [
+        node for cell in notebook.cells if cell.cell_type == "code" for node in ast.parse(cell.source).body
+    ]
+    wanted = [
+        node
+        for node in nodes
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)
+        or (isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("R", "F", "looks"))
+    ]
+    names: dict[str, Any] = {}
+    exec(compile(ast.Module(wanted, []), "minimax", "exec"), names)
+    looks = next(n for n in nodes if isinstance(n, ast.Assign) and "looks" in ast.unparse(n.targets[0]))
+    names["looks"] = ast.literal_eval(looks.value.elts[0])
+    return names
+
+
+def test_the_chapter_has_the_laws_and_looks_of_the_package(chapter: dict[str, Any]) -> None:
+    assert (chapter["R"], chapter["F"]) == (minimax.REAL, minimax.FAKE)
+    assert chapter["looks"] == minimax.LOOKS
+
+
+@pytest.mark.parametrize("name", ["discriminator", "wide_discriminator", "far_generator"])
+def test_the_networks_are_the_same(chapter: dict[str, Any], name: str) -> None:
+    ours, written = (Ensemble(make, 2, seed=3) for make in (getattr(minimax, name), chapter[name]))
+    x = Stream("inputs", seed=0).normal(2, 10, 1)
+    assert torch.equal(ours(x), written(x))
+
+
+def test_the_chapter_learns_as_the_package_does(
+    chapter: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_BOOK_SEED", "3")
+    networks, seen = [], []
+    for learn in (minimax.learn, chapter["learn"]):
+        D = Ensemble(minimax.discriminator, 2, name="D")
+        steps: list[int] = []
+        learn(D, minimax.REAL, minimax.FAKE, steps=5, look=steps.append)
+        networks.append(D)
+        seen.append(steps)
+    assert seen == [[0, 1, 2, 3, 4, 5]] * 2
+    for ours, written in zip(*(network.parameters() for network in networks), strict=True):
+        assert torch.equal(ours, written)
+
+
+def test_the_pulls_and_the_logits_are_the_same(chapter: dict[str, Any]) -> None:
+    G = Ensemble.of([minimax.far_generator()] * 2, device="cpu")
+    D = Ensemble(minimax.wide_discriminator, 2, seed=3, device="cpu")
+    z = torch.rand(2, 20, 1, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(torch.stack(minimax.pulls(G, D, z)), chapter["pulls"](G, D, z))
+    x = torch.linspace(-1, 1, 7, dtype=torch.float64)
+    chapter["default_device"] = lambda: torch.device("cpu")
+    assert torch.equal(minimax.logits(D, x), chapter["logits"](D, x))
+
+
+@pytest.mark.parametrize("game", [{}, {"non_saturating": True}, {"gamma": 0.5}, {"alternating": True}])
+def test_the_dirac_games_are_the_same(chapter: dict[str, Any], game: dict[str, Any]) -> None:
+    start = torch.tensor([1.0, 0.5], dtype=torch.float64)
+    torch.testing.assert_close(dirac.play(*start, 0.2, 30, **game), chapter["play"](*start, 0.2, 30, **game))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_the_largest_steps_are_the_same(chapter: dict[str, Any], gamma: float) -> None:
+    assert dirac.largest_step(gamma) == pytest.approx(chapter["largest_step"](gamma))
+
+
+class Parabola(nn.Module):
+    """The best logit for `REAL` and `FAKE`, shifted, as a network of one layer."""
+
+    def __init__(self, shift: float) -> None:
+        super().__init__()
+        self.shift = nn.Linear(1, 1)
+        nn.init.zeros_(self.shift.weight)
+        nn.init.constant_(self.shift.bias, shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        best = -0.5 * ((x - 4.0) / 1.25) ** 2 + 0.5 * ((x - 5.0) / 0.7) ** 2 - math.log(1.25 / 0.7)
+        return best + self.shift(x)
+
+
+def test_the_best_discriminator_is_measured_as_the_best() -> None:
+    measured = minimax.measure(Ensemble.of([Parabola(0.0)], device="cpu"))
+    for name, gap in measured.items():
+        assert gap.shape == (1,)
+        assert abs(gap.item()) < 1e-3 if name == "logit_gap" else abs(gap.item()) < 1e-5, name
+
+
+def test_a_shifted_discriminator_is_measured_as_worse() -> None:
+    measured = minimax.measure(Ensemble.of([Parabola(0.5), Parabola(-1.0)], device="cpu"))
+    torch.testing.assert_close(measured["logit_gap"], torch.tensor([0.5, 1.0]).double(), atol=1e-3, rtol=0)
+    assert measured["largest_gap"][1].item() == pytest.approx(0.2449, abs=1e-3)  # tanh(1/4), halfway
+    for name in ("mean_gap", "value_gap", "accuracy_gap"):
+        assert (measured[name] > 0).all() and measured[name][1] > measured[name][0], name
+
+
+def test_the_value_of_a_constant_answer_lacks_all_of_the_divergence() -> None:
+    ignorant = nn.Linear(1, 1)
+    nn.init.zeros_(ignorant.weight)
+    nn.init.zeros_(ignorant.bias)
+    measured = minimax.measure(Ensemble.of([ignorant], device="cpu"))
+    divergence = jsd(minimax.REAL.density, minimax.FAKE.density, -6, 14)
+    assert measured["value_gap"].item() == pytest.approx(2 * divergence, abs=1e-8)
+    # It says fake to everything, so it is right half of the time; the best one is so 1/2 + TV/2 of the time.
+    between = torch.linspace(-6, 14, 400_001, dtype=torch.float64).unsqueeze(1)
+    areas = (minimax.REAL.density(between) - minimax.FAKE.density(between)).abs().sum() * 20 / 400_000
+    assert measured["accuracy_gap"].item() == pytest.approx(areas.item() / 4, abs=1e-4)
+
+
+def test_learning_lowers_the_loss_of_D() -> None:
+    D = Ensemble(lambda: mlp(1, 8, 1), 2, name="D", seed=0, device="cpu")
+    x, fake = minimax.REAL(2, 2_000, Stream("x", 0)), Normal(1.0, 0.5)(2, 2_000, Stream("fake", 0))
+    before = minimax_d(*D(x, fake))
+    minimax.learn(D, minimax.REAL, Normal(1.0, 0.5), steps=100, seed=0)
+    assert (minimax_d(*D(x, fake)) < before - 0.1).all()
+
+
+def test_pulls_are_the_gradient_norms_of_each_network_alone() -> None:
+    G = Ensemble(lambda: mlp(1, 4, 1), 3, name="G", seed=0, device="cpu")
+    D = Ensemble(lambda: mlp(1, 4, 1), 3, name="D", seed=0, device="cpu")
+    z = torch.rand(3, 20, 1, generator=torch.Generator().manual_seed(0))
+    norms = minimax.pulls(G, D, z)
+    for k in range(3):
+        g, d = G.member(k), D.member(k)
+        for norm, loss in zip(norms, (minimax_g, non_saturating_g), strict=True):
+            g.zero_grad()
+            loss(d(g(z[k])).unsqueeze(0)).sum().backward()
+            alone = torch.cat([p.grad.flatten() for p in g.parameters() if p.grad is not None]).norm()
+            torch.testing.assert_close(norm[k], alone)
+
+
+def test_the_far_generator_makes_the_far_law() -> None:
+    G = minimax.far_generator()
+    ends = G(torch.tensor([[0.0], [1.0]])).flatten().tolist()
+    assert ends == [minimax.FAR.low, minimax.FAR.high]
+
+
+def test_a_run_of_the_tables_has_its_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = minimax.learn
+
+    def short(*args: Any, steps: int = 20, **options: Any) -> None:
+        whole(*args, steps=steps, **options)
+
+    monkeypatch.setattr(minimax, "learn", short)
+    assert {column.shape for column in minimax.discriminators(2, 5).values()} == {(2,)}
+    columns = minimax.gradients(2, 5)
+    assert list(columns)[:2] == ["saturating_0", "non_saturating_0"]
+    assert {column.shape for column in columns.values()} == {(2,)}
+
+
+def test_learning_wants_at_least_one_step() -> None:
+    D = Ensemble(minimax.discriminator, 1, seed=0)
+    with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
+        minimax.learn(D, minimax.REAL, minimax.FAKE, steps=0)
