@@ -11,6 +11,7 @@ import argparse
 import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -18,7 +19,15 @@ import torch
 from torch import Tensor
 
 from gan_helpers import _checks
-from gan_helpers.recipes import Recipe, fifty_lines, minimax
+from gan_helpers.recipes import (
+    Recipe,
+    edward_mnist,
+    fifty_lines,
+    maxout_mnist,
+    minimax,
+    mxnet_gaussian,
+    sinusoids,
+)
 
 Columns = dict[str, Tensor]
 
@@ -51,12 +60,24 @@ def _of(recipe: Callable[[], Recipe], seeds: int) -> Table:
 
 
 TABLES: dict[str, Table] = {
+    "edward_original": Table(partial(edward_mnist.follow, "original"), 4),
+    "edward_penalised": Table(partial(edward_mnist.follow, "penalised"), 4),
+    "edward_repaired": Table(partial(edward_mnist.follow, "repaired"), 4),
+    "edward_sampled": Table(partial(edward_mnist.follow, "sampled"), 4),
     "fifty_lines_original": _of(fifty_lines.original, 320),
     "fifty_lines_later": _of(fifty_lines.later, 32),
     "fifty_lines_repaired": _of(fifty_lines.repaired, 320),
     "fifty_lines_twins": Table(fifty_lines.twins, 16),
+    "maxout_mnist_original": Table(partial(maxout_mnist.follow, "original"), 2),
+    "maxout_mnist_switches": Table(maxout_mnist.switches, 1),
     "minimax_discriminators": Table(minimax.discriminators, 320),
     "minimax_gradients": Table(minimax.gradients, 320),
+    "sinusoids_original": Table(sinusoids.trial, 8),
+    "sinusoids_no_momentum": Table(partial(sinusoids.trial, ema=0.999, epochs=16, beta1=0.0), 4),
+    "sinusoids_r1": Table(partial(sinusoids.trial, ema=0.999, epochs=16, dropout=0.0, gamma=0.03), 4),
+    "sinusoids_repaired": Table(partial(sinusoids.trial, ema=0.999, **sinusoids.REPAIR), 4),
+    "mxnet_gaussian_original": Table(mxnet_gaussian.original_runs, 320),
+    "mxnet_gaussian_repaired": Table(mxnet_gaussian.repaired_runs, 320),
 }
 
 
