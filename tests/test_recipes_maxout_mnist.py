@@ -1,0 +1,236 @@
+"""The maxout chapter's recipe: the networks, the losses from one forward pass, and the variants."""
+
+from __future__ import annotations
+
+import ast
+import math
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan_helpers import Ensemble, Stream, classifier, mnist
+from gan_helpers.losses import minimax_d, non_saturating_g
+from gan_helpers.recipes import maxout_mnist
+
+NOTEBOOK = Path(__file__).resolve().parent.parent / "book" / "maxout_mnist.ipynb"
+DIGITS = mnist.load(device="cpu")
+FEW = DIGITS.train.images[:512]
+STARTS: tuple[maxout_mnist.Start, ...] = ("source", "ones", "torch")
+
+
+def trained(steps: int = 3, seeds: int = 1, **options: Any) -> tuple[Ensemble, Ensemble]:
+    recipe = maxout_mnist.original(FEW, **options)
+    G, D = recipe.networks(seeds, seed=3, device="cpu")
+    recipe.train(G, D, seed=3, steps=steps)
+    return G, D
+
+
+def linear_maps(network: nn.Module) -> list[nn.Linear]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+
+
+def test_the_networks_have_the_sizes_of_the_source() -> None:
+    G, D = maxout_mnist.generator(), maxout_mnist.discriminator()
+    assert [tuple(layer.weight.shape) for layer in linear_maps(G)] == [(1200, 100), (1200, 1200), (784, 1200)]
+    assert [tuple(layer.weight.shape) for layer in linear_maps(D)] == [(1200, 784), (1200, 240), (1, 240)]
+    assert [layer.p for layer in D.modules() if isinstance(layer, nn.Dropout)] == [0.5, 0.5]
+    z = torch.rand(7, 100)
+    assert G(z).shape == (7, 784) and D(G(z)).shape == (7, 1)
+
+
+@pytest.mark.parametrize(("make", "width"), [("generator", 0.05), ("discriminator", 0.005)])
+def test_weights_start_uniform_and_biases_at_zero(make: str, width: float) -> None:
+    for layer in linear_maps(getattr(maxout_mnist, make)()):
+        assert width * 0.95 < layer.weight.abs().max() <= width
+        assert layer.weight.std().item() == pytest.approx(width / math.sqrt(3), rel=0.1)
+        assert not layer.bias.any()
+
+
+def test_gains_start_from_a_glorot_draw_or_at_one() -> None:
+    drawn, ones, usual = (
+        [layer for layer in maxout_mnist.generator(start=start) if isinstance(layer, nn.BatchNorm1d)]
+        for start in STARTS
+    )
+    assert [layer.num_features for layer in drawn] == [100, 1200, 1200]
+    for layer in drawn[1:]:
+        assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / 1201), rel=0.1)
+        assert not layer.bias.any()
+    assert all((layer.weight == 1).all() for layer in ones + usual)
+
+
+@pytest.mark.parametrize("make", [maxout_mnist.generator, maxout_mnist.discriminator])
+def test_the_repair_starts_from_the_weights_of_torch(make: Any) -> None:
+    for layer in linear_maps(make(start="torch")):
+        assert layer.weight.abs().max().item() == pytest.approx(layer.in_features**-0.5, rel=0.05)
+        assert layer.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, [0, 3, 6]), ({"norm": False}, []), ({"norm_last": True}, [0, 3, 6, 8])],
+)
+def test_normalisation_stands_where_it_is_asked_for(options: dict[str, bool], expected: list[int]) -> None:
+    layers = list(maxout_mnist.generator(**options))
+    assert [i for i, layer in enumerate(layers) if isinstance(layer, nn.BatchNorm1d)] == expected
+    assert isinstance(layers[-1], nn.Sigmoid)
+    assert sum(isinstance(layer, nn.ReLU) for layer in layers) == 2
+
+
+def test_an_epoch_has_the_whole_batches_that_fit() -> None:
+    assert maxout_mnist.original(DIGITS.train.images).steps == 30 * 31
+    assert maxout_mnist.original(FEW, epochs=4).steps == 8
+
+
+def test_a_step_is_one_adam_update_of_both_from_the_same_weights_and_fakes() -> None:
+    ours = trained(steps=1)
+    recipe = maxout_mnist.original(FEW)
+    G, D = recipe.networks(1, seed=3, device="cpu")
+    x = recipe.data(1, 256, Stream("data", 3))
+    fakes = G(recipe.noise(1, 256, Stream("noise", 3)))
+    d_loss = minimax_d(D(x), D(fakes.detach()))
+    g_loss = non_saturating_g(D(fakes))
+    for network, loss in ((D, d_loss), (G, g_loss)):
+        parameters = list(network.parameters())
+        for parameter, slope in zip(parameters, torch.autograd.grad(loss.sum(), parameters), strict=True):
+            parameter.grad = slope.contiguous()
+    for network in (G, D):
+        torch.optim.Adam(network.parameters(), lr=1e-3, betas=(0.5, 0.999)).step()
+    for one, other in zip(ours, (G, D), strict=True):
+        for name, value in other.state_dict().items():
+            torch.testing.assert_close(one.state_dict()[name], value, msg=name)
+
+
+def test_fakes_are_made_once_a_step() -> None:
+    calls = 0
+
+    class Counted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.map = nn.Linear(100, 784)
+
+        def forward(self, z: Tensor) -> Tensor:
+            nonlocal calls
+            calls += 1
+            return self.map(z).sigmoid()
+
+    trained(steps=3, G=Counted)
+    assert calls == 3
+
+
+def test_answers_are_shares_of_right_ones() -> None:
+    answers = maxout_mnist.Answers()
+    real, fake = torch.tensor([[0.0, 2.0, -1.0, 1.0], [-1.0, 0.0, -3.0, 1.0]]).view(2, 1, 4, 1)
+    answers.note(real, fake)
+    assert answers.real[0].tolist() == [0.75] and answers.fake[0].tolist() == [0.5]
+    trained(steps=2, seeds=2, answers=answers)
+    assert len(answers.real) == len(answers.fake) == 3 and answers.fake[2].shape == (2,)
+
+
+def test_every_variant_trains_and_differs_from_the_original() -> None:
+    reference = dict(trained(steps=2)[0].state_dict())
+    for name, options in maxout_mnist.VARIANTS.items():
+        G, _ = trained(steps=2, **options)
+        state = G.state_dict()
+        same = state.keys() == reference.keys() and all(torch.equal(state[k], reference[k]) for k in state)
+        assert same == (name == "original"), name
+
+
+def test_the_repair_is_a_variant() -> None:
+    recipe = maxout_mnist.repaired(FEW, epochs=2)
+    assert recipe.steps == 4
+    D = recipe.D()
+    assert all(layer.p == 0 for layer in D.modules() if isinstance(layer, nn.Dropout))
+
+
+def test_bad_images_are_named() -> None:
+    with pytest.raises(ValueError, match="images must hold at least 256 images"):
+        maxout_mnist.original(FEW[:255])
+    with pytest.raises(TypeError, match="floating-point"):
+        maxout_mnist.original((FEW * 255).byte())
+    with pytest.raises(ValueError, match="epochs must be at least 1"):
+        maxout_mnist.original(FEW, epochs=0)
+
+
+def test_shown_images_are_grey_levels_of_what_g_makes() -> None:
+    G = Ensemble(nn.Sigmoid, 2)
+    images = maxout_mnist.shown(G, torch.tensor([[[0.0]], [[100.0]]]))
+    assert images.dtype == torch.uint8 and images.flatten().tolist() == [128, 255]
+
+
+@pytest.fixture(scope="module")
+def judged() -> dict[str, Tensor]:
+    """Held-out digits, training digits, one digit alone and noise, as if four seeds had made them."""
+    judge, real, train = classifier.load("cpu"), DIGITS.test[:1_000], DIGITS.train
+    ones = train.images[train.labels == 1][:100].repeat(10, 1)
+    noise = Stream("pixels", 0).uniform(1_000, 784)
+    fakes = torch.stack([real.images, train.images[:1_000], ones, noise]).mul(255).round().byte()
+    return maxout_mnist.measure(fakes, real, judge)
+
+
+def test_measures_of_the_real_images_themselves_are_ideal(judged: dict[str, Tensor]) -> None:
+    assert judged["frechet"][0] < 1e-3 and judged["kl"][0] < 1e-9
+    assert judged["coverage"][0] == 1 and judged["digits"][0] == 10
+
+
+def test_measures_tell_real_from_collapsed_from_noise(judged: dict[str, Tensor]) -> None:
+    assert judged["frechet"][1] < 2 < 20 < judged["frechet"][2:].min()
+    assert judged["coverage"][1] > 0.9 and judged["coverage"][2] < 0.2 and judged["coverage"][3] < 0.01
+    assert judged["kl"][1] < 0.05 and 1.5 < judged["kl"][2] < 2.5
+    assert judged["digits"].tolist()[:3] == [10, 10, 1]
+    assert 0.8 < judged["density"][1] < 1.2
+
+
+def test_a_run_is_followed_over_its_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = mnist.Mnist(DIGITS.train[:512], DIGITS.test[:200])
+    monkeypatch.setattr(mnist, "load", lambda: few)
+    columns = maxout_mnist.follow("original", 2, seed=3, epochs=2, at=(1, 2))
+    assert {"frechet_1", "kl_2", "d_loss_1", "right_fake_2"} <= columns.keys()
+    assert all(value.shape == (2,) for value in columns.values())
+    monkeypatch.setattr(maxout_mnist, "VARIANTS", {"original": {}, "minimax": {}})
+    both = maxout_mnist.switches(2, seed=3, epochs=2)
+    assert torch.equal(both["original_frechet"], columns["frechet_2"])
+    assert torch.equal(both["minimax_d_loss"], columns["d_loss_2"])
+
+
+# The chapter.
+
+
+@pytest.fixture(scope="module")
+def chapter() -> tuple[dict[str, Any], list[ast.Call]]:
+    """The definitions of the notebook and its calls of ``train``."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nodes = [
+        node for cell in notebook.cells if cell.cell_type == "code" for node in ast.parse(cell.source).body
+    ]
+    wanted = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    names: dict[str, Any] = {}
+    exec(compile(ast.Module([n for n in nodes if isinstance(n, wanted)], []), "chapter", "exec"), names)
+    calls = [call for node in nodes for call in ast.walk(node) if isinstance(call, ast.Call)]
+    return names, [call for call in calls if getattr(call.func, "id", "") == "train"]
+
+
+def test_the_chapter_trains_by_the_recipe_of_the_package(
+    chapter: tuple[dict[str, Any], list[ast.Call]],
+) -> None:
+    names, calls = chapter
+    recipe = maxout_mnist.original(FEW)
+    G, D = (
+        Ensemble(names[name], 1, name=letter, seed=3, device="cpu")
+        for name, letter in (("generator", "G"), ("discriminator", "D"))
+    )
+    given = {word.arg: word.value for word in calls[0].keywords}
+    scope = names | {"G": G, "D": D, "step": {}, "right": {"real": [], "fake": []}}
+    names.update(step=scope["step"], right=scope["right"])
+    options = {
+        str(key): eval(compile(ast.Expression(value), "a call of train", "eval"), scope)
+        for key, value in given.items()
+        if key not in ("watch", "every", "steps")
+    }
+    names["train"](G, D, recipe.data, recipe.noise, steps=3, seed=3, **options)
+    for one, other in zip(trained(steps=3), (G, D), strict=True):
+        for name, value in one.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name]), name
