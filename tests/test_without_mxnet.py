@@ -1,0 +1,77 @@
+"""Where MXNet is not installed, one sentence says so, its chapter is skipped, and all else goes on.
+
+Its absence is played by a module of its name that cannot be found, ahead of the real one on the path.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SENTENCE = (
+    "MXNet 1.9.1 is not installed (its wheels are for Linux on x86-64 alone), so its chapter is skipped."
+)
+
+
+@pytest.fixture
+def without_mxnet(tmp_path: Path) -> dict[str, str]:
+    """Return an environment in which MXNet cannot be imported."""
+    lines = "raise ModuleNotFoundError(\"No module named 'mxnet'\", name='mxnet')\n"
+    (tmp_path / "mxnet.py").write_text(lines, encoding="utf-8")
+    return os.environ | {"PYTHONPATH": str(tmp_path)}
+
+
+def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_the_import_says_so_in_one_sentence(without_mxnet: dict[str, str]) -> None:
+    done = run(without_mxnet, "-c", "import gan_helpers.mxnet_backend")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {SENTENCE}"
+    assert "During handling" not in done.stderr
+
+
+def test_what_reads_the_recipes_and_the_tables_needs_no_mxnet(without_mxnet: dict[str, str]) -> None:
+    program = (
+        "from gan_helpers.calibration import ledger\n"
+        "from gan_helpers.recipes import mxnet_gaussian as recipe\n"
+        "print(len(ledger('mxnet_gaussian_original')['w2']), tuple(recipe.points(2).shape))\n"
+    )
+    done = run(without_mxnet, "-c", program)
+    assert (done.stdout, done.stderr) == ("320 (2, 1000, 2)\n", "")
+
+
+@pytest.mark.parametrize("tests", ["book/mxnet_gaussian.ipynb", "tests/test_mxnet_backend.py"])
+def test_the_notebook_and_the_tests_are_skipped(without_mxnet: dict[str, str], tests: str) -> None:
+    done = run(without_mxnet, "-m", "pytest", "--nbval", "-q", "-rs", "-p", "no:cacheprovider", tests)
+    assert done.returncode in (0, 5), done.stdout  # 5: a module that is skipped whole has no tests
+    summary = done.stdout.splitlines()
+    assert any(line.startswith("SKIPPED") and SENTENCE in line for line in summary)
+    assert "skipped" in summary[-1] and "passed" not in summary[-1] and "failed" not in summary[-1]
+
+
+def test_make_notebooks_leaves_the_chapter_as_it_was(without_mxnet: dict[str, str]) -> None:
+    chapter = ROOT / "book" / "mxnet_gaussian.ipynb"
+    before = chapter.read_bytes()
+    done = run(without_mxnet, "tools/notebooks.py", "book/mxnet_gaussian.ipynb")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"book/mxnet_gaussian.ipynb ... left as it was: {SENTENCE}\n"
+    assert chapter.read_bytes() == before
+
+
+def test_another_missing_module_is_no_reason_to_skip(tmp_path: Path) -> None:
+    (tmp_path / "mxnet.py").write_text("import something_that_mxnet_needs\n", encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = run(
+        environment, "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider", "book/mxnet_gaussian.ipynb"
+    )
+    assert done.returncode not in (0, 5)
+    assert "something_that_mxnet_needs" in done.stdout + done.stderr
