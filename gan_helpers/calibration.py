@@ -68,7 +68,7 @@ TABLES: dict[str, Table] = {
     "fifty_lines_later": _of(fifty_lines.later, 32),
     "fifty_lines_repaired": _of(fifty_lines.repaired, 320),
     "fifty_lines_twins": Table(fifty_lines.twins, 16),
-    "maxout_mnist_original": Table(partial(maxout_mnist.follow, "original"), 2),
+    "maxout_mnist_original": Table(partial(maxout_mnist.follow, "original"), 4),
     "maxout_mnist_switches": Table(maxout_mnist.switches, 1),
     "minimax_discriminators": Table(minimax.discriminators, 320),
     "minimax_gradients": Table(minimax.gradients, 320),

@@ -73,7 +73,7 @@ def test_the_repair_starts_from_the_weights_of_torch(make: Any) -> None:
     ("options", "expected"),
     [({}, [0, 3, 6]), ({"norm": False}, []), ({"norm_last": True}, [0, 3, 6, 8])],
 )
-def test_normalisation_stands_where_it_is_asked_for(options: dict[str, bool], expected: list[int]) -> None:
+def test_normalisation_stands_where_it_is_asked_for(options: dict[str, Any], expected: list[int]) -> None:
     layers = list(maxout_mnist.generator(**options))
     assert [i for i, layer in enumerate(layers) if isinstance(layer, nn.BatchNorm1d)] == expected
     assert isinstance(layers[-1], nn.Sigmoid)
@@ -115,7 +115,8 @@ def test_fakes_are_made_once_a_step() -> None:
         def forward(self, z: Tensor) -> Tensor:
             nonlocal calls
             calls += 1
-            return self.map(z).sigmoid()
+            fakes: Tensor = self.map(z).sigmoid()
+            return fakes
 
     trained(steps=3, G=Counted)
     assert calls == 3
