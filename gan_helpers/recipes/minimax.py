@@ -100,8 +100,9 @@ def measure(D: Ensemble) -> dict[str, Tensor]:
 
     Returns:
         The mean gap of the answers over the mixture of both laws, ``mean_gap``; the largest gap on [1, 7],
-        ``largest_gap``; the largest gap of the logits on [3, 7], where both laws have samples, ``logit_gap``;
-        what the value of the game lacks, in nats, ``value_gap``; and what the accuracy lacks,
+        ``largest_gap``, on [3.5, 5], where the best answer falls fastest, ``steep_gap``, and on [7, 9], where
+        samples are rare, ``rare_gap``; the largest gap of the logits on [3, 7], where both laws have samples,
+        ``logit_gap``; what the value of the game lacks, in nats, ``value_gap``; and what the accuracy lacks,
         ``accuracy_gap``.
     """
     x, width = GRID, GRID[1] - GRID[0]
@@ -119,6 +120,8 @@ def measure(D: Ensemble) -> dict[str, Tensor]:
     return {
         "mean_gap": (gap * (p + q) / 2).sum(1) * width,
         "largest_gap": gap[:, (x >= 1) & (x <= 7)].amax(1),
+        "steep_gap": gap[:, (x >= 3.5) & (x <= 5)].amax(1),
+        "rare_gap": gap[:, (x >= 7) & (x <= 9)].amax(1),
         "logit_gap": (a - best).abs()[:, (x >= 3) & (x <= 7)].amax(1),
         "value_gap": value(best) - value(a),
         "accuracy_gap": accuracy(best) - accuracy(a),
