@@ -357,8 +357,8 @@ def measure(curves: Tensor) -> dict[str, Tensor]:
 
     Returns:
         The ``residual`` of the best sinusoid: its median over curves, and ``residual_90``, which nine in ten
-        are below; the distances ``b_ks`` and ``c_ks`` of the fitted b and c from the laws of the data; and the
-        share of ``slow`` curves, whose b lies in the lower half of the data's interval.
+        are below; the distances ``b_ks`` and ``c_ks`` of the fitted b and c from the laws of the data;
+        and the share of ``slow`` curves, whose b lies in the lower half of the data's interval.
     """
     fit = best_sinusoid(curves, REAL.positions)
     return {
