@@ -138,12 +138,12 @@ def test_answers_count_what_d_gets_right() -> None:
     with torch.no_grad():
         D.network.weight.fill_(1.0)
         D.network.bias.fill_(-2.0)  # real: at least two white pixels
-    real = torch.tensor([[1.0, 1, 0, 0], [1, 0, 0, 0]])
-    grey = torch.tensor([[[0.4, 0.4, 0.4, 0.4], [0.9, 0.9, 0.9, 0.9]]])
+    real = torch.tensor([[1.0, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [1, 0, 0, 0]])
+    grey = torch.tensor([[[0.4] * 4, [0.9] * 4, [0.3] * 4, [0.2] * 4]])
     sampled = torch.tensor([[[0.0, 1, 0, 0], [0, 0, 0, 0]]])
-    assert edward_mnist.answers(D, grey, sampled, real) == {
-        "right_real": torch.tensor([0.5]), "right_grey": torch.tensor([0.5]),
-        "right_sampled": torch.tensor([1.0]),
+    found = edward_mnist.answers(D, grey, sampled, real)
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "right_real": [0.75], "right_grey": [0.75], "right_sampled": [1.0],
     }  # fmt: skip
 
 
