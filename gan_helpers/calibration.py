@@ -41,10 +41,12 @@ class Table:
     Args:
         run: trains a number of seeds from a base seed, and returns what was measured of each, by name.
         seeds: how many runs.
+        ensemble: how many of them are trained at a time.
     """
 
     run: Callable[[int, int], Columns]
     seeds: int
+    ensemble: int = 64
 
 
 def _of(recipe: Callable[[], Recipe], seeds: int) -> Table:
@@ -60,22 +62,24 @@ def _of(recipe: Callable[[], Recipe], seeds: int) -> Table:
 
 
 TABLES: dict[str, Table] = {
-    "edward_original": Table(partial(edward_mnist.follow, "original"), 4),
-    "edward_penalised": Table(partial(edward_mnist.follow, "penalised"), 4),
-    "edward_repaired": Table(partial(edward_mnist.follow, "repaired"), 4),
-    "edward_sampled": Table(partial(edward_mnist.follow, "sampled"), 4),
+    "edward_original": Table(partial(edward_mnist.follow, "original"), 4, ensemble=4),
+    "edward_penalised": Table(partial(edward_mnist.follow, "penalised"), 4, ensemble=4),
+    "edward_repaired": Table(partial(edward_mnist.follow, "repaired"), 4, ensemble=4),
+    "edward_sampled": Table(partial(edward_mnist.follow, "sampled"), 4, ensemble=4),
     "fifty_lines_original": _of(fifty_lines.original, 320),
     "fifty_lines_later": _of(fifty_lines.later, 32),
     "fifty_lines_repaired": _of(fifty_lines.repaired, 320),
     "fifty_lines_twins": Table(fifty_lines.twins, 16),
-    "maxout_mnist_original": Table(partial(maxout_mnist.follow, "original"), 4),
-    "maxout_mnist_switches": Table(maxout_mnist.switches, 1),
+    "maxout_mnist_original": Table(partial(maxout_mnist.follow, "original"), 4, ensemble=1),
+    "maxout_mnist_switches": Table(maxout_mnist.switches, 1, ensemble=1),
     "minimax_discriminators": Table(minimax.discriminators, 320),
     "minimax_gradients": Table(minimax.gradients, 320),
-    "sinusoids_original": Table(sinusoids.trial, 8),
-    "sinusoids_no_momentum": Table(partial(sinusoids.trial, ema=0.999, epochs=16, beta1=0.0), 4),
-    "sinusoids_r1": Table(partial(sinusoids.trial, ema=0.999, epochs=16, dropout=0.0, gamma=0.03), 4),
-    "sinusoids_repaired": Table(partial(sinusoids.trial, ema=0.999, **sinusoids.REPAIR), 4),
+    "sinusoids_original": Table(sinusoids.trial, 8, ensemble=8),
+    "sinusoids_no_momentum": Table(partial(sinusoids.trial, ema=0.999, epochs=16, beta1=0.0), 4, ensemble=4),
+    "sinusoids_r1": Table(
+        partial(sinusoids.trial, ema=0.999, epochs=16, dropout=0.0, gamma=0.03), 4, ensemble=4
+    ),
+    "sinusoids_repaired": Table(partial(sinusoids.trial, ema=0.999, **sinusoids.REPAIR), 4, ensemble=4),
     "mxnet_gaussian_original": Table(mxnet_gaussian.original_runs, 320),
     "mxnet_gaussian_repaired": Table(mxnet_gaussian.repaired_runs, 320),
 }
@@ -101,13 +105,14 @@ def ledger(name: str) -> dict[str, Tensor]:
     return {key: torch.tensor([float(line[key]) for line in lines], dtype=torch.float64) for key in lines[0]}
 
 
-def rows(table: Table, seeds: int, ensemble: int) -> Iterator[dict[str, float]]:
+def rows(table: Table, seeds: int, ensemble: int, first: int = FIRST_SEED) -> Iterator[dict[str, float]]:
     """Yield what was measured of each of ``seeds`` runs, ``ensemble`` of them trained at a time.
 
     Args:
         table: what to run.
         seeds: how many runs.
         ensemble: how many at a time.
+        first: the base seed of the first ensemble; each further one has the next.
 
     Raises:
         TypeError: if a number is not whole.
@@ -117,17 +122,17 @@ def rows(table: Table, seeds: int, ensemble: int) -> Iterator[dict[str, float]]:
     _checks.whole("ensemble", ensemble)
     for i, start in enumerate(range(0, seeds, ensemble)):
         size = min(ensemble, seeds - start)
-        columns = table.run(size, FIRST_SEED + i)
+        columns = table.run(size, first + i)
         for k in range(size):
             yield {
-                "seed": FIRST_SEED + i,
+                "seed": first + i,
                 "member": k,
                 **{name: value[k].item() for name, value in columns.items()},
             }
 
 
 def main() -> None:
-    """Remake one table."""
+    """Remake one table, or make it longer."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -135,24 +140,27 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="name all tables")
     parser.add_argument("--seeds", type=int, help="runs (default: as many as the table has)")
     parser.add_argument(
-        "--ensemble", type=int, default=64, help="runs trained at a time (default %(default)s)"
+        "--more", type=int, help="keep the table's runs and add so many, from the next base seed on"
+    )
+    parser.add_argument(
+        "--ensemble", type=int, help="runs trained at a time (default: the table's own number)"
     )
     args = parser.parse_args()
     if args.list or args.name is None:
         print("\n".join(sorted(TABLES)))
         return
     table = TABLES[args.name]
-    seeds = table.seeds if args.seeds is None else args.seeds
+    seeds = args.more or args.seeds or table.seeds
+    first = FIRST_SEED if args.more is None else int(ledger(args.name)["seed"].max()) + 1
     path = Path(__file__).parent / "assets" / f"{args.name}.csv"
-    with path.open("w", newline="") as file:
-        writer = None
-        for row in rows(table, seeds, args.ensemble):
-            if writer is None:
-                writer = csv.DictWriter(file, row, lineterminator="\n")
+    with path.open("w" if args.more is None else "a", newline="") as file:
+        for n, row in enumerate(rows(table, seeds, args.ensemble or table.ensemble, first)):
+            writer = csv.DictWriter(file, row, lineterminator="\n")
+            if n == 0 and args.more is None:
                 writer.writeheader()
             writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
             file.flush()
-    print(f"Wrote {path.name}: {seeds} runs.")
+    print(f"{path.name} holds {len(ledger(args.name)['seed'])} runs.")
 
 
 if __name__ == "__main__":

@@ -57,3 +57,19 @@ def test_the_command_lists_the_tables(
     monkeypatch.setattr(sys, "argv", ["calibration", "--list"])
     calibration.main()
     assert capsys.readouterr().out.split() == sorted(TABLES)
+
+
+def test_the_command_makes_a_table_and_makes_it_longer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "assets").mkdir()
+    monkeypatch.setattr(calibration, "__file__", str(tmp_path / "calibration.py"))
+    monkeypatch.setattr(calibration, "files", lambda _: tmp_path)
+    small = Table(lambda seeds, seed: {"w1": torch.arange(seeds) + float(seed)}, 5, ensemble=2)
+    monkeypatch.setitem(TABLES, "small", small)
+    for arguments in ([], ["--more", "3"]):
+        monkeypatch.setattr(sys, "argv", ["calibration", "small", *arguments])
+        calibration.main()
+    assert capsys.readouterr().out.split("\n")[:2] == ["small.csv holds 5 runs.", "small.csv holds 8 runs."]
+    assert ledger("small")["seed"].tolist() == [FIRST_SEED + i for i in (0, 0, 1, 1, 2, 3, 3, 4)]
+    assert ledger("small")["w1"].tolist() == [FIRST_SEED + i for i in (0, 1, 1, 2, 2, 3, 4, 4)]

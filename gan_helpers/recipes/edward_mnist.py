@@ -30,7 +30,7 @@ BATCH = 128
 STEPS = 15_000
 LOGGED = (1, 1_000, 5_000, 10_000, 15_000)  # the steps whose losses a table keeps
 
-#: The losses that the source's notebook logged, by step: of G, and of D.
+#: The losses of G and of D that the notebook of the source logged, by step.
 SOURCE_LOG: dict[int, tuple[float, float]] = {
     1: (0.667, 1.303), 1_000: (14.898, 0.026), 2_000: (4.941, 0.034), 3_000: (5.195, 0.054),
     4_000: (4.918, 0.107), 5_000: (4.584, 0.165), 6_000: (4.029, 0.221), 7_000: (3.286, 0.594),

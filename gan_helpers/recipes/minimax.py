@@ -25,7 +25,7 @@ FAKE = Normal(5.0, 0.7)
 FAR = Uniform(-5.0, -3.0)  # fakes that no one would take for real
 LOOKS = (0, 10, 20, 50, 100, 200, 500, 1_000, 2_000)  # steps at which the pulls are measured
 
-#: The points of the quadrature: the trapezoid rule, which for normal densities is exact to rounding.
+#: The points of the quadrature by the trapezoid rule, which for normal densities is exact to rounding.
 GRID = torch.linspace(-6.0, 14.0, 4_001, dtype=torch.float64)
 
 
