@@ -34,6 +34,28 @@ def mlp(*sizes: int, activation: Callable[[], nn.Module] = nn.ELU) -> nn.Sequent
     return nn.Sequential(*layers[:-1])
 
 
+def dense(fan_in: int, fan_out: int) -> nn.Linear:
+    r"""Return a linear map that starts as Keras and TensorFlow start theirs: by Glorot's rule, biases at 0.
+
+    .. math:: w_{ij} \sim U(-a, a), \quad a = \sqrt{6 / (n_{in} + n_{out})}
+
+    Args:
+        fan_in: features of the input, :math:`n_{in}`.
+        fan_out: features of the output, :math:`n_{out}`.
+
+    Raises:
+        TypeError: if an argument is not a whole number.
+        ValueError: if an argument is below 1.
+
+    References:
+        Glorot and Bengio (2010). https://proceedings.mlr.press/v9/glorot10a.html
+    """
+    layer = nn.Linear(_checks.whole("fan_in", fan_in), _checks.whole("fan_out", fan_out))
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class Maxout(nn.Module):
     r"""A layer whose every unit is the largest of several linear maps.
 

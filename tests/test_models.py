@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from plain_gan import numbers
 from torch import Tensor, nn
 
-from gan_helpers.models import Maxout, Standardise, decorate, mlp
+from gan_helpers.models import Maxout, Standardise, decorate, dense, mlp
 
 bad_size = pytest.mark.parametrize(
     ("size", "error"), [(0, ValueError), (-3, ValueError), (2.0, TypeError), (True, TypeError)]
@@ -121,3 +121,14 @@ def test_the_mean_of_a_decorated_batch_is_a_constant_to_the_gradient() -> None:
 def test_only_batches_of_numbers_can_be_decorated(x: Tensor, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         decorate(x)
+
+
+def test_a_dense_layer_starts_by_glorots_rule() -> None:
+    torch.manual_seed(0)
+    layer = dense(64, 512)
+    edge = (6 / (64 + 512)) ** 0.5
+    assert 0.99 * edge < layer.weight.abs().max() <= edge
+    assert layer.weight.std().item() == pytest.approx(edge / 3**0.5, rel=0.02)
+    assert layer.bias.eq(0).all()
+    with pytest.raises(ValueError, match="fan_out must be at least 1"):
+        dense(1, 0)

@@ -19,6 +19,7 @@ from gan_helpers.classifier import load as load_judge
 from gan_helpers.data import Sampler, Uniform
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, non_saturating_g
+from gan_helpers.models import dense
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
@@ -37,14 +38,6 @@ SOURCE_LOG: dict[int, tuple[float, float]] = {
     8_000: (3.374, 0.312), 9_000: (2.803, 0.611), 10_000: (2.362, 0.745), 11_000: (2.974, 0.526),
     12_000: (2.787, 0.514), 13_000: (2.413, 0.852), 14_000: (1.990, 0.696), 15_000: (1.929, 0.781),
 }  # fmt: skip
-
-
-def dense(fan_in: int, fan_out: int) -> nn.Linear:
-    """Return a linear map as the source's library makes it: a Glorot draw, and biases of 0."""
-    layer = nn.Linear(fan_in, fan_out)
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def generator() -> nn.Sequential:

@@ -25,7 +25,7 @@ from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
 from gan_helpers.training import adam
 
-PIXELS = 28 * 28
+PIXELS = mnist.SIDE**2
 NOISE = Uniform(0.0, 1.0, features=100)
 BATCH = 256
 EPOCHS = 30

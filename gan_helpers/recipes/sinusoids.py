@@ -18,6 +18,7 @@ from gan_helpers.data import Resample, Sampler, Sinusoids, Uniform
 from gan_helpers.device import default_device
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, non_saturating_g
+from gan_helpers.models import dense
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
@@ -42,22 +43,6 @@ class Log:
 
     d: list[Tensor] = field(default_factory=list)
     g: list[Tensor] = field(default_factory=list)
-
-
-def dense(fan_in: int, fan_out: int) -> nn.Linear:
-    """Return a linear layer that starts as one of Keras does: weights Glorot uniform, biases 0.
-
-    Args:
-        fan_in: features of the input.
-        fan_out: features of the output.
-
-    References:
-        Glorot and Bengio (2010), equation 16. https://proceedings.mlr.press/v9/glorot10a.html
-    """
-    layer = nn.Linear(fan_in, fan_out)
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def generator() -> nn.Module:
