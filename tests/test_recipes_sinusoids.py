@@ -107,14 +107,6 @@ def test_the_nearest_curve_is_found_for_each_seed_in_its_own_set() -> None:
         sinusoids.nearest(curves[:1], training)
 
 
-def test_layers_start_as_keras_starts_them() -> None:
-    layer = sinusoids.dense(64, 512)
-    limit = math.sqrt(6 / (64 + 512))
-    assert layer.weight.abs().max() <= limit
-    assert layer.weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.02)
-    assert not layer.bias.any()
-
-
 @pytest.mark.parametrize("beta1", [0.9, 0.0])
 def test_adam_follows_the_formula_of_keras(beta1: float, rng: Stream) -> None:
     network = Ensemble(lambda: torch.nn.Linear(3, 2), 2, seed=1)
