@@ -1,4 +1,4 @@
-"""What all tests share: one thread and no time limits."""
+"""What all tests share: one thread and no time limits, and the browser for those that look at pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from browsing import address, browser, browser_file, pages_tested, site, visit
 from hypothesis import settings
+
+__all__ = ["address", "browser", "site", "visit"]
 
 # A slow machine is no failure; and the same examples everywhere make a failure one that can be repeated.
 settings.register_profile("book", deadline=None, derandomize=True, database=None, max_examples=50)
@@ -20,3 +23,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def pytest_report_header() -> list[str]:
+    """Say which browser and which pages the tests of the pages take, if they run."""
+    return [f"browser: {browser_file() or 'none was found'}", f"pages: {pages_tested()}"]
