@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import tomllib
+from browsing import BROWSERS
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -78,9 +79,10 @@ def test_links_to_files_lead_somewhere(name):
     assert [link for link in links if not (ROOT / link).is_file()] == []
 
 
-def test_ci_runs_tests_lint_and_book():
+def test_ci_builds_the_book_and_then_tests_and_lints():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert re.search(r"^for target in (.*); do$", script, re.MULTILINE)[1].split() == ["test", "lint", "book"]
+    assert re.search(r"^for target in (.*); do$", script, re.MULTILINE)[1].split() == ["book", "test", "lint"]
+    assert re.search(r"command -v (chrom.*) >/dev/null", script)[1].split() == list(BROWSERS)
     assert "set -eu" in script
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
