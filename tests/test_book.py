@@ -445,6 +445,11 @@ def two_programs(notebook):
         cell.metadata.tags = ["complete-program"]
 
 
+def long_imports_after_a_hidden_cell(notebook):
+    notebook.cells[1].metadata.tags = ["hide-input"]
+    notebook.cells[2].source = "import math\n" * 11
+
+
 CAPTION = {"caption": "The answer of D along a line.", "name": "fig-answer"}
 TAGGED = {"tags": ["nbval-ignore-output"]}
 BREAKS = {
@@ -523,6 +528,7 @@ BREAKS = {
     ],
     has_short_cells: [
         changed_cell(1, source="\n".join(f"a{n} = {n}" for n in range(11))),
+        long_imports_after_a_hidden_cell,
         changed_cell(2, source="\n".join(f"a{n} = {n}" for n in range(26))),
         changed_cell(2, source=f"a = {'1' * 90}"),
         two_programs,
@@ -568,6 +574,7 @@ def test_a_broken_notebook_breaks_this_rule_and_no_other(rule, change):
         (has_stable_outputs, prints("(16, 100, 1), 13 of 16 seeds, 2.5 sigma, 0.69, step 3 starts")),
         (compares_most_outputs, lambda nb: nb.cells[2].metadata.update(TAGGED)),
         (names_no_local_path, changed_cell(0, source="# A title\n\n$a/b$, and/or, https://a.org/b/c, 1/2/3")),
+        (has_short_cells, changed_cell(1, source="x = 1\n" * 60, metadata={"tags": ["hide-input"]})),
         (has_short_cells, changed_cell(2, source="x = 1\n" * 60, metadata={"tags": ["hide-input"]})),
         (has_short_cells, changed_cell(2, source="x = 1\n" * 60, metadata={"tags": ["complete-program"]})),
         (is_plain_python, changed_cell(1, source="a = 1; b = 2\n# done;")),
