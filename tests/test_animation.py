@@ -1,0 +1,135 @@
+"""An animation is a PNG that ends where it should, stays small and says the same words everywhere."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from gan_helpers import plots
+from gan_helpers.animation import Animation, animate
+
+matplotlib.use("Agg")
+
+
+def moving_bar(figure: Figure, position: float) -> None:
+    ax = figure.subplots()
+    ax.bar(position, 1.0, width=0.2, color=plots.FAKE["color"])
+    ax.set(xlim=(0, 1), ylim=(0, 1), title="long" * int(10 * position))
+
+
+def bare(figure: Figure, shade: float) -> None:
+    figure.patch.set_facecolor((shade, shade, shade))
+
+
+def frames_of(animation: Animation) -> list[np.ndarray]:
+    """The default image and then each frame, as red, green and blue."""
+    found = []
+    with Image.open(io.BytesIO(animation.png)) as file:
+        for n in range(file.n_frames):
+            file.seek(n)
+            found.append(np.asarray(file.convert("RGB")))
+    return found
+
+
+@pytest.fixture(scope="module")
+def animation() -> Animation:
+    return animate(moving_bar, [0.2, 0.5, 0.8], figsize=(3, 2), seconds=1.5)
+
+
+def test_it_plays_once_and_in_the_time_given(animation: Animation) -> None:
+    with Image.open(io.BytesIO(animation.png)) as file:
+        assert file.info["loop"] == 1
+        durations = []
+        for n in range(1, file.n_frames):
+            file.seek(n)
+            durations.append(file.info["duration"])
+    assert durations == [500, 500, 500]
+
+
+def test_the_default_image_is_the_last_frame_and_no_other(animation: Animation) -> None:
+    with Image.open(io.BytesIO(animation.png)) as file:
+        assert file.default_image
+    still, *frames = frames_of(animation)
+    assert [np.array_equal(still, frame) for frame in frames] == [False, False, True]
+
+
+def test_frames_come_in_their_order(animation: Animation) -> None:
+    columns = []
+    for frame in frames_of(animation)[1:]:
+        orange = (frame == (0xD5, 0x5E, 0x00)).all(-1).any(0)
+        columns.append(orange.nonzero()[0].mean() / frame.shape[1])
+    assert columns == sorted(columns) and columns[-1] - columns[0] > 0.4
+
+
+def test_axes_stay_where_the_last_frame_has_them() -> None:
+    seen = []
+
+    def growing(figure: Figure, height: float) -> None:
+        ax = figure.subplots()
+        ax.plot([0, 1], [0, height])
+        seen.append(ax)
+
+    with matplotlib.rc_context({"figure.constrained_layout.use": True}):
+        animate(growing, [1.0, 1e6 / 3], figsize=(3, 2))  # labels of one digit, and of six
+        alone = Figure(figsize=(3, 2))
+        growing(alone, 1.0)
+        alone.draw_without_rendering()
+    last, first, by_itself = (ax.get_position().bounds for ax in seen)
+    assert first == last != by_itself
+
+
+def test_white_stays_white_and_colours_are_few(animation: Animation) -> None:
+    for frame in frames_of(animation):
+        assert tuple(frame[0, 0]) == (255, 255, 255)
+    fewer = animate(moving_bar, [0.2, 0.8], figsize=(3, 2), colours=4)
+    assert len({tuple(pixel) for frame in frames_of(fewer) for pixel in frame.reshape(-1, 3)}) == 4
+    assert len(fewer.png) < len(animate(moving_bar, [0.2, 0.8], figsize=(3, 2), colours=256).png)
+
+
+def test_colours_of_the_last_frame_alone_are_kept() -> None:
+    red = animate(lambda figure, k: figure.patch.set_facecolor("red" if k == 19 else "white"), range(20))
+    assert (frames_of(red)[-1] == (255, 0, 0)).all()
+
+
+def test_a_frame_that_changes_nothing_takes_its_time() -> None:
+    still = animate(bare, [1.0, 1.0, 1.0, 0.0], figsize=(1, 1), seconds=2.0)
+    with Image.open(io.BytesIO(still.png)) as file:
+        file.seek(1)
+        assert file.info["duration"] == 1_500
+    assert repr(still) == "Animation(4 frames)"
+
+
+def test_a_notebook_shows_the_picture_and_compares_fixed_words(animation: Animation) -> None:
+    assert animation._repr_png_().startswith(b"\x89PNG")
+    assert repr(animation) == "Animation(3 frames)"
+
+
+def test_size_and_settings_are_those_of_matplotlib_unless_given() -> None:
+    with matplotlib.rc_context({"figure.figsize": (2.0, 1.0)}):
+        assert frames_of(animate(bare, [0.0, 1.0], dpi=50))[0].shape == (50, 100, 3)
+
+
+def test_axes_may_not_come_and_go() -> None:
+    with pytest.raises(ValueError, match="draw made 1 axes for one frame and 2 for the last"):
+        animate(lambda figure, n: figure.subplots(1, n), [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frames": [1.0]}, "frames must hold at least two, not 1"),
+        ({"seconds": 6.0}, "seconds must be at most 5"),
+        ({"dpi": 0.0}, "dpi must be greater than 0"),
+        ({"colours": 257}, "colours must be at most 256, not 257"),
+        ({"colours": 1}, "colours must be at least 2"),
+    ],
+)
+def test_a_bad_argument_is_named(changes: dict, message: str) -> None:
+    arguments = {"frames": [0.0, 1.0], **changes}
+    with pytest.raises(ValueError, match=message):
+        animate(bare, **arguments)
