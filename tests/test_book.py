@@ -6,10 +6,12 @@ cannot fail protects nothing.
 """
 
 import ast
+import base64
 import copy
 import importlib.util
 import io
 import re
+import struct
 import tokenize
 from pathlib import Path
 
@@ -25,6 +27,7 @@ runner = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(runner)
 
 KNOWN_TAGS = {
+    "animation",  # the page gives it a button to play it again
     "complete-program",  # a program shown whole, of any length
     "full-width",
     "hide-cell",
@@ -43,6 +46,8 @@ MAX_IGNORED = 0.2
 ALT_LENGTH = range(30, 401)
 CAPTION_LENGTH = range(15, 401)
 MAX_PICTURE = 400_000  # bytes of base64
+MAX_ANIMATION = 1_000_000  # bytes of the file
+MAX_WIDTH = 900  # pixels: 7 inches, which a phone shows with letters that can be read, and a margin
 
 # What differs between machines and runs, and so has no place in an output that is compared.
 UNSTABLE = {
@@ -89,6 +94,16 @@ def texts(cell):
 
 def pictures(cell):
     return [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
+
+
+def moves(picture):
+    """Whether a PNG is an animated one."""
+    return b"acTL" in base64.b64decode(picture)
+
+
+def width(picture):
+    """The width of a PNG in pixels; its header begins with it."""
+    return struct.unpack(">I", base64.b64decode(picture)[16:20])[0]
 
 
 def lines(source):
@@ -239,12 +254,26 @@ def describes_figures(notebook):
 
 
 def has_small_pictures(notebook):
-    """A page loads fast, and the repository stays small."""
+    """A page loads fast, the repository stays small, and a phone shows the letters large enough."""
+    complaints = []
+    for i, cell in code_cells(notebook):
+        for picture in pictures(cell):
+            if not moves(picture) and len(picture) > MAX_PICTURE:
+                complaints.append(f"cell {i} stores a picture of {len(picture):,} bytes: rasterise less")
+            if moves(picture) and len(base64.b64decode(picture)) > MAX_ANIMATION:
+                complaints.append(f"cell {i} stores an animation of over a megabyte: fewer frames or colours")
+            if width(picture) > MAX_WIDTH:
+                complaints.append(f"cell {i} is {width(picture)} pixels wide: 7 inches are enough")
+    return complaints
+
+
+def tags_animations(notebook):
+    """What moves is tagged, for the page gives readers a button to play it again; nothing else is."""
     return [
-        f"cell {i} stores a picture of {len(picture):,} bytes: lower its size or rasterise less"
+        f"cell {i} is {'not ' * moving}tagged animation and {'moves' if moving else 'stands still'}"
         for i, cell in code_cells(notebook)
-        for picture in pictures(cell)
-        if len(picture) > MAX_PICTURE
+        for moving in [any(map(moves, pictures(cell)))]
+        if moving != ("animation" in tags(cell))
     ]
 
 
@@ -334,6 +363,7 @@ RULES = [
     has_known_tags,
     describes_figures,
     has_small_pictures,
+    tags_animations,
     names_no_local_path,
     is_plain_python,
     has_short_cells,
@@ -367,9 +397,15 @@ def printed(text, name="stdout"):
     return new_output("stream", name=name, text=text)
 
 
-def picture(data="iVBORw0KGgo="):
+def png(width=840, size=0, moving=False):
+    """The beginning of a PNG, as base64: the header with the width, and what is asked for."""
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", width, 432)
+    return base64.b64encode((header + b"acTL" * moving).ljust(size, b"\0")).decode()
+
+
+def picture(data=None):
     return new_output(
-        "display_data", data={"image/png": data, "text/plain": "<Figure size 840x432 with 1 Axes>"}
+        "display_data", data={"image/png": data or png(), "text/plain": "<Figure size 840x432 with 1 Axes>"}
     )
 
 
@@ -438,6 +474,11 @@ def replaced(index, old, new):
         notebook.cells[index].source = notebook.cells[index].source.replace(old, new)
 
     return change
+
+
+def animated(notebook, data):
+    notebook.cells[3].outputs = [picture(data)]
+    notebook.cells[3].metadata.tags.append("animation")
 
 
 def two_programs(notebook):
@@ -512,7 +553,15 @@ BREAKS = {
         changed_cell(3, outputs=[picture(), picture()]),
         changed_cell(0, source="# A title\n\n![](picture.png)"),
     ],
-    has_small_pictures: [changed_cell(3, outputs=[picture("A" * 400_004)])],
+    has_small_pictures: [
+        changed_cell(3, outputs=[picture(png(size=300_003))]),
+        lambda nb: animated(nb, png(size=1_000_001, moving=True)),
+        changed_cell(3, outputs=[picture(png(width=1_080))]),
+    ],
+    tags_animations: [
+        changed_cell(3, outputs=[picture(png(moving=True))]),
+        lambda nb: nb.cells[3].metadata.tags.append("animation"),
+    ],
     names_no_local_path: [
         prints("saved to /opt/someone/gan.png"),
         prints("<ipykernel_123>"),
@@ -572,6 +621,8 @@ def test_a_broken_notebook_breaks_this_rule_and_no_other(rule, change):
         (has_no_errors, lambda nb: (error(nb), nb.cells[2].metadata.update(tags=["raises-exception"]))),
         (has_stable_outputs, lambda nb: (prints("took 3 s")(nb), nb.cells[2].metadata.update(TAGGED))),
         (has_stable_outputs, prints("(16, 100, 1), 13 of 16 seeds, 2.5 sigma, 0.69, step 3 starts")),
+        (has_small_pictures, lambda nb: animated(nb, png(size=1_000_000, moving=True))),
+        (tags_animations, lambda nb: animated(nb, png(moving=True))),
         (compares_most_outputs, lambda nb: nb.cells[2].metadata.update(TAGGED)),
         (names_no_local_path, changed_cell(0, source="# A title\n\n$a/b$, and/or, https://a.org/b/c, 1/2/3")),
         (has_short_cells, changed_cell(1, source="x = 1\n" * 60, metadata={"tags": ["hide-input"]})),
