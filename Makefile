@@ -24,7 +24,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help environment book test notebooks bench lint clean
+.PHONY: help environment book test reliability notebooks colab bench lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,8 +47,14 @@ test: environment ## run the unit tests, and the notebooks against their stored 
 	$(BIN)/python -m pytest --nbval --junitxml=_build/tests.xml $(ARGS)
 	@echo "The tests passed. Their report: $(CURDIR)/_build/tests.xml"
 
+reliability: environment ## measure what the project promises, slowly, and store the table
+	$(BIN)/python -m pytest -m reliability tests $(ARGS)
+
 notebooks: environment ## run the notebooks afresh and store their outputs
 	$(BIN)/python tools/notebooks.py $(ARGS)
+
+colab: environment ## run the notebooks elsewhere, with NumPy 2 and without the package, as Colab would
+	$(BIN)/python tools/colab.py $(ARGS)
 
 bench: environment ## measure the package against what a reader would use instead
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -59,5 +65,5 @@ lint: environment ## check style, annotations and types
 	@echo "Nothing to complain about."
 
 clean: ## remove the built pages and all caches; .venv stays
-	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist .venv-colab
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,289 @@
+"""The cell that begins each chapter, the wheel that it installs, and what stands in for Colab."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import nbformat
+import pytest
+import tomllib
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "gan_helpers"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = {"minimax": "sympy", "mxnet_gaussian": "mxnet", "sinusoids": "keras"}  # for which chapter
+
+_spec = importlib.util.spec_from_file_location("colab", ROOT / "tools" / "colab.py")
+colab = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(colab)
+
+CHAPTERS = colab.notebooks()
+
+
+def setup_cell(path: Path) -> Any:
+    return next(c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+
+
+def constant(source: str, name: str) -> Any:
+    """Return what the cell assigns to a name."""
+    (value,) = (
+        node.value
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+    )
+    return ast.literal_eval(value)
+
+
+def with_constant(source: str, name: str, value: Any) -> str:
+    changed, count = re.subn(rf"^{name} = .*$", f"{name} = {value!r}", source, flags=re.MULTILINE)
+    assert count == 1
+    return changed
+
+
+# The cells agree
+
+
+def test_the_cell_is_the_same_in_all_chapters_but_for_what_the_chapter_needs() -> None:
+    cells = [setup_cell(path) for path in CHAPTERS]
+    assert len({with_constant(cell.source, "NEEDS", []) for cell in cells}) == 1
+    assert len({json.dumps(cell.metadata, sort_keys=True) for cell in cells}) == 1
+    assert "hide-input" in cells[0].metadata.tags
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_needs_what_its_extra_says(path: Path) -> None:
+    options = [word for what in constant(setup_cell(path).source, "NEEDS") for word in what.split()]
+    needs = {str(Requirement(word)) for word in options if not word.startswith("-")}
+    extra = PROJECT["optional-dependencies"][EXTRAS[path.stem]] if path.stem in EXTRAS else []
+    assert needs == {f"{r.name}{r.specifier}" for r in map(Requirement, extra)}
+    # Its metadata ask for a NumPy that is older than the platform's.
+    assert ("--no-deps" in options) == (path.stem == "mxnet_gaussian")
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_imports_nothing_that_is_not_installed(path: Path) -> None:
+    """What the code imports is of Python itself, of the package's requirements, or named by the cell."""
+    code = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse("\n".join(code)))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    modules = {"scikit-learn": "sklearn"}
+    known = {Requirement(r).name for r in PROJECT["dependencies"]} | {"gan_helpers"}
+    known = {modules.get(name, name) for name in known} | set(sys.stdlib_module_names)
+    needs = " ".join(constant(code[0], "NEEDS"))
+    assert {name for name in imported - known if name not in needs} == set()
+
+
+# The cell at work
+
+
+class Platform:
+    """A Python in which gan_helpers is there or not, and pip notes what it is told."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, package_is_there: bool) -> None:
+        self.package_is_there = package_is_there
+        self.told: list[list[str]] = []
+        self.invalidated = 0
+        find = importlib.util.find_spec
+        patch.delenv("GAN_BOOK_WHEEL", raising=False)
+        patch.setattr(importlib.util, "find_spec", lambda name: find(name) if self.package_is_there else None)
+        patch.setattr(importlib, "invalidate_caches", self.invalidate)
+        patch.setattr(subprocess, "run", self.run)
+
+    def run(self, command: list[str], check: bool = False) -> None:
+        assert check, "a failure of pip must stop the cell"
+        assert command[:4] == [sys.executable, "-m", "pip", "install"]
+        self.told.append(command[4:])
+
+    def invalidate(self) -> None:
+        assert self.told, "what Python knows of its folders is renewed after pip has run"
+        self.invalidated += 1
+
+    def execute(self, source: str) -> None:
+        with matplotlib.rc_context():
+            exec(compile(source, "setup cell", "exec"), {})
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> Platform:
+    return Platform(monkeypatch, package_is_there=False)
+
+
+@pytest.fixture
+def complete(monkeypatch: pytest.MonkeyPatch) -> Platform:
+    return Platform(monkeypatch, package_is_there=True)
+
+
+every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+ADDRESS = "https://example.org/owner/name"
+
+
+@every_chapter
+@pytest.mark.parametrize("address", ["", ADDRESS])
+def test_nothing_is_installed_where_the_package_is(complete: Platform, path: Path, address: str) -> None:
+    complete.execute(with_constant(setup_cell(path).source, "REPOSITORY", address))
+    assert complete.told == [] and complete.invalidated == 0
+
+
+@every_chapter
+def test_the_package_comes_from_the_repository(
+    bare: Platform, path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = setup_cell(path).source
+    bare.execute(with_constant(source, "REPOSITORY", ADDRESS))
+    needs = [what.split() for what in constant(source, "NEEDS")]
+    assert bare.told == [["-qq", f"git+{ADDRESS}"], *(["-qq", *what] for what in needs)]
+    assert bare.invalidated == 1
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("address", ["", ADDRESS])
+def test_a_wheel_takes_the_place_of_the_repository(
+    bare: Platform, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_BOOK_WHEEL", "file:///a%20folder/gan_helpers.whl")
+    bare.execute(with_constant(setup_cell(CHAPTERS[0]).source, "REPOSITORY", address))
+    assert bare.told == [["-qq", "file:///a%20folder/gan_helpers.whl"]]
+
+
+def test_without_an_address_one_sentence_says_what_to_do(bare: Platform) -> None:
+    with pytest.raises(ModuleNotFoundError) as raised:
+        bare.execute(with_constant(setup_cell(CHAPTERS[0]).source, "REPOSITORY", ""))
+    sentence = str(raised.value)
+    assert sentence == "gan_helpers is not installed: run `pip install .` in the folder of the book."
+    assert bare.told == []
+
+
+def test_a_failure_of_pip_stops_the_cell(bare: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(command: list[str], check: bool = False) -> None:
+        raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(subprocess, "run", fails)
+    with pytest.raises(subprocess.CalledProcessError):
+        bare.execute(with_constant(setup_cell(CHAPTERS[0]).source, "REPOSITORY", ADDRESS))
+
+
+def test_figures_look_as_in_the_book(complete: Platform) -> None:
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        assert not matplotlib.rcParams["figure.constrained_layout.use"]
+        exec(setup_cell(CHAPTERS[0]).source, {})
+        assert matplotlib.rcParams["figure.constrained_layout.use"]
+        assert matplotlib.rcParams["figure.dpi"] == 120
+
+
+WHEEL = "gan_helpers-0.0.1-py3-none-any.whl"
+
+
+@pytest.fixture
+def small_wheel(tmp_path: Path) -> Path:
+    """Return a wheel of that name that is installed in no time, and brings a Matplotlib of its own."""
+    path = tmp_path / "a folder" / WHEEL
+    path.parent.mkdir()
+    about = "gan_helpers-0.0.1.dist-info"
+    files = {
+        "gan_helpers/__init__.py": "",
+        "matplotlib/__init__.py": "",
+        "matplotlib/style.py": "use = print\n",
+        f"{about}/METADATA": "Metadata-Version: 2.1\nName: gan_helpers\nVersion: 0.0.1\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in (*files, f"{about}/RECORD"))
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, text in (files | {f"{about}/RECORD": record}).items():
+            wheel.writestr(name, text)
+    return path
+
+
+def test_an_empty_environment_can_import_what_the_cell_has_installed(
+    small_wheel: Path, tmp_path: Path
+) -> None:
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "empty")], check=True)
+    python = tmp_path / "empty" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    program = with_constant(setup_cell(CHAPTERS[0]).source, "NEEDS", [])
+    program += "\nimport gan_helpers\nprint(gan_helpers.__file__)\n"
+    environment = os.environ | {"GAN_BOOK_WHEEL": small_wheel.as_uri(), "PIP_NO_INDEX": "1"}
+    environment.pop("PYTHONPATH", None)
+    for _ in range(2):  # the second time it is there
+        done = subprocess.run(
+            [str(python), "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        look, place = done.stdout.splitlines()
+        assert look == "gan_helpers.book" and Path(place).is_relative_to(tmp_path / "empty")
+        environment["GAN_BOOK_WHEEL"] = "file:///nowhere/to/be/found.whl"
+
+
+# The wheel
+
+
+def package_files() -> set[str]:
+    paths = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {path.relative_to(ROOT).as_posix() for path in paths}
+
+
+def test_the_wheel_holds_the_whole_package_and_nothing_else(tmp_path: Path) -> None:
+    was_built_in = (ROOT / "build").exists()
+    wheel = colab.build_wheel(tmp_path)
+    assert wheel.stat().st_size < 4_000_000
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == package_files()
+    assert {"gan_helpers/assets/digit_classifier.safetensors", "gan_helpers/book.mplstyle"} <= names
+    assert (ROOT / "build").exists() == was_built_in, "the checkout stays as it is"
+
+
+def test_the_archive_of_the_source_holds_the_whole_package(tmp_path: Path) -> None:
+    source = colab.source_of_the_package(tmp_path)
+    build = "from setuptools import build_meta as b; b.build_sdist('archive')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (archive,) = (source / "archive").glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    assert package_files() | {"pyproject.toml", "README.md", "LICENSE"} <= names
+
+
+# What stands in for Colab
+
+
+def test_the_platform_has_numpy_2_and_otherwise_the_pins_of_the_book() -> None:
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    platform = {Requirement(line).name: line for line in colab.PLATFORM}
+    assert Requirement(platform.pop("numpy")).specifier.contains("2.1.3")
+    assert platform.pop("matplotlib").startswith("matplotlib==3.10.")
+    assert set(platform.values()) <= set(pins)
+    assert "gan_helpers" not in platform
+
+
+@pytest.mark.parametrize(
+    ("now", "complaints"),
+    [
+        ({"numpy": "2.1.3", "gan_helpers": "0.1.0", "sympy": "1.14.0"}, []),
+        ({"numpy": "1.26.4", "gan_helpers": "0.1.0"}, ["numpy was 2.1.3 and is 1.26.4"]),
+        ({"gan_helpers": "0.1.0"}, ["numpy was 2.1.3 and is gone"]),
+        ({"numpy": "2.1.3"}, ["gan_helpers was not installed"]),
+    ],
+)
+def test_a_platform_that_is_disturbed_is_noticed(now: dict[str, str], complaints: list[str]) -> None:
+    assert colab.complaints({"numpy": "2.1.3"}, now) == complaints
