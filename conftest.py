@@ -1,10 +1,12 @@
-"""Skips, in one sentence, the cells of a notebook that cannot run where the tests run."""
+"""Skips, in one sentence, the cells of a notebook that cannot run here, and brings in `make reliability`."""
 
 from __future__ import annotations
 
 import pytest
 
 from tools.notebooks import obstacle
+
+pytest_plugins = ["tests.reliability"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
