@@ -11,7 +11,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 # What the book is built from. Gone and come pages show in _toc.yml, new pins in requirements.txt.
 BOOK := _config.yml _toc.yml requirements.txt \
-  $(wildcard book/*.md book/*.ipynb book/*.bib book/_static/* gan_helpers/*.py gan_helpers/*/*.py)
+  $(wildcard book/*.md book/*.ipynb book/*.bib book/_static/* book/_static/*/* gan_helpers/*.py gan_helpers/*/*.py)
 
 # The reader's own settings must not leak into the environment, the kernels or the figures.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS MPLBACKEND
@@ -52,6 +52,10 @@ reliability: environment ## measure what the project promises, slowly, and store
 
 notebooks: environment ## run the notebooks afresh and store their outputs
 	$(BIN)/python tools/notebooks.py $(ARGS)
+	$(BIN)/python tools/pictures.py thumbnails
+
+pictures: environment ## make the pictures of the landing page afresh
+	$(BIN)/python tools/pictures.py $(ARGS)
 
 colab: environment ## run the notebooks elsewhere, with NumPy 2 and without the package, as Colab would
 	$(BIN)/python tools/colab.py $(ARGS)
