@@ -1,0 +1,126 @@
+"""The reference has every public name, and names in a chapter's code lead to it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import gan_helpers
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = re.findall(r"automodule:: (\S+)", (ROOT / "book" / "helpers.md").read_text(encoding="utf-8"))
+
+_spec = importlib.util.spec_from_file_location("reference_links", ROOT / "tools" / "reference_links.py")
+links = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(links)
+
+
+def public(module_name: str) -> dict[str, object]:
+    """Return the functions and classes that a module defines and does not hide."""
+    return {
+        f"{module_name}.{name}": thing
+        for name, thing in vars(importlib.import_module(module_name)).items()
+        if not name.startswith("_") and callable(thing) and getattr(thing, "__module__", None) == module_name
+    }
+
+
+REFERENCE = {name: thing for module in MODULES for name, thing in public(module).items()}
+
+
+@pytest.mark.parametrize("name", sorted(REFERENCE))
+def test_a_public_name_is_described(name: str) -> None:
+    """What has no docstring of its own is left out of the reference."""
+    assert (vars(REFERENCE[name]).get("__doc__") or REFERENCE[name].__doc__ or "").strip()
+
+
+def test_the_names_of_the_package_itself_are_in_the_reference() -> None:
+    assert {links.home(f"gan_helpers.{name}") for name in gan_helpers.__all__} <= set(REFERENCE)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_what_a_chapter_imports_is_in_the_reference(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    names = links.imported_names("\n".join(c.source for c in cells if c.cell_type == "code"))
+    assert len(names) > 5
+    homes = {links.home(name) for name in names.values() if "mxnet_backend" not in name}
+    assert homes <= {*REFERENCE, *MODULES}
+
+
+# The links
+
+
+def code(text: str) -> str:
+    """Return a line as Pygments marks it up: names, dots and signs, as far as the links look at them."""
+    marked = re.sub(r"(\w+)|([.=(,)])", lambda m: span("n", m[1]) if m[1] else span("o", m[2]), text)
+    return f'<div class="highlight"><pre><span></span>{marked}\n</pre></div>'
+
+
+def span(kind: str, text: str) -> str:
+    return f'<span class="{kind}">{text}</span>'
+
+
+NAMES = {"train": "gan_helpers.train", "losses": "gan_helpers.losses", "Normal": "gan_helpers.data.Normal"}
+PLACES = {"gan_helpers.training.train", "gan_helpers.losses.minimax_d", "gan_helpers.data.Normal"}
+
+
+def place(name: str) -> str | None:
+    return f"h#{name}" if name in PLACES else None
+
+
+def found(*blocks: str) -> list[tuple[str, str]]:
+    """Return the target and the text of each link on a page with these blocks of code."""
+    html = links.linked("<p>train</p>" + "".join(blocks), NAMES, place)
+    return [
+        (target, re.sub("<.*?>", "", text))
+        for target, text in re.findall(r'href="h#([\w.]+)" title="\1">(.*?)</a>', html)
+    ]
+
+
+def test_imports_say_what_a_name_means() -> None:
+    text = "import torch\nfrom gan_helpers import train, losses as L\nfrom gan_helpers.data import Normal\n"
+    assert links.imported_names(text) == {
+        "train": "gan_helpers.train",
+        "L": "gan_helpers.losses",
+        "Normal": "gan_helpers.data.Normal",
+    }
+
+
+def test_a_name_leads_to_the_module_that_defines_it() -> None:
+    assert links.home("gan_helpers.train") == "gan_helpers.training.train"
+    assert links.home("gan_helpers.losses.minimax_d") == "gan_helpers.losses.minimax_d"
+    assert links.home("gan_helpers.nowhere.nothing") == "gan_helpers.nowhere.nothing"
+
+
+def test_the_first_use_is_a_link() -> None:
+    assert found(code("a, train(G)"), code("train(D)")) == [("gan_helpers.training.train", "train")]
+
+
+def test_a_function_of_a_module_is_a_link_as_a_whole() -> None:
+    assert found(code("losses.minimax_d(x)")) == [("gan_helpers.losses.minimax_d", "losses.minimax_d")]
+
+
+def test_a_method_is_not_part_of_the_link() -> None:
+    assert found(code("Normal.nothing(x)")) == [("gan_helpers.data.Normal", "Normal")]
+
+
+@pytest.mark.parametrize("text", ["digits.train", "f(train=3)", "other(x)", "losses.unheard_of"])
+def test_other_words_are_no_links(text: str) -> None:
+    assert found(code(text)) == []
+
+
+def test_imports_are_no_links() -> None:
+    line = code("from gan_helpers import train").replace(span("n", "from"), span("kn", "from"))
+    assert found(line) == []
+    assert found(line, code("train(G)")) == [("gan_helpers.training.train", "train")]
+
+
+def test_the_text_stays_as_it_was() -> None:
+    page = "<p>train</p>" + code("losses.minimax_d(train, Normal.nothing)")
+    html = links.linked(page, NAMES, place)
+    assert html.count("<a ") == 3
+    assert re.sub("</?a.*?>", "", html) == page
