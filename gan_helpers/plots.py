@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -115,3 +116,38 @@ def per_seed(ax: Axes, groups: dict[str, Tensor], mark: float | None = None, lab
     ax.set_xscale("log")
     if mark is not None:
         ax.axvline(mark, color="0.5", linestyle="-.", label=label)
+
+
+def surface(
+    ax: Axes, x: Tensor, y: Tensor, logits: Tensor, arrows: int = 11, scale: float | None = None
+) -> None:
+    """Draw D over the plane: its answers as shades, its boundary, and where it sends fakes.
+
+    The darker the shade, the more real. On the dotted line D(x) is one half. An arrow is the force of the
+    non-saturating loss on a fake that is there, (1 - D(x)) times the gradient of the logit.
+
+    Args:
+        ax: where to draw.
+        x: the places along the first axis, evenly spaced, ``(columns,)``.
+        y: the places along the second axis, evenly spaced, ``(rows,)``.
+        logits: what D says there, ``(rows, columns)``.
+        arrows: how many arrows there are along each axis, at most.
+        scale: the force that is drawn one unit of x long; chosen by matplotlib unless given.
+
+    Raises:
+        TypeError: if logits is not a floating-point tensor.
+        ValueError: if the shapes do not fit.
+    """
+    _checks.floating("logits", logits, "(rows, columns)", dims=2)
+    if logits.shape != (len(y), len(x)):
+        raise ValueError(f"logits must have shape {(len(y), len(x))}, as y and x, not {tuple(logits.shape)}.")
+    across, up, a, answers = (_array(t.double()) for t in (x, y, logits, logits.double().sigmoid()))
+    shades = LinearSegmentedColormap.from_list("answers", ["#FFFFFF", "#8FD3BE"])
+    ax.contourf(across, up, answers, np.linspace(0, 1, 11), cmap=shades)
+    if a.min() < 0 < a.max():
+        color, line = DISCRIMINATOR["color"], DISCRIMINATOR["linestyle"]
+        ax.contour(across, up, a, [0.0], colors=[color], linestyles=[line], linewidths=2.5)
+    to_y, to_x = (1 - answers) * np.stack(np.gradient(a, up, across))
+    rows, columns = (slice(None, None, -(-n // arrows)) for n in a.shape)
+    force = to_x[rows, columns], to_y[rows, columns]
+    ax.quiver(across[columns], up[rows], *force, color="0.35", angles="xy", scale_units="xy", scale=scale)

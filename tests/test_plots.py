@@ -71,3 +71,49 @@ def test_one_point_is_drawn_for_each_seed(ax: Axes) -> None:
 def test_samples_need_a_seed_axis(ax: Axes) -> None:
     with pytest.raises(ValueError, match=r"samples must have shape \(seeds, n\)"):
         plots.density(ax, torch.ones(5), Normal(0.0, 1.0))
+
+
+def plane(sign: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    x, y = torch.linspace(-3, 3, 31).double(), torch.linspace(-1, 1, 21).double()
+    return x, y, sign * 2 * (x - 1).expand(21, 31)  # D says real on the right of 1
+
+
+def test_the_boundary_of_a_surface_lies_where_the_logit_is_zero(ax: Axes) -> None:
+    plots.surface(ax, *plane())
+    _, boundary, _ = ax.collections
+    assert np.unique(boundary.get_paths()[0].vertices[:, 0]).tolist() == pytest.approx([1.0])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_arrows_lead_uphill_and_fade_where_fakes_pass(ax: Axes, sign: float) -> None:
+    plots.surface(ax, *plane(sign), arrows=8)
+    arrows = ax.collections[-1]
+    across = torch.as_tensor(arrows.XY[:, 0])
+    force = (1 - torch.sigmoid(sign * 2 * (across - 1))) * 2 * sign
+    assert arrows.U.tolist() == pytest.approx(force.tolist(), rel=1e-5, abs=1e-6)
+    assert arrows.V.tolist() == pytest.approx([0.0] * len(arrows.V), abs=1e-6)
+    assert len(set(arrows.XY[:, 0])) == 8 and len(set(arrows.XY[:, 1])) == 7
+
+
+def test_arrows_lead_upwards_too(ax: Axes) -> None:
+    x, y = torch.linspace(-3, 3, 31).double(), torch.linspace(-1, 1, 21).double()
+    plots.surface(ax, x, y, y.unsqueeze(1).expand(21, 31))
+    arrows = ax.collections[-1]
+    assert (arrows.V > 0.2).all() and np.abs(arrows.U).max() < 1e-6
+
+
+def test_arrows_of_two_surfaces_can_be_compared(ax: Axes) -> None:
+    plots.surface(ax, *plane(), scale=2.0)
+    assert ax.collections[-1].scale == 2.0
+
+
+def test_a_surface_without_boundary_has_none(ax: Axes) -> None:
+    x, y, logits = plane()
+    plots.surface(ax, x, y, logits.abs() + 1)
+    assert len(ax.collections) == 2
+
+
+def test_a_surface_has_rows_first(ax: Axes) -> None:
+    x, y, logits = plane()
+    with pytest.raises(ValueError, match=r"logits must have shape \(21, 31\), as y and x, not \(31, 21\)"):
+        plots.surface(ax, x, y, logits.T)
