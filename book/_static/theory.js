@@ -110,7 +110,7 @@
     const rule = (y) => path("rule", `M1 ${n(y)}H${right}`);
     const dot = (at, y, r) => `<circle class="dot" cx="${n(X(at))}" cy="${n(y)}" r="${r}"/>`;
     const bar = (kind, size) =>
-      `<rect class="${kind}" x="1" y="${meter}" width="${n(size)}" height="12" rx="6"/>`;
+      `<rect class="${kind}" x="1" y="${meter}" width="${n(size)}" height="12" rx="2"/>`;
 
     const curve = (f, from, to) => {
       const points = [];
@@ -146,8 +146,7 @@
     const fakes = [-1.59, -0.97, -0.59, -0.28, 0, 0.28, 0.59, 0.97, 1.59].map((z) => law.mean + law.sd * z); // quantiles
     const flanks = [-1, 1].map((side) => law.mean + side * law.sd);
     return [
-      ...ticks,
-      guide("real", REAL), guide("fake", law),
+      guide("real", REAL), guide("fake", law), ...ticks,
       filled("real", bell(REAL)),
       ghost ? path("ghost", bell(ghost)) : "",
       filled("fake", bell(law)),
@@ -162,7 +161,7 @@
       text(1, meter - 22, `JSD <tspan>${fixed(now.jsd, 4)}</tspan>`),
       text(right, meter - 22, `V(D*, G) <tspan>${fixed(now.value, 4)}</tspan>`, end),
       faint(1, meter - 5, "0"), faint(right, meter - 5, "log 2", end),
-      bar("track", width - 2), bar("earned", (width - 2) * within(now.jsd / Math.LN2, [0.018, 1])),
+      bar("track", width - 2), bar("earned", (width - 2) * within(now.jsd / Math.LN2, [0, 1])),
       faint(1, meter + 27, "−log 4"), faint(right, meter + 27, "0", end),
     ].join("");
   }
@@ -173,8 +172,8 @@
     <input type="range" name="${name}" min="${RANGE[name][0]}" max="${RANGE[name][1]}" step="${GRAIN}"></label>`;
 
   const PANEL = `
-    <p class="theory-keys"><span class="real">real, p<sub>data</sub></span> <span class="fake">fake, p<sub>g</sub></span>
-      <span class="best">best answer, D*</span> <em>Drag the orange bell, or a flank of it.</em></p>
+    <p class="theory-keys"><span class="real">real p<sub>data</sub></span> <span class="fake">fake p<sub>g</sub></span>
+      <span class="best">best D*</span> <em>Drag the orange bell or its flanks.</em></p>
     <svg role="img" aria-label="Two bells, the real data and the fakes. Below them the best answer at each point, an
       arrow for the pull of each loss, and a bar for JSD and V. The text after the buttons has the numbers."></svg>
     <div class="theory-sliders">${slider("mean", "Mean of the fakes")}${slider("sd", "Their standard deviation")}</div>

@@ -1,0 +1,369 @@
+"""The figure that the reader moves, in a real browser: its numbers, its keyboard, its pointer and its words.
+
+The page is a bare one with the markup that the chapter has, so nothing needs to be built. The figure leaves
+its numbers with all digits in data attributes, which are compared with two computations of other kinds: sums
+over a fine grid of x, and the `best_pulls` of the chapter.
+"""
+
+import math
+import re
+import shutil
+from itertools import product
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import softplus
+
+from gan_helpers import metrics
+from gan_helpers.data import Normal
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+CELLS = [cell.source for cell in nbformat.read(BOOK / "minimax.ipynb", as_version=4).cells]
+PAGE = """<!doctype html>
+<html lang="en" data-theme="light"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>The figure alone</title><link rel="icon" href="data:,"></head><body>
+{figure}
+</body></html>
+"""
+REAL = Normal(4.0, 1.25)
+TOLERANCE = 1e-6
+
+# The sliders' ends, the places that the text speaks of, and some between.
+MEANS = (-3.0, -2.25, 0.5, 3.95, 4.0, 5.0, 8.35, 11.0)
+SDS = (0.25, 0.5, 0.7, 1.25, 3.0, 4.0)
+
+SET = """([mean, sd]) => {
+  for (const [name, value] of Object.entries({mean, sd})) {
+    const input = document.querySelector(`[name=${name}]`);
+    input.value = value;
+    input.dispatchEvent(new Event("input"));
+  }
+  const figure = document.querySelector(".theory");
+  const texts = [...figure.querySelectorAll("tspan, output")].map(text => text.textContent);
+  return {data: {...figure.dataset}, texts, markup: figure.querySelector("svg").innerHTML};
+}"""
+
+# Pairs of texts that touch, and texts that leave the picture.
+MISPLACED = """() => {
+  const frame = document.querySelector("svg").getBoundingClientRect();
+  const boxes = [...document.querySelectorAll("svg text")]
+    .map(text => [text.textContent, text.getBoundingClientRect()]);
+  const wrong = boxes.filter(([, b]) => b.left < frame.left - 1 || b.right > frame.right + 1
+    || b.top < frame.top - 1 || b.bottom > frame.bottom + 1).map(([text]) => text);
+  boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
+    if (a.left < b.right && b.left < a.right && a.top + 3 < b.bottom && b.top + 3 < a.bottom) {
+      wrong.push([one, other]);
+    }
+  }));
+  return wrong;
+}"""
+
+
+def one_cell(begins):
+    (found,) = [source for source in CELLS if begins in source]
+    return found
+
+
+@pytest.fixture
+def address(tmp_path):
+    """A page with nothing but the figure, and its script where a built page has it."""
+    (tmp_path / "book").mkdir()
+    (tmp_path / "_static").mkdir()
+    for name in ("theory.js", "theory.css"):
+        shutil.copy(BOOK / "_static" / name, tmp_path / "_static")
+    page = tmp_path / "book" / "figure.html"
+    page.write_text(PAGE.format(figure=one_cell('<figure class="theory">')), encoding="utf-8")
+    return page.as_uri()
+
+
+@pytest.fixture
+def figure(visit, address):
+    """The page with the figure; whatever the browser complains about fails the test."""
+    seen = visit(address)
+    yield seen.page
+    assert seen.complaints == []
+
+
+def data(page):
+    found = page.evaluate("({...document.querySelector('.theory').dataset})")
+    return {name: float(value) for name, value in found.items()}
+
+
+def words(page):
+    """What the figure says of its present state, which comes when the hand rests."""
+    now = data(page)
+    start = f"Mean {now['mean']:.2f}, standard deviation {now['sd']:.2f}.".replace("-", "−")
+    page.wait_for_function(
+        "start => document.querySelector('[role=status]').textContent.startsWith(start)", arg=start
+    )
+    spoken, shown = page.locator("[role=status] span").all_text_contents()
+    return spoken.replace("\u00a0", " "), shown.replace("\u00a0", " ")
+
+
+def limits(mean, sd):
+    """Where both laws have all of their mass."""
+    return min(4 - 12 * 1.25, mean - 12 * sd), max(4 + 12 * 1.25, mean + 12 * sd)
+
+
+def by_grid(mean, sd, points=40_001):
+    """The numbers of the figure by their definitions, as sums over a grid of x."""
+    low, high = limits(mean, sd)
+    x = np.linspace(low, high, points)
+    width = x[1] - x[0]
+    log_p, log_q = (
+        -(((x - m) / s) ** 2) / 2 - math.log(s * math.sqrt(2 * math.pi)) for m, s in ((4, 1.25), (mean, sd))
+    )
+    log_sum = np.logaddexp(log_p, log_q)
+    log_d, log_not_d = log_p - log_sum, log_q - log_sum  # log D*, log(1 - D*)
+    p, q = np.exp(log_p), np.exp(log_q)
+    slope = (x - mean) / sd**2 - (x - 4) / 1.25**2  # of log p/q
+    numbers = {"value": (p * log_d + q * log_not_d).sum() * width}
+    for name, weight in (("saturating", np.exp(log_d)), ("nonSaturating", np.exp(log_not_d))):
+        numbers[f"{name}Mean"] = (q * weight * slope).sum() * width
+        numbers[f"{name}Sd"] = (q * weight * slope * (x - mean) / sd).sum() * width
+    at_mean = REAL.density(torch.tensor([[mean]]).double()) * sd * math.sqrt(2 * math.pi)
+    numbers["answer"] = (at_mean / (1 + at_mean)).item()
+    return numbers
+
+
+def test_numbers_agree_with_the_package_and_a_grid(figure):
+    for mean, sd in product(MEANS, SDS):
+        got = {name: float(v) for name, v in figure.evaluate(SET, [mean, sd])["data"].items()}
+        assert (got.pop("mean"), got.pop("sd")) == (mean, sd)
+        jsd = metrics.jsd(REAL.density, Normal(mean, sd).density, *limits(mean, sd))
+        assert got == pytest.approx(by_grid(mean, sd) | {"jsd": jsd}, abs=TOLERANCE, rel=0), (mean, sd)
+
+
+def test_pulls_are_those_of_the_chapter(figure):
+    names = {"torch": torch, "softplus": softplus, "Normal": Normal, "R": REAL}
+    exec(one_cell("def best_pulls"), names)
+    for mean, sd in product(MEANS, SDS):
+        got = figure.evaluate(SET, [mean, sd])["data"]
+        for loss, pull in zip(("saturating", "nonSaturating"), names["best_pulls"](mean, sd), strict=True):
+            shown = [float(got[f"{loss}{of}"]) for of in ("Mean", "Sd")]
+            assert shown == pytest.approx(pull.tolist(), abs=TOLERANCE, rel=0), (loss, mean, sd)
+
+
+def test_small_pulls_are_right_in_every_digit_shown(figure):
+    """Far away the saturating pull is tiny, and a tolerance of 1e-6 would say little about it."""
+    for mean, sd in ((-3.0, 0.25), (-2.25, 0.5), (11.0, 0.25)):
+        got, wanted = figure.evaluate(SET, [mean, sd])["data"], by_grid(mean, sd)
+        for name in ("saturatingMean", "saturatingSd"):
+            assert float(got[name]) == pytest.approx(wanted[name], rel=1e-6)
+
+
+def test_what_is_shown_is_what_was_computed(figure):
+    """The picture has the numbers of the data attributes, rounded, and never one that is none."""
+    for mean, sd in product(MEANS, SDS):
+        state = figure.evaluate(SET, [mean, sd])
+        assert not re.search(r"NaN|Infinity|undefined|null|-0\.0+\b", state["markup"])
+        numbers = {name: float(value) for name, value in state["data"].items()}
+        *pulls, jsd, value, shown_mean, shown_sd = [as_number(text) for text in state["texts"]]
+        assert (shown_mean, shown_sd) == (mean, sd)
+        assert jsd == pytest.approx(numbers["jsd"], abs=0.51e-4)
+        assert value == pytest.approx(numbers["value"], abs=0.51e-4)
+        wanted = [numbers[loss + of] for loss in ("saturating", "nonSaturating") for of in ("Mean", "Sd")]
+        assert pulls == pytest.approx(wanted, abs=1e-9, rel=0.06)
+
+
+def as_number(text):
+    """The number that a text of the picture shows: -0.329, 2.1 · 10⁻⁵, or 0."""
+    plain = text.replace("\u00a0", "").translate(str.maketrans("−⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "--0123456789"))
+    return float(plain.replace("·10", "e"))
+
+
+def test_keyboard(figure):
+    before = data(figure)
+    figure.keyboard.press("Tab")
+    figure.keyboard.press("ArrowRight")
+    after = data(figure)
+    assert (after["mean"], after["sd"]) == (5.05, 0.7)
+    assert after["jsd"] > before["jsd"]
+    assert after["value"] > before["value"]
+    assert after["saturatingMean"] != before["saturatingMean"]
+    assert after["nonSaturatingMean"] < before["nonSaturatingMean"]
+    figure.keyboard.press("End")
+    assert data(figure)["mean"] == 11
+    figure.keyboard.press("Tab")
+    figure.keyboard.press("Home")
+    assert data(figure)["sd"] == 0.25
+    for key in ("Tab", "Tab", "Enter"):  # past "our fakes" to "a copy"
+        figure.keyboard.press(key)
+    assert data(figure)["jsd"] == pytest.approx(0, abs=1e-12)
+    assert words(figure)[1] == "A copy: D* says one half to everything, and nothing pulls."
+
+
+def test_keyboard_users_see_where_they_are(figure):
+    for _ in range(7):
+        figure.keyboard.press("Tab")
+        style = "(({outlineStyle, outlineWidth}) => [outlineStyle, outlineWidth])"
+        assert figure.evaluate(f"{style}(getComputedStyle(document.activeElement))") == ["solid", "2px"]
+
+
+def test_sliders_have_names_and_the_numbers_are_announced(figure):
+    for name in ("Mean of the fakes", "Their standard deviation"):
+        slider = figure.get_by_role("slider", name=name)
+        assert slider.get_attribute("aria-valuetext") in ("5.00", "0.70")
+    figure.get_by_role("slider", name="Mean of the fakes").press("ArrowLeft")
+    announced, _ = words(figure)
+    now = data(figure)
+    assert (
+        f"Mean 4.95, standard deviation 0.70. V is −{-now['value']:.4f}, the JSD {now['jsd']:.4f}."
+        in announced
+    )
+    assert f"log(1 − D) pulls the mean by −{-now['saturatingMean']:.3f} and the width by +0.5" in announced
+    assert f"−log D pulls the mean by −{-now['nonSaturatingMean']:.3f} and the width by +0.4" in announced
+
+
+def drag(page, selector, right, down=0):
+    box = page.locator(selector).bounding_box()
+    at = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*at)
+    page.mouse.down()
+    for share in (0.3, 0.7, 1.0):
+        page.mouse.move(at[0] + share * right, at[1] + share * down)
+    page.mouse.up()
+    return right / (page.locator("svg").bounding_box()["width"] - 2) * 16  # in units of x
+
+
+def test_mouse_moves_the_bell_by_its_top(figure):
+    before = data(figure)
+    moved = drag(figure, ".top", -120, down=300)
+    after = data(figure)
+    assert after["mean"] == pytest.approx(before["mean"] + moved, abs=0.03)
+    assert after["sd"] == before["sd"]
+    assert after["jsd"] != before["jsd"]
+    figure.mouse.move(20, 200)  # released: the bell stays
+    assert data(figure) == after
+
+
+@pytest.mark.parametrize(("flank", "outwards"), [(0, -1), (1, 1)])
+def test_mouse_widens_the_bell_by_a_flank(figure, flank, outwards):
+    before = data(figure)
+    widened = drag(figure, f".flank >> nth={flank}", 60 * outwards)
+    after = data(figure)
+    assert after["sd"] == pytest.approx(before["sd"] + abs(widened), abs=0.03)
+    assert after["mean"] == before["mean"]
+    assert after["value"] != before["value"]
+
+
+def test_mouse_moves_the_bell_by_its_body_and_not_beside_it(figure):
+    x = "document.querySelector('svg').getBoundingClientRect()"
+    left, width, top = (figure.evaluate(f"{x}.{side}") for side in ("left", "width", "top"))
+    unit = (width - 2) / 16
+
+    def pull(start):
+        figure.mouse.move(left + 1 + (start + 4) * unit, top + 150)
+        figure.mouse.down()
+        figure.mouse.move(left + 1 + (start + 4 + 1) * unit, top + 150)
+        figure.mouse.up()
+
+    pull(0.0)  # no fakes there
+    assert data(figure)["mean"] == 5
+    pull(5.2)
+    assert data(figure)["mean"] == 6
+
+
+def test_the_bell_stays_within_the_sliders(figure):
+    drag(figure, ".top", 5_000)
+    assert data(figure)["mean"] == 11
+    figure.evaluate(SET, [4.0, 1.0])
+    drag(figure, ".flank >> nth=1", 3_000)
+    assert data(figure)["sd"] == 4
+
+
+def walked(loss, mean, sd):
+    """Gradient steps of size 0.2 until the JSD is below 1e-4: how many, and where they end."""
+    for steps in range(601):
+        now = by_grid(mean, sd, points=4_001)
+        if math.log(2) + now["value"] / 2 < 1e-4:
+            return steps, mean, sd
+        mean, sd = mean + 0.2 * now[f"{loss}Mean"], sd + 0.2 * now[f"{loss}Sd"]
+    raise AssertionError("600 steps were not enough")
+
+
+@pytest.mark.parametrize(("loss", "name"), [("saturating", "log(1 − D)"), ("nonSaturating", "−log D")])
+def test_a_walk_is_gradient_descent(figure, loss, name):
+    figure.get_by_role("button", name="far away").click()
+    steps, mean, sd = walked(loss, -2.25, 0.5)
+    figure.locator(f"[data-walk={loss}]").click()
+    after = data(figure)
+    assert (after["mean"], after["sd"]) == pytest.approx((mean, sd), abs=TOLERANCE)
+    assert words(figure)[1] == (
+        f"{name}: home after {steps} steps. As good as a copy: D* says one half almost everywhere."
+    )
+
+
+def test_a_narrow_law_far_away_does_not_come_home_by_the_saturating_loss(figure):
+    figure.evaluate(SET, [-3.0, 0.25])
+    figure.locator("[data-walk=saturating]").click()
+    assert words(figure)[1].startswith("log(1 − D): not home after 600 steps. D* is hardly ever wrong")
+    assert data(figure)["mean"] == pytest.approx(-3, abs=0.01)
+
+
+def test_a_walk_can_be_watched_and_stopped(browser, address):
+    context = browser.new_context(reduced_motion="no-preference")
+    page = context.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.goto(address)
+    page.locator("[data-go='-2.25 0.5']").click()
+    button = page.locator("[data-walk=saturating]")
+    button.click()
+    page.wait_for_function("Number(document.querySelector('.theory').dataset.sd) > 0.52")
+    assert button.inner_text().startswith("stop (")
+    button.click()
+    stopped = data(page)
+    page.wait_for_timeout(200)
+    assert data(page) == stopped
+    assert button.inner_text() == "log(1\u00a0−\u00a0D)"
+    assert page.locator(".ghost").count() == 1  # where it began
+    page.locator("[data-walk=nonSaturating]").click()
+    page.wait_for_function("Number(document.querySelector('.theory').dataset.jsd) < 1e-4")
+    context.close()
+    assert errors == []
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_nothing_is_cut_or_covered(visit, address, width):
+    page = visit(address, width=width).page
+    for setting in ((5.0, 0.7), (-3.0, 0.25), (-2.25, 0.5), (11.0, 4.0), (4.0, 1.25)):
+        page.evaluate(SET, list(setting))
+        assert page.evaluate(MISPLACED) == [], setting
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_picture_follows_the_width_of_the_page(figure):
+    wide = figure.locator("svg").get_attribute("viewBox")
+    figure.set_viewport_size({"width": 500, "height": 800})
+    figure.wait_for_function("was => document.querySelector('svg').getAttribute('viewBox') !== was", arg=wide)
+    narrow = figure.locator("svg").get_attribute("viewBox").split()[2]
+    assert float(narrow) == pytest.approx(figure.locator("svg").bounding_box()["width"], abs=1)
+
+
+def test_colours_follow_the_theme(figure):
+    def strokes():
+        names = (".real.line", ".fake.line", ".best")
+        return [figure.locator(f"svg {n}").evaluate("e => getComputedStyle(e).stroke") for n in names]
+
+    light = strokes()
+    assert light == ["rgb(0, 114, 178)", "rgb(213, 94, 0)", "rgb(0, 158, 115)"]  # those of gan_helpers.plots
+    figure.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert not set(light) & set(strokes())
+
+
+def test_without_javascript_a_sentence_stands_in_its_place(browser, address):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address)
+    assert "you can move and widen the fakes here" in page.locator(".theory").inner_text()
+    context.close()
+
+
+def test_with_javascript_the_sentence_is_gone_and_the_caption_stays(figure):
+    assert figure.locator(".theory-fallback").count() == 0
+    assert "one bar with two scales" in figure.locator("figcaption").inner_text()
