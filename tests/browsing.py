@@ -201,7 +201,7 @@ class Visitor:
             service_workers="block",
         )
         self.contexts.append(context)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(120_000)
         context.add_init_script(f"try {{ localStorage.mode = localStorage.theme = '{theme}' }} catch {{}}")
         visit = Visit(context.new_page())
         visit.watch()

@@ -1,0 +1,106 @@
+"""A Sphinx extension for what the pages have beyond their text: buttons, addresses and repairs.
+
+The repository's address is in one place, `[project.urls]` of pyproject.toml; `make publish` writes it there.
+Where it is set, pages get buttons that lead to the repository, Colab and Binder, a canonical address, a
+picture for social networks and a sitemap. Where it is not, they have none of these, for they would lead
+nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import tomllib
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+BRANCH = "main"
+BUTTONS = {
+    "use_repository_button": True,
+    "use_edit_page_button": True,
+    "use_issues_button": True,
+    "repository_branch": BRANCH,
+    "launch_buttons": {
+        "colab_url": "https://colab.research.google.com",
+        "binderhub_url": "https://mybinder.org",
+        "notebook_interface": "jupyterlab",
+    },
+}
+
+
+def repository(root: Path) -> str:
+    """Return the address of the repository from pyproject.toml, or an empty text if none is set."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project.get("urls", {}).get("Repository", "")
+
+
+def pages_address(address: str) -> str:
+    """Return where GitHub Pages serves the book of a repository, with a slash at the end."""
+    owner, name = address.removeprefix("https://github.com/").split("/")
+    home = f"https://{owner.lower()}.github.io/"
+    return home if f"https://{name.lower()}/" == home else f"{home}{name}/"
+
+
+def set_addresses(app: Sphinx, config: Config) -> None:
+    """Give theme and extensions the repository's address, or take away what needs one."""
+    address = repository(Path(app.srcdir))
+    if not address:
+        config.ogp_social_cards = {"enable": False}
+        return
+    config.html_baseurl = config.ogp_site_url = pages_address(address)
+    config.html_theme_options |= BUTTONS | {"repository_url": address}
+
+
+def drop_thebe(app: Sphinx, config: Config) -> None:
+    """Silence sphinx-thebe, which Jupyter Book always loads.
+
+    Nothing here runs in Thebe. It names servers of others in every page, and declares its constants twice,
+    which is an error in the browser's console.
+    """
+    for listeners in list(app.events.listeners.values()):
+        for listener in list(listeners):
+            if listener.handler.__module__ == "sphinx_thebe":
+                app.disconnect(listener.id)
+
+
+def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Repair what Sphinx and its extensions write, before it goes into the page's template."""
+    if "body" in context:
+        # The entries say that they are entries of a bibliography, and a list may hold only items of a list.
+        context["body"] = context["body"].replace('<div role="list" class="citation-list">', "<div>")
+    if not app.config.html_baseurl and context.get("metatags"):
+        # Without the site's address it would be a path, which says nothing.
+        context["metatags"] = re.sub(r'<meta property="og:url"[^>]*>\n?', "", context["metatags"])
+
+
+def write_index(app: Sphinx) -> None:
+    """Write robots.txt and a sitemap of all pages of the book, if the site's address is known."""
+    base = app.config.html_baseurl
+    if not base or app.builder.name != "html":
+        return
+    addresses = [escape(base + app.builder.get_target_uri(page)) for page in sorted(app.env.found_docs)]
+    urls = "".join(f"  <url><loc>{address}</loc></url>\n" for address in addresses)
+    sitemap = (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{urls}</urlset>\n'
+    )
+    (Path(app.outdir) / "sitemap.xml").write_text(sitemap, encoding="utf-8")
+    (Path(app.outdir) / "robots.txt").write_text(f"Sitemap: {base}sitemap.xml\n", encoding="utf-8")
+
+
+def finish(app: Sphinx, error: Exception | None) -> None:
+    """Add the files that stand beside the pages, if these were built."""
+    if error is None:
+        write_index(app)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Connect the extension to Sphinx, before the theme looks at its options."""
+    app.connect("config-inited", set_addresses, priority=100)
+    app.connect("config-inited", drop_thebe, priority=100)
+    app.connect("html-page-context", repair, priority=900)
+    app.connect("build-finished", finish)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
