@@ -64,7 +64,7 @@ def _of(recipe: Callable[[], Recipe], seeds: int) -> Table:
 TABLES: dict[str, Table] = {
     "edward_original": Table(partial(edward_mnist.follow, "original"), 4, ensemble=4),
     "edward_penalised": Table(partial(edward_mnist.follow, "penalised"), 4, ensemble=4),
-    "edward_repaired": Table(partial(edward_mnist.follow, "repaired"), 4, ensemble=4),
+    "edward_repaired": Table(partial(edward_mnist.follow, "repaired"), 20, ensemble=4),
     "edward_sampled": Table(partial(edward_mnist.follow, "sampled"), 4, ensemble=4),
     "fifty_lines_original": _of(fifty_lines.original, 320),
     "fifty_lines_later": _of(fifty_lines.later, 32),
@@ -74,12 +74,12 @@ TABLES: dict[str, Table] = {
     "maxout_mnist_switches": Table(maxout_mnist.switches, 1, ensemble=1),
     "minimax_discriminators": Table(minimax.discriminators, 320),
     "minimax_gradients": Table(minimax.gradients, 320),
-    "sinusoids_original": Table(sinusoids.trial, 8, ensemble=8),
-    "sinusoids_no_momentum": Table(partial(sinusoids.trial, ema=0.999, epochs=16, beta1=0.0), 4, ensemble=4),
+    "sinusoids_original": Table(sinusoids.trial, 24, ensemble=8),
+    "sinusoids_no_momentum": Table(partial(sinusoids.trial, ema=0.999, epochs=16, beta1=0.0), 28, ensemble=4),
     "sinusoids_r1": Table(
-        partial(sinusoids.trial, ema=0.999, epochs=16, dropout=0.0, gamma=0.03), 4, ensemble=4
+        partial(sinusoids.trial, ema=0.999, epochs=16, dropout=0.0, gamma=0.03), 24, ensemble=4
     ),
-    "sinusoids_repaired": Table(partial(sinusoids.trial, ema=0.999, **sinusoids.REPAIR), 4, ensemble=4),
+    "sinusoids_repaired": Table(partial(sinusoids.trial, ema=0.999, **sinusoids.REPAIR), 20, ensemble=4),
     "mxnet_gaussian_original": Table(mxnet_gaussian.original_runs, 320),
     "mxnet_gaussian_repaired": Table(mxnet_gaussian.repaired_runs, 320),
 }
