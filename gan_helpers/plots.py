@@ -90,7 +90,7 @@ def density(
     edges = np.linspace(low, high, _checks.whole("bins", bins) + 1)
     for k, row in enumerate(_array(samples)):
         heights = np.histogram(row, edges)[0] / (len(row) * (edges[1] - edges[0]))
-        style = {"color": FAKE["color"], "linewidth": 1, "alpha": max(0.25, 1 / len(samples))}
+        style = FAKE | {"linewidth": 1, "alpha": max(0.4, 1 / len(samples))}
         ax.stairs(heights, edges, label=label if k == 0 else None, **style)
 
 
