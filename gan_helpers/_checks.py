@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def whole(name: str, value: int, at_least: int = 1) -> int:
@@ -59,6 +64,21 @@ def floating(name: str, value: Tensor, shape: str, dims: int | None = None) -> T
     return value
 
 
+def tensor(name: str, value: Any) -> Tensor:
+    """Return numbers or truth values in any form as a tensor on the CPU."""
+    try:
+        return torch.as_tensor(value).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a tensor, or numbers that make one, not {value!r}.") from error
+
+
+def same_shape(**named: Tensor) -> None:
+    """Check that tensors have one shape."""
+    shapes = [tuple(value.shape) for value in named.values()]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"{' and '.join(named)} must have one shape, not {' and '.join(map(str, shapes))}.")
+
+
 def finite(name: str, value: Tensor, shape: str, dims: int | None = None) -> Tensor:
     """Return ``value`` if it passes `floating` and holds neither NaN nor infinity."""
     floating(name, value, shape, dims)
@@ -80,3 +100,53 @@ def symmetric(name: str, value: Tensor) -> Tensor:
             "take (C + C.mT) / 2 if that is a matter of precision."
         )
     return value
+
+
+def instance(name: str, value: Any, kind: type[T]) -> T:
+    """Return ``value`` if it is one of ``kind``."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be of type {kind.__name__}, not {value!r} ({type(value).__name__}).")
+    return value
+
+
+def text(name: str, value: str) -> str:
+    """Return ``value`` if it is a string."""
+    return instance(name, value, str)
+
+
+def path(name: str, value: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """Return ``value`` if it names a file or a folder."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, not {value!r} ({type(value).__name__}).")
+    return value
+
+
+def sequence(name: str, value: Any) -> Sequence[Any]:
+    """Return ``value`` if it is a list, a tuple or the like, and no string."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise TypeError(f"{name} must be a list or a tuple, not {value!r}: put a single one into a list.")
+    return value
+
+
+def iterable(name: str, value: Any) -> Iterable[Any]:
+    """Return ``value`` if one can go through it."""
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a list or the like, not {value!r} ({type(value).__name__}).")
+    return value
+
+
+def function(name: str, value: Any) -> Any:
+    """Return ``value`` if it can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, not {value!r} ({type(value).__name__}).")
+    return value
+
+
+def device(name: str, value: torch.device | str) -> torch.device:
+    """Return the device that ``value`` is or names."""
+    if not isinstance(value, torch.device | str):
+        raise TypeError(f"{name} must be a device or its name, not {value!r} ({type(value).__name__}).")
+    try:
+        return torch.device(value)
+    except RuntimeError as error:
+        raise ValueError(f"{name} must name a device, such as 'cpu' or 'cuda:0', not {value!r}.") from error

@@ -21,15 +21,21 @@ import io
 import logging
 import math
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from gan_helpers import _checks
 from gan_helpers.device import default_device
@@ -41,7 +47,9 @@ log = logging.getLogger("gan_helpers")
 SIDE = 28  # pixels: an image is SIDE x SIDE
 CLASSES = 10
 TRAINING = 8_000  # of the bundled digits; the others are held out
-TIMEOUT = 10.0  # seconds without a word after which a mirror is given up
+TIMEOUT = 15.0  # seconds for the next PIECE, or for all before the first, after which a mirror is given up
+PIECE = 2**16  # bytes
+LOOPBACK = ("127.0.0.1", "::1")  # this machine itself: here alone plain http will do
 
 #: Where the full set is fetched from, tried in this order.
 MIRRORS = (
@@ -58,31 +66,68 @@ class IdxFile:
     Args:
         name: its file name.
         shape: the shape of the array in it, of unsigned bytes.
-        checksum: of the gzipped file, such as ``"md5:d53e..."``.
+        size: of the gzipped file in bytes. No more is downloaded.
+        checksum: the SHA-256 of the gzipped file, in hexadecimal digits.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if a number is below 1, or the checksum is none.
     """
 
     name: str
     shape: tuple[int, ...]
+    size: int
     checksum: str
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _checks.text("name", self.name)
+        for i, n in enumerate(_checks.sequence("shape", self.shape)):
+            _checks.whole(f"shape[{i}]", n)
+        _checks.whole("size", self.size)
+        if not re.fullmatch("[0-9a-f]{64}", _checks.text("checksum", self.checksum)):
+            raise ValueError(f"checksum must be 64 hexadecimal digits, not {self.checksum!r}.")
 
 
 BUNDLED = (
     IdxFile(
         "mnist-10k-images-idx3-ubyte.gz",
         (10_000, SIDE, SIDE),
-        "sha256:3ec8f1f33bbb16ea01df6bf5cfe4bb49f4b31f6b898e38c71bfb8af417d1a1b8",
+        1_613_753,
+        "3ec8f1f33bbb16ea01df6bf5cfe4bb49f4b31f6b898e38c71bfb8af417d1a1b8",
     ),
     IdxFile(
         "mnist-10k-labels-idx1-ubyte.gz",
         (10_000,),
-        "sha256:ef16c0682860b320586563944959fb88a9b6452750c793586e4da533c6c33749",
+        5_103,
+        "ef16c0682860b320586563944959fb88a9b6452750c793586e4da533c6c33749",
     ),
 )
 FULL = (
-    IdxFile("train-images-idx3-ubyte.gz", (60_000, SIDE, SIDE), "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-    IdxFile("train-labels-idx1-ubyte.gz", (60_000,), "md5:d53e105ee54ea40749a09fcbcd1e9432"),
-    IdxFile("t10k-images-idx3-ubyte.gz", (10_000, SIDE, SIDE), "md5:9fb629c4189551a2d022fa330f9573f3"),
-    IdxFile("t10k-labels-idx1-ubyte.gz", (10_000,), "md5:ec29112dd5afa0611ce80d1b7f02629c"),
+    IdxFile(
+        "train-images-idx3-ubyte.gz",
+        (60_000, SIDE, SIDE),
+        9_912_422,
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    ),
+    IdxFile(
+        "train-labels-idx1-ubyte.gz",
+        (60_000,),
+        28_881,
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    ),
+    IdxFile(
+        "t10k-images-idx3-ubyte.gz",
+        (10_000, SIDE, SIDE),
+        1_648_877,
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    ),
+    IdxFile(
+        "t10k-labels-idx1-ubyte.gz",
+        (10_000,),
+        4_542,
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    ),
 )
 
 
@@ -146,23 +191,26 @@ def load(
 ) -> Mnist:
     """Return the digits, ready to train on: the bundled ones, or on request all of MNIST.
 
-    The full set is downloaded at the first time and verified at each. Where it can't be had, one line says
-    so and the bundled digits are returned: ``len(digits.train)`` is 60,000 or 8,000.
+    The full set is downloaded at the first time and verified at each. A damaged file is fetched again, and a
+    line says so. Where the full set can't be had, one line says why and the bundled digits are returned:
+    ``len(digits.train)`` is 60,000 or 8,000.
 
     Args:
         full: whether to load all 60,000 + 10,000 digits.
         device: where they will live; `gan_helpers.device.default_device` unless given. In single precision
             the full set takes 220 MB there.
         cache: the folder that keeps downloaded files; the system's folder for such things unless given.
-        mirrors: addresses of folders that hold the four files of the full set, tried in this order.
+        mirrors: https addresses of folders that hold the four files of the full set, tried in this order.
 
     Raises:
-        TypeError: if ``mirrors`` is one address and not a sequence of them.
-        ValueError: if a file of the package is damaged.
+        TypeError: if an argument is of the wrong type; ``mirrors`` is a sequence of addresses, not one.
+        ValueError: if there is no such device, or a file of the package is damaged.
     """
-    if isinstance(mirrors, str):
-        raise TypeError(f"mirrors must be a sequence of addresses, not {mirrors!r}: put it into a list.")
-    device = default_device() if device is None else device
+    for i, mirror in enumerate(_checks.sequence("mirrors", mirrors)):
+        _checks.text(f"mirrors[{i}]", mirror)
+    if cache is not None:
+        _checks.path("cache", cache)
+    device = default_device() if device is None else _checks.device("device", device)
     packed = _download(cache, mirrors) if full else None
     if packed is None:
         assets = files("gan_helpers") / "assets"
@@ -198,6 +246,7 @@ def binarise(images: Tensor, rng: Stream) -> Tensor:
         https://doi.org/10.1145/1390156.1390266.
     """
     _checks.floating("images", images, "(..., pixels)")
+    _checks.instance("rng", rng, Stream)
     # Elsewhere than on the CPU this would wait for the device at every batch; there torch itself stops.
     if images.device.type == "cpu" and not ((images >= 0) & (images <= 1)).all():
         low, high = images.aminmax()
@@ -218,29 +267,35 @@ def unpack(packed: bytes, file: IdxFile) -> Tensor:
         The array, ``file.shape``, uint8.
 
     Raises:
+        TypeError: if ``packed`` is not of bytes, or ``file`` not an `IdxFile`.
         ValueError: if the checksum, the format, the shape or the size is another.
 
     Reference:
         The format: LeCun, Cortes and Burges, *The MNIST database of handwritten digits*,
         http://yann.lecun.com/exdb/mnist/.
     """
-    algorithm, expected = file.checksum.split(":")
-    if hashlib.new(algorithm, packed, usedforsecurity=False).hexdigest() != expected:
-        raise ValueError(f"{file.name} must have the checksum {file.checksum}, and has not: it is damaged.")
+    _checks.instance("packed", packed, bytes)
+    _checks.instance("file", file, IdxFile)
+    if hashlib.sha256(packed).hexdigest() != file.checksum:
+        raise ValueError(f"{file.name} must have the SHA-256 {file.checksum}, and has not: it is damaged.")
     # Two zeros, the type 8 for unsigned bytes, the number of axes, and the length of each axis.
     header = bytes((0, 0, 8, len(file.shape))) + b"".join(n.to_bytes(4, "big") for n in file.shape)
-    size = math.prod(file.shape)
+    size, found = math.prod(file.shape), 0
+    content = memoryview(bytearray(size + 1))  # one more than there may be
     try:
         with gzip.open(io.BytesIO(packed)) as stream:
-            start, content = stream.read(len(header)), bytearray(stream.read(size + 1))
+            start = stream.read(len(header))
+            # Piece by piece: all at once it would be in memory twice.
+            while read := stream.readinto(content[found : found + PIECE]):
+                found += read
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{file.name} must be a whole gzip file, and is not ({error}).") from error
     if start != header:
         raise ValueError(f"{file.name} must start with {header.hex(' ')}, not {start.hex(' ') or 'nothing'}.")
-    if len(content) != size:
-        found = "more" if len(content) > size else f"{len(content):,}"
-        raise ValueError(f"{file.name} must hold {size:,} numbers, not {found}.")
-    return torch.frombuffer(content, dtype=torch.uint8).view(file.shape)
+    if found != size:
+        numbers = "more" if found > size else f"{found:,}"
+        raise ValueError(f"{file.name} must hold {size:,} numbers, not {numbers}.")
+    return torch.frombuffer(content, dtype=torch.uint8, count=size).view(file.shape)
 
 
 def _digits(images: Tensor, labels: Tensor, device: torch.device | str) -> Digits:
@@ -252,17 +307,18 @@ def _digits(images: Tensor, labels: Tensor, device: torch.device | str) -> Digit
 
 def _download(cache: str | os.PathLike[str] | None, mirrors: Sequence[str]) -> list[bytes] | None:
     """Return the four files of the full set, or None after one line that says why they can't be had."""
-    # These take a while to import, and most of the book needs neither.
+    # It takes a while to import, and most of the book does without.
     import pooch
-    import requests
 
     folder = Path(pooch.os_cache("gan_helpers") if cache is None else cache)
     failures = []
     for mirror in mirrors:
         try:
             return [_fetch(file, mirror, folder).read_bytes() for file in FULL]
-        except (requests.RequestException, ValueError) as error:
-            failures.append(f"{mirror}: {_reason(error)}")
+        except _RefusedError as error:
+            failures.append(f"{mirror}: {error}")
+        except ValueError:  # pooch's, of another checksum
+            failures.append(f"{mirror}: another file than expected")
         except OSError as error:  # of the folder: no other mirror would help
             cause = error.__cause__ or error  # pooch wraps some in a longer one
             failures = [f"{folder}: {getattr(cause, 'strerror', None) or type(cause).__name__}"]
@@ -278,10 +334,90 @@ def _fetch(file: IdxFile, mirror: str, folder: Path) -> Path:
     """Return where a verified file of the full set is, from the cache or else from ``mirror``."""
     import pooch
 
-    downloader = pooch.HTTPDownloader(progressbar=someone_is_watching(), timeout=TIMEOUT)
+    def download(url: str, output: str, _: object) -> None:
+        """Write to ``output`` what an address serves; pooch then verifies it and moves it into the cache."""
+        hidden = not someone_is_watching()
+        with tqdm(total=file.size, unit="B", unit_scale=True, desc=file.name, disable=hidden) as bar:
+            with open(output, "wb") as stream:
+                for piece in _pieces(url, file.size):
+                    stream.write(piece)
+                    bar.update(len(piece))
+
     url = f"{mirror.rstrip('/')}/{file.name}"
     with _quiet(pooch.get_logger()):
-        return Path(pooch.retrieve(url, file.checksum, file.name, folder, downloader=downloader))
+        return Path(
+            pooch.retrieve(
+                url, f"sha256:{file.checksum}", file.name, folder, processor=_notice, downloader=download
+            )
+        )
+
+
+def _notice(path: str, action: str, _: object) -> str:
+    """Say that a damaged file of the cache was replaced; pooch calls this once a file is verified."""
+    if action == "update":
+        log.warning("%s was damaged and has been fetched again.", path)
+    return path
+
+
+class _RefusedError(ValueError):
+    """A mirror is left; the message says in a few words why."""
+
+
+def _pieces(url: str, size: int) -> Iterator[bytes]:
+    """Yield what an address serves, at most ``size`` bytes of it, unless it keeps us waiting.
+
+    A thread of its own reads, since a timeout of the connection would begin anew with every single byte.
+    """
+    import requests
+
+    pieces: SimpleQueue[bytes | Exception | None] = SimpleQueue()
+
+    def read() -> None:
+        left = size
+        try:
+            _refuse_unsafe(url)
+            with requests.get(
+                url,
+                stream=True,
+                headers={"Accept-Encoding": "identity"},  # the files are packed already
+                timeout=2 * TIMEOUT,  # ends this thread when the other has long gone on
+                hooks={"response": _refuse_redirect},
+            ) as response:
+                response.raise_for_status()
+                for piece in response.iter_content(PIECE):
+                    left -= len(piece)
+                    if left < 0:
+                        raise _RefusedError("more than expected")
+                    pieces.put(piece)
+            pieces.put(None)
+        except Exception as error:  # whatever it is, it is for the thread that waits
+            pieces.put(error)
+
+    Thread(target=read, daemon=True).start()
+    while True:
+        try:
+            piece = pieces.get(timeout=TIMEOUT)
+        except Empty:
+            raise _RefusedError("too slow") from None
+        if isinstance(piece, Exception):
+            raise _RefusedError(_reason(piece)) from piece
+        if piece is None:
+            return
+        yield piece
+
+
+def _refuse_unsafe(url: str) -> None:
+    """Raise unless an address is https, or one of this machine."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        raise _RefusedError("not an https address")
+
+
+def _refuse_redirect(response: Any, *_: object, **__: object) -> None:
+    """Raise if a response sends us on to an address that is not https."""
+    scheme = urlsplit(urljoin(response.url, response.headers.get("location", ""))).scheme
+    if response.is_redirect and scheme != "https":
+        raise _RefusedError(f"redirected to {scheme}")
 
 
 @contextmanager
@@ -297,8 +433,7 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """Say in a few words why a mirror did not serve."""
+    if isinstance(error, _RefusedError):
+        return str(error)
     response = getattr(error, "response", None)
-    if response is not None:
-        return f"status {response.status_code}"
-    # Pooch raises a plain ValueError if the checksum is another, the others have names that tell.
-    return "another file than expected" if type(error) is ValueError else type(error).__name__
+    return type(error).__name__ if response is None else f"status {response.status_code}"
