@@ -1,17 +1,20 @@
 # The book, its tests and the rest. `make` alone lists what there is.
 #
-#   PYTHON  the Python that makes the environment; without it, the first fitting one on the path
-#   ARGS    more arguments for pytest, the notebooks or the benchmarks: make test ARGS="-k losses -x"
+#   PYTHON      the Python that makes the environment; without it, the first fitting one on the path
+#   ARGS        more arguments for pytest, the notebooks or the benchmarks: make test ARGS="-k losses -x"
+#   REPOSITORY  the address under which make publish publishes the book
 
 PYTHON ?=
 ARGS ?=
+REPOSITORY ?=
 
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 # What the book is built from. Gone and come pages show in _toc.yml, new pins in requirements.txt.
-BOOK := _config.yml _toc.yml requirements.txt \
-  $(wildcard book/*.md book/*.ipynb book/*.bib book/_static/* book/_static/*/* gan_helpers/*.py gan_helpers/*/*.py)
+BOOK := _config.yml _toc.yml pyproject.toml requirements.txt \
+  $(wildcard book/*.md book/*.ipynb book/*.bib book/_static/* book/_static/*/* gan_helpers/*.py gan_helpers/*/*.py) \
+  tools/reference_links.py tools/site_pages.py
 
 # The reader's own settings must not leak into the environment, the kernels or the figures.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS MPLBACKEND
@@ -24,7 +27,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help environment book test reliability notebooks pictures colab bench lint clean
+.PHONY: help environment book test reliability notebooks pictures colab bench lint publish clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +70,9 @@ lint: environment ## check style, annotations and types
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 	@echo "Nothing to complain about."
+
+publish: environment ## write the address REPOSITORY=https://github.com/OWNER/NAME into all files that need it
+	$(BIN)/python tools/publish.py "$(REPOSITORY)"
 
 clean: ## remove the built pages and all caches; .venv stays
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist .venv-colab

@@ -44,7 +44,8 @@ def browser_file() -> str | None:
 
 def sources(root: Path = ROOT) -> list[Path]:
     """Return the files that the pages are built from."""
-    found = [root / "_config.yml", root / "_toc.yml", root / "requirements.txt"]
+    names = ["_config.yml", "_toc.yml", "pyproject.toml", "requirements.txt"]
+    found = [root / name for name in [*names, "tools/reference_links.py", "tools/site_pages.py"]]
     found += [path for path in (root / "book").rglob("*") if ".ipynb_checkpoints" not in path.parts]
     return found + list((root / "gan_helpers").rglob("*.py"))
 

@@ -1,0 +1,219 @@
+"""One address, in all places or in none, and pages whose buttons follow it."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import tomllib
+import yaml
+from bs4 import BeautifulSoup
+
+from tools.notebooks import ROOT
+
+_spec = importlib.util.spec_from_file_location("publish", ROOT / "tools" / "publish.py")
+publisher = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(publisher)
+
+FIRST = "https://github.com/Ada-L/gan.book"
+SECOND = "https://github.com/someone/other"
+ELSEWHERE = re.compile(r"https://(?:github\.com|colab\.\w+\.google\.com|mybinder\.org|[\w-]+\.github\.io)/")
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the files that hold the address."""
+    for path in publisher.places(ROOT):
+        target = tmp_path / path.relative_to(ROOT)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(path, target)
+    return tmp_path
+
+
+def contents(root):
+    return {path: path.read_bytes() for path in publisher.places(root)}
+
+
+def addresses(root):
+    """What each file says the repository's address is."""
+    found = {}
+    for path in publisher.places(root):
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            sources = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+            found[path.name] = re.findall(r'^REPOSITORY = "(.*)"$', sources, re.MULTILINE)
+        elif path.suffix == ".toml":
+            found[path.name] = [tomllib.loads(text)["project"].get("urls", {}).get("Repository", "")]
+        elif path.suffix == ".cff":
+            found[path.name] = [yaml.safe_load(text).get("repository-code", "")]
+        else:
+            found[path.name] = re.findall(r"\[!\[.*\]\((.*)/actions/.*\)\]", text) or [""]
+    return found
+
+
+def test_all_places_of_this_book_agree():
+    named = addresses(ROOT)
+    assert len({tuple(found) for found in named.values()}) == 1, named
+
+
+def test_every_place_gets_the_address(copy):
+    changed = publisher.publish(FIRST, copy)
+    assert set(changed) <= set(publisher.places(copy))
+    assert addresses(copy) == {path.name: [FIRST] for path in publisher.places(copy)}
+    assert len(addresses(copy)) > 6
+
+
+def test_publishing_again_changes_nothing(copy):
+    publisher.publish(FIRST, copy)
+    before = contents(copy)
+    assert publisher.publish(FIRST + ".git", copy) == []
+    assert publisher.publish(FIRST + "/", copy) == []
+    assert contents(copy) == before
+
+
+def test_a_second_address_leaves_no_trace_of_the_first(copy):
+    publisher.publish(SECOND, copy)
+    direct = contents(copy)
+    publisher.publish(FIRST, copy)
+    assert all(b"gan.book" in text for text in contents(copy).values())
+    publisher.publish(SECOND, copy)
+    assert contents(copy) == direct
+
+
+def test_a_notebook_changes_in_one_line(copy):
+    (path,) = (p for p in publisher.places(copy) if p.name == "minimax.ipynb")
+    before = path.read_text(encoding="utf-8").splitlines()
+    publisher.publish(FIRST, copy)
+    after = path.read_text(encoding="utf-8").splitlines()
+    assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "github.com/someone/other",
+        "http://github.com/someone/other",
+        "https://gitlab.com/someone/other",
+        "https://github.com/someone",
+        "https://github.com/someone/other/tree/main",
+        "https://github.com/some one/other",
+        "https://github.com/someone/..",
+        'https://github.com/someone/other"',
+    ],
+)
+def test_no_address_of_a_repository_is_refused(copy, address):
+    before = contents(copy)
+    with pytest.raises(ValueError, match=r"is not of the form https://github.com/OWNER/NAME\."):
+        publisher.publish(address, copy)
+    assert contents(copy) == before
+
+
+def test_a_file_without_a_place_stops_all(copy):
+    (copy / "CITATION.cff").write_text("cff-version: 1.2.0\n", encoding="utf-8")
+    before = contents(copy)
+    with pytest.raises(ValueError, match=r"^CITATION\.cff: 0 places fit"):
+        publisher.publish(FIRST, copy)
+    assert contents(copy) == before
+
+
+@pytest.mark.parametrize(
+    ("address", "pages"),
+    [
+        (FIRST, "https://ada-l.github.io/gan.book/"),
+        ("https://github.com/Ada-L/ada-l.github.io", "https://ada-l.github.io/"),
+    ],
+)
+def test_where_the_pages_are(address, pages):
+    assert publisher.pages_address(address) == pages
+
+
+# Pages of a small book with the settings of this one
+
+
+@pytest.fixture(scope="module")
+def small_book(tmp_path_factory):
+    """A book of one text and one notebook, with this book's settings and files."""
+    root = tmp_path_factory.mktemp("small")
+    for name in ("_config.yml", "pyproject.toml", "README.md", "CITATION.cff"):
+        shutil.copy(ROOT / name, root)
+    shutil.copytree(ROOT / "tools", root / "tools")
+    shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")
+    shutil.copy(ROOT / "book" / "references.bib", root / "book")
+    (root / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/intro\nchapters: [{file: book/chapter}]\n", encoding="utf-8"
+    )
+    (root / "book" / "intro.md").write_text(
+        "# A book\n\nIt has a {cite}`Goodfellow2014`.\n", encoding="utf-8"
+    )
+    cells = [
+        nbformat.v4.new_markdown_cell("# A chapter\n\nIts first sentence says what it is about."),
+        nbformat.v4.new_code_cell('REPOSITORY = ""', execution_count=1),
+    ]
+    nbformat.write(
+        nbformat.v4.new_notebook(
+            cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "P"}}
+        ),
+        root / "book" / "chapter.ipynb",
+    )
+    return root
+
+
+def built(root):
+    """The pages of a book, as text by their name."""
+    command = [sys.executable, "-m", "jupyter_book", "build", str(root), "--all", "--quiet"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stdout + done.stderr
+    html = root / "_build" / "html"
+    return {
+        p.relative_to(html).as_posix(): p.read_text(encoding="utf-8") for p in html.rglob("*") if is_page(p)
+    }
+
+
+def is_page(path: Path) -> bool:
+    return "_static" not in path.parts and path.suffix in {".html", ".xml"} or path.name == "robots.txt"
+
+
+def links(page):
+    return {a["href"] for a in BeautifulSoup(page, "html.parser").find_all("a", href=True)}
+
+
+def check_published(chapter, owner, name, pages):
+    repository = f"https://github.com/{owner}/{name}"
+    assert {link for link in links(chapter) if ELSEWHERE.match(link) and "issues" not in link} == {
+        repository,
+        f"{repository}/edit/main/book/chapter.ipynb",
+        f"https://colab.research.google.com/github/{owner}/{name}/blob/main/book/chapter.ipynb",
+        f"https://mybinder.org/v2/gh/{owner}/{name}/main?urlpath=lab/tree/book/chapter.ipynb",
+    }
+    assert any(link.startswith(f"{repository}/issues/new?") for link in links(chapter))
+    head = BeautifulSoup(chapter, "html.parser").head
+    here = f"{pages}book/chapter.html"
+    assert head.find("link", rel="canonical")["href"] == here
+    assert head.find("meta", property="og:url")["content"] == here
+    assert head.find("meta", property="og:image")["content"].startswith(f"{pages}_images/social_previews/")
+    assert "Its first sentence" in head.find("meta", attrs={"name": "description"})["content"]
+
+
+def test_pages_have_no_address_and_then_one_and_then_another(small_book):
+    pages = built(small_book)
+    assert not [name for name, text in pages.items() if ELSEWHERE.search(text)]
+    assert not {"sitemap.xml", "robots.txt"} & set(pages)
+    assert "og:url" not in pages["book/chapter.html"] and "og:image" not in pages["book/chapter.html"]
+    assert any(link.endswith("chapter.ipynb") for link in links(pages["book/chapter.html"])), "no download"
+
+    publisher.publish(FIRST, small_book)
+    pages = built(small_book)
+    check_published(pages["book/chapter.html"], "Ada-L", "gan.book", "https://ada-l.github.io/gan.book/")
+    found = re.findall(r"<loc>(.*)</loc>", pages["sitemap.xml"])
+    assert found == [f"https://ada-l.github.io/gan.book/book/{name}.html" for name in ("chapter", "intro")]
+    assert pages["robots.txt"] == "Sitemap: https://ada-l.github.io/gan.book/sitemap.xml\n"
+
+    publisher.publish(SECOND, small_book)
+    pages = built(small_book)
+    check_published(pages["book/chapter.html"], "someone", "other", "https://someone.github.io/other/")
+    assert not [name for name, text in pages.items() if "ada-l" in text.lower()]
