@@ -43,7 +43,7 @@ SET = """([mean, sd]) => {
     input.dispatchEvent(new Event("input"));
   }
   const figure = document.querySelector(".theory");
-  const texts = [...figure.querySelectorAll("tspan, output")].map(text => text.textContent);
+  const texts = [...figure.querySelectorAll("tspan, label b")].map(text => text.textContent);
   return {data: {...figure.dataset}, texts, markup: figure.querySelector("svg").innerHTML};
 }"""
 

@@ -168,7 +168,7 @@
 
   // The page.
 
-  const slider = (name, label) => `<label>${label} <output></output>
+  const slider = (name, label) => `<label>${label} <b aria-hidden="true"></b>
     <input type="range" name="${name}" min="${RANGE[name][0]}" max="${RANGE[name][1]}" step="${GRAIN}"></label>`;
 
   const PANEL = `
@@ -218,7 +218,7 @@
       }
       for (const input of inputs) {
         input.value = law[input.name];
-        input.previousElementSibling.value = fixed(law[input.name], 2);
+        input.previousElementSibling.textContent = fixed(law[input.name], 2);
         input.setAttribute("aria-valuetext", fixed(law[input.name], 2));
       }
       for (const button of buttons) {
