@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,11 +20,12 @@ from torch.utils._pytree import tree_leaves
 import gan_helpers
 from gan_helpers import data, device, losses, penalties
 from gan_helpers.data import Sampler
-from gan_helpers.device import candidates, choose_device, default_device, probe
+from gan_helpers.device import candidates, choose_device, default_device, memory_advice, probe
 from gan_helpers.ensemble import ELEMENTWISE, STACKED, Ensemble
 from gan_helpers.models import Maxout, Standardise, decorate, mlp
 from gan_helpers.randomness import Stream
 from gan_helpers.training import Loss, adam, train
+from tests.reliability import Reached, measured
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 GPU, OTHER = torch.device("cuda"), torch.device("mps")  # names alone: the fake probes touch no device
@@ -133,11 +135,97 @@ def test_a_machine_without_accelerator_has_no_candidates(monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def unchosen() -> Iterator[None]:
+def unchosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget the choice, and forget afterwards what the test made of it."""
+    monkeypatch.delenv("GAN_BOOK_DEVICE", raising=False)
     default_device.cache_clear()
     yield
     default_device.cache_clear()
+
+
+# What a machine's driver does: no accelerator, or one that raises when tensors are made on it.
+NO_MEMORY = torch.OutOfMemoryError(
+    "CUDA out of memory. Tried to allocate 512.00 MiB.\nSee the documentation."
+)
+DRIVERS: dict[str, Exception | None] = {
+    "no accelerator": None,
+    "no kernels for this card": RuntimeError("CUDA error: no kernel image is available for the device"),
+    "an old driver": RuntimeError("The NVIDIA driver on your system is too old (found version 11040)."),
+    "no driver": AssertionError("Torch not compiled with CUDA enabled"),
+    "a card that is full": NO_MEMORY,
+}
+
+
+def accelerated(monkeypatch: pytest.MonkeyPatch, error: Exception | None, least: int = 0) -> None:
+    """Announce an accelerator on which making more than ``least`` numbers at a time raises."""
+    monkeypatch.setattr(device, "candidates", lambda: [] if error is None else [GPU])
+
+    def on_accelerator(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def made(*shape: int, **options: object) -> Tensor:
+            if torch.device(options.get("device") or "cpu").type == GPU.type:
+                if math.prod(shape) > least:
+                    raise error
+                options["device"] = CPU
+            return make(*shape, **options)
+
+        return made
+
+    for name in ("empty", "ones"):
+        monkeypatch.setattr(torch, name, on_accelerator(getattr(torch, name)))
+
+
+@measured("device", "drivers that announce what does not compute", fast=1, slow=1)
+def test_training_ends_on_the_cpu_with_one_line(
+    effort: int,
+    reached: Reached,
+    unchosen: None,
+    monkeypatch: pytest.MonkeyPatch,
+    notices: Callable[[], list[str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name, error in DRIVERS.items():
+        default_device.cache_clear()
+        caplog.clear()
+        with monkeypatch.context() as patch:
+            accelerated(patch, error, least=100 if name == "a card that is full" else 0)
+            G, D = (Ensemble(lambda: mlp(2, 4, 2), 2, name=player) for player in "GD")
+            options = {"d_opt": adam(D, 1e-3), "g_opt": adam(G, 1e-3), "steps": 3, "batch": 4}
+            history = train(G, D, PAIRS, PAIRS, d_loss=d_loss, g_loss=g_loss, **options)
+        assert history.steps == 3 and history.d_loss.device == CPU, name
+        lines = [] if error is None else [str(error).splitlines()[0]]
+        assert notices() == [f"Using the CPU: cuda is there but does not compute ({line})." for line in lines]
+    reached(
+        f"{len(DRIVERS)} of {len(DRIVERS)} end on the CPU, with one line where an accelerator was announced"
+    )
+
+
+def test_a_lack_of_memory_later_says_what_to_do() -> None:
+    with pytest.raises(torch.OutOfMemoryError) as found, memory_advice():
+        raise NO_MEMORY
+    message = str(found.value)
+    assert message.startswith("CUDA out of memory. Tried to allocate 512.00 MiB. To train on the CPU, set")
+    assert "GAN_BOOK_DEVICE=cpu" in message and "\n" not in message
+    with pytest.raises(torch.OutOfMemoryError, match="GAN_BOOK_DEVICE"), memory_advice():
+        raise RuntimeError("MPS backend out of memory")
+
+
+def test_advice_on_memory_is_given_on_nothing_else() -> None:
+    with pytest.raises(RuntimeError, match="^shapes$"), memory_advice():
+        raise RuntimeError("shapes")
+
+
+def test_a_device_can_be_asked_for(
+    unchosen: None, monkeypatch: pytest.MonkeyPatch, notices: Callable[[], list[str]]
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: META)
+    monkeypatch.setenv("GAN_BOOK_DEVICE", "cpu")
+    assert default_device() == CPU
+    assert notices() == [], "it was asked for"
+    monkeypatch.setenv("GAN_BOOK_DEVICE", "")
+    assert candidates() == [META]
+    monkeypatch.setenv("GAN_BOOK_DEVICE", "abacus")
+    with pytest.raises(ValueError, match="GAN_BOOK_DEVICE must name a device, .* not 'abacus'"):
+        candidates()
 
 
 def test_the_device_is_chosen_once(unchosen: None, monkeypatch: pytest.MonkeyPatch) -> None:
