@@ -287,3 +287,47 @@ def test_the_platform_has_numpy_2_and_otherwise_the_pins_of_the_book() -> None:
 )
 def test_a_platform_that_is_disturbed_is_noticed(now: dict[str, str], complaints: list[str]) -> None:
     assert colab.complaints({"numpy": "2.1.3"}, now) == complaints
+
+
+@pytest.mark.parametrize(
+    ("returncode", "after", "failures"),
+    [
+        (0, {"numpy": "2.1.3", "gan_helpers": "0.1.0"}, 0),
+        (1, {"numpy": "2.1.3", "gan_helpers": "0.1.0"}, 2),
+        (0, {"numpy": "2.4.0", "gan_helpers": "0.1.0"}, 2),
+        (0, {"numpy": "2.1.3"}, 2),
+    ],
+)
+def test_each_notebook_starts_from_the_platform_and_failures_are_counted(
+    returncode: int,
+    after: dict[str, str],
+    failures: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    platform = {"numpy": "2.1.3", "torch": "2.13.0"}
+    now = dict(platform)
+
+    def compared(notebook: Path, wheel: Path) -> subprocess.CompletedProcess[str]:
+        assert now == platform, "what the chapter before has installed is gone"
+        now.update(after)
+        return subprocess.CompletedProcess([], returncode, "what nbval said", "")
+
+    def restore(*_: object) -> dict[str, str]:
+        now.clear()
+        now.update(platform)
+        return dict(platform)
+
+    monkeypatch.setattr(colab, "make_environment", restore)
+    monkeypatch.setattr(
+        colab, "take_away", lambda now_, before: [now.pop(n) for n in set(now_) - set(before)]
+    )
+    monkeypatch.setattr(colab, "installed", lambda: dict(now))
+    monkeypatch.setattr(colab, "build_wheel", lambda folder: folder / "some.whl")
+    monkeypatch.setattr(colab, "compared", compared)
+    monkeypatch.setattr(colab, "obstacle", lambda path: None)
+    assert colab.main([str(path) for path in CHAPTERS[:2]]) == (1 if failures else 0)
+    said = capsys.readouterr().out.splitlines()
+    assert len([line for line in said if line.endswith("failed.") and "..." in line]) == failures
+    assert ("what nbval said" in said) == (failures > 0)
+    assert said[-1].startswith("2 failed." if failures else "All is well, with numpy 2.1.3, torch 2.13.0")

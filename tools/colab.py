@@ -70,7 +70,7 @@ def make_environment() -> dict[str, str]:
     print(f"Making {ENVIRONMENT.name}. The first time this downloads a lot.", flush=True)
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
-    pip("install", "--quiet", *PLATFORM)
+    pip("install", "-qq", *PLATFORM)
     packages = installed()
     record.write_text(json.dumps({"made from": made_from, "packages": packages}), encoding="utf-8")
     return packages
@@ -79,7 +79,7 @@ def make_environment() -> dict[str, str]:
 def take_away(now: dict[str, str], before: dict[str, str]) -> None:
     """Uninstall what has come since."""
     if added := sorted(set(now) - set(before)):
-        pip("uninstall", "--quiet", "--yes", *added)
+        pip("uninstall", "-qq", "--yes", *added)
 
 
 def source_of_the_package(folder: Path) -> Path:
@@ -94,7 +94,7 @@ def source_of_the_package(folder: Path) -> Path:
 
 def build_wheel(folder: Path) -> Path:
     """Build the package into ``folder`` and return the wheel."""
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    command = [sys.executable, "-m", "pip", "wheel", "-qq", "--no-deps", "--no-build-isolation"]
     source = source_of_the_package(folder)
     subprocess.run([*command, "--wheel-dir", str(folder), str(source)], check=True)
     (wheel,) = folder.glob("*.whl")
