@@ -36,6 +36,10 @@ class Stream:
         name: what the numbers are for, such as ``"noise"``.
         seed: `base_seed` unless given.
         device: where the numbers are drawn and live; the CPU unless given.
+
+    Raises:
+        TypeError: if an argument, here or in a method, is of the wrong type.
+        ValueError: if ``seed`` is negative, there is no such device, or what a method is asked for cannot be.
     """
 
     name: str
@@ -44,8 +48,9 @@ class Stream:
     generator: torch.Generator = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        _checks.text("name", self.name)
         self.seed = base_seed() if self.seed is None else _checks.whole("seed", self.seed, at_least=0)
-        self.device = torch.device(self.device)
+        self.device = _checks.device("device", self.device)
         # The meta device has shapes but no numbers, hence no generator of its own: any serves.
         place = "cpu" if self.device.type == "meta" else self.device
         digest = hashlib.sha256(f"{self.name}/{self.seed}".encode()).digest()
@@ -53,25 +58,61 @@ class Stream:
 
     def normal(self, *shape: int) -> Tensor:
         """Draw from N(0, 1)."""
-        return torch.randn(shape, generator=self.generator, device=self.device)
+        return torch.randn(_sizes(shape), generator=self.generator, device=self.device)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Draw from the uniform distribution on [low, high)."""
-        u = torch.rand(shape, generator=self.generator, device=self.device)
+        _checks.number("high", high, at_least=_checks.number("low", low))
+        u = torch.rand(_sizes(shape), generator=self.generator, device=self.device)
         return u if (low, high) == (0.0, 1.0) else u.mul_(high - low).add_(low)
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """Draw whole numbers from 0 to ``high - 1``, each equally likely."""
-        return torch.randint(high, shape, generator=self.generator, device=self.device)
+        return torch.randint(
+            _checks.whole("high", high), _sizes(shape), generator=self.generator, device=self.device
+        )
 
     def permutation(self, n: int) -> Tensor:
         """Draw an order of 0 to ``n - 1``, each equally likely."""
-        return torch.randperm(n, generator=self.generator, device=self.device)
+        return torch.randperm(_checks.whole("n", n), generator=self.generator, device=self.device)
 
     def bernoulli(self, probability: Tensor) -> Tensor:
         """Draw 1 with the given ``probability`` and 0 otherwise, elementwise."""
-        return torch.bernoulli(probability, generator=self.generator)
+        _checks.floating("probability", probability, "(...)")
+        try:  # torch looks at every number anyway
+            return torch.bernoulli(probability, generator=self.generator)
+        except RuntimeError as error:
+            raise ValueError(f"probability must hold numbers from 0 to 1: {error}") from error
 
     def keep(self, probability: float, like: Tensor) -> Tensor:
         """Draw a mask shaped as ``like``: 1 with the given ``probability`` and 0 otherwise."""
-        return torch.empty_like(like).bernoulli_(probability, generator=self.generator)
+        _checks.floating("like", like, "(...)")
+        p = _checks.number("probability", probability, at_least=0.0, at_most=1.0)
+        return torch.empty_like(like).bernoulli_(p, generator=self.generator)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return where the stream is, as a tensor of bytes, for a checkpoint."""
+        return {"generator": self.generator.get_state()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from where another stream of this kind of device was.
+
+        Args:
+            state: what its `state` returned.
+
+        Raises:
+            ValueError: if ``state`` is none of a stream's on such a device.
+        """
+        now = self.generator.get_state()
+        bytes_ = state.get("generator", torch.empty(0))
+        try:
+            if state.keys() != {"generator"} or (bytes_.shape, bytes_.dtype) != (now.shape, now.dtype):
+                raise RuntimeError("it has another size")
+            self.generator.set_state(bytes_.cpu())
+        except RuntimeError as error:
+            raise ValueError(f"state is not that of a stream on {self.device}: {error}") from error
+
+
+def _sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the lengths of the axes of what is to be drawn, if that is what they are."""
+    return tuple(_checks.whole(f"shape[{i}]", n, at_least=0) for i, n in enumerate(shape))

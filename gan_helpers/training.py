@@ -8,19 +8,33 @@ and these are arguments. Nothing in the loop asks an accelerator for a value.
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from gan_helpers import _checks
+from gan_helpers.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    Moments,
+    State,
+    Stateful,
+    Weights,
+    describe,
+    described,
+    match,
+)
 from gan_helpers.data import Sampler
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.progress import someone_is_watching
@@ -43,6 +57,7 @@ class History:
         watched: what ``watch`` returned, by name, ``(records, seeds, ...)``.
         averaged: the generators' averaged weights, if an average was asked for.
         interrupted: whether the run was stopped by hand before its last step.
+        failed: the seeds with a loss or a weight that is NaN or infinite, ``(seeds,)``, True or False.
     """
 
     d_loss: Tensor
@@ -51,6 +66,7 @@ class History:
     watched: dict[str, Tensor] = field(default_factory=dict)
     averaged: Ensemble | None = None
     interrupted: bool = False
+    failed: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
 
     @property
     def steps(self) -> int:
@@ -59,7 +75,7 @@ class History:
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss became NaN or infinite; ``history`` holds the run up to there.
+    """A loss or a weight became NaN or infinite; ``history`` holds the run up to there.
 
     Args:
         message: which network, at which step, for which seeds.
@@ -117,6 +133,9 @@ def train(
     watch: Watch | None = None,
     every: int = 100,
     seed: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1_000,
+    on_nonfinite: Literal["stop", "go on"] = "stop",
     progress: bool = True,
 ) -> History:
     """Train the generators G against the discriminators D, all seeds at once.
@@ -148,6 +167,13 @@ def train(
             mode, on the averaged generators if there is an average.
         every: steps between two calls of ``watch``.
         seed: the seed of the streams of data and noise; `gan_helpers.randomness.base_seed` unless given.
+        checkpoint: a file that keeps the run. If it exists, the run goes on from there, to the same end as
+            without the stop. It is written before the first step, after each ``checkpoint_every`` steps,
+            after the last, and when Ctrl-C ends the run. Data, noise and losses take part with all that they
+            remember if they are `gan_helpers.checkpoints.Stateful`. To train longer, raise ``steps``.
+        checkpoint_every: steps between two writings of the checkpoint.
+        on_nonfinite: what to do at a loss or a weight that is NaN or infinite. ``"stop"`` raises an error;
+            ``"go on"`` lets the other seeds go on, which it does not touch, until none is left.
         progress: show people a progress bar; it is never part of stored outputs.
 
     Returns:
@@ -157,7 +183,8 @@ def train(
         TypeError: if an argument has the wrong type, a loss function's result included.
         ValueError: if a number is out of range, G and D differ in seeds, an optimiser belongs to other
             weights, or a loss function does not return one loss per seed or does not depend on its player.
-        NonFiniteLossError: at the first loss that is NaN or infinite.
+        CheckpointError: if the checkpoint is damaged, of another run, or cannot be written.
+        NonFiniteLossError: at the first loss or weight that is NaN or infinite, unless others are to go on.
 
     References:
         Goodfellow et al. (2014), algorithm 1. https://arxiv.org/abs/1406.2661; Yazici et al. (2019) for the
@@ -165,23 +192,42 @@ def train(
     """
     for name, value in (
         ("steps", steps), ("batch", batch), ("d_steps", d_steps), ("g_steps", g_steps), ("every", every),
+        ("checkpoint_every", checkpoint_every),
     ):  # fmt: skip
         _checks.whole(name, value)
     if simultaneous and (d_steps, g_steps) != (1, 1):
         raise ValueError(
             f"d_steps and g_steps must be 1 in simultaneous training, not {d_steps} and {g_steps}."
         )
+    if on_nonfinite not in ("stop", "go on"):
+        raise ValueError(f'on_nonfinite must be "stop" or "go on", not {on_nonfinite!r}.')
     device = _common_device(G, D)
     g_player, d_player = _Player("G", G, g_opt), _Player("D", D, d_opt)
     average = None if ema is None else _Average(G, ema)
-    record = _Record(steps, G.seeds, device, watch, G if average is None else average.network)
+    record = _Record(steps, G, D, device, watch, G if average is None else average.network, on_nonfinite)
     data_rng, noise_rng = Stream("data", seed, device), Stream("noise", seed, device)
+    kept = None
+    if checkpoint is not None:
+        changing = {
+            "G": Weights(G), "D": Weights(D), "g_opt": Moments(g_opt), "d_opt": Moments(d_opt),
+            "average": average, "history": record, "data_rng": data_rng, "noise_rng": noise_rng,
+        }  # fmt: skip
+        functions = {"data": data, "noise": noise, "d_loss": d_loss, "g_loss": g_loss, "watch": watch}
+        numbers = {
+            "seed": data_rng.seed, "batch": batch, "d_steps": d_steps, "g_steps": g_steps, "ema": ema,
+            "reuse_noise": reuse_noise, "simultaneous": simultaneous, "every": every,
+        }  # fmt: skip
+        kept = _checkpoint(checkpoint, device, [g_player, d_player], changing, functions, numbers)
     G.train()
     D.train()
-    record.watch(0)
-    made = 0
     with _interrupts() as stop:
-        for step in tqdm(range(steps), leave=False, disable=not (progress and someone_is_watching())):
+        if kept is None or not kept.restore():
+            record.watch()
+            if kept is not None:
+                kept.save()
+        shown = progress and someone_is_watching()
+        left = range(record.made, steps)
+        for step in tqdm(left, initial=record.made, total=steps, leave=False, disable=not shown):
             for _ in range(d_steps):
                 x, z = data(G.seeds, batch, data_rng), noise(G.seeds, batch, noise_rng)
                 d_player.differentiate(record.losses("D", step, d_loss(G, D, x, z)))
@@ -196,12 +242,35 @@ def train(
                 d_player.descend()
             if average is not None:
                 average.update(G)
-            made = step + 1
-            if made % every == 0 or made == steps or stop.is_set():
-                record.watch(made)
-            if stop.is_set():
+            record.made = step + 1
+            if record.made % every == 0 or record.made == steps:
+                record.watch()
+            stopped = stop.is_set()
+            if kept is not None and (record.made % checkpoint_every == 0 or record.made == steps or stopped):
+                record.stop_unless_finite()
+                kept.save()
+            if stopped:
                 break
-    return record.history(made, average, interrupted=made < steps)
+        record.stop_unless_finite()
+        record.watch()  # after an interrupt: the run that goes on from the checkpoint does not have this look
+    return record.history(average)
+
+
+def _checkpoint(
+    path: str | os.PathLike[str],
+    device: torch.device,
+    players: list[_Player],
+    changing: Mapping[str, object],
+    functions: Mapping[str, object],
+    numbers: Mapping[str, object],
+) -> Checkpoint:
+    """Return the checkpoint of a run: all in it that changes, and a description of all that does not."""
+    if device.type == "meta":
+        raise CheckpointError("Networks on the meta device have no numbers that a checkpoint could keep.")
+    parts = {k: part for k, part in {**changing, **functions}.items() if isinstance(part, Stateful)}
+    run = {player.name: described(player.network, player.optimiser) for player in players}
+    run |= {name: describe(value) for name, value in {**functions, **numbers}.items()}
+    return Checkpoint(path, parts, run | {"device": device.type})
 
 
 def _common_device(G: Ensemble, D: Ensemble) -> torch.device:
@@ -227,6 +296,7 @@ class _Player:
         if not isinstance(optimiser, Optimizer):
             raise TypeError(f"{name.lower()}_opt must be a torch optimiser, not {type(optimiser).__name__}.")
         self.name = name
+        self.network = network
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimiser = optimiser
         held = {id(p) for group in optimiser.param_groups for p in group["params"]}
@@ -277,16 +347,37 @@ class _Average:
         for kept, latest in zip(self.network.buffers(), network.buffers(), strict=True):
             kept.copy_(latest)
 
+    def state(self) -> State:
+        """Return copies of the averages and their number, for a checkpoint."""
+        return Weights(self.network).state() | {"updates": torch.tensor(self._updates)}
+
+    def load_state(self, state: State) -> None:
+        """Set the average to what `state` returned."""
+        match(self.state(), state)
+        Weights(self.network).load_state({k: value for k, value in state.items() if k != "updates"})
+        self._updates = int(state["updates"])
+
 
 class _Record:
-    """Keeps losses and watched values on the device, and stops at a loss that is not finite."""
+    """Keeps losses and watched values on the device, and stops at what is not finite."""
 
     def __init__(
-        self, steps: int, seeds: int, device: torch.device, watch: Watch | None, shown: Ensemble
+        self,
+        steps: int,
+        G: Ensemble,
+        D: Ensemble,
+        device: torch.device,
+        watch: Watch | None,
+        shown: Ensemble,
+        on_nonfinite: str,
     ) -> None:
-        self._losses = {name: torch.zeros(steps, seeds, device=device) for name in "DG"}
+        self.made = 0  # steps
+        self._losses = {name: torch.zeros(steps, G.seeds, device=device) for name in "DG"}
+        self._players = {"D": D, "G": G}
+        self._weights = [*D.parameters(), *G.parameters()]
         self._look_every = 1 if device.type == "cpu" else CHECK_EVERY
         self._has_numbers = device.type != "meta"
+        self._goes_on = on_nonfinite == "go on"
         self._watch, self._shown = watch, shown
         self._at: list[int] = []
         self._watched: list[dict[str, Tensor]] = []
@@ -302,52 +393,128 @@ class _Record:
                 f"not {tuple(losses.shape)}: take the mean over all axes but the first."
             )
         kept[step] = losses.detach()
-        if self._has_numbers and ((step + 1) % self._look_every == 0 or step + 1 == len(kept)):
-            self._stop_unless_finite(name, step)
+        if (step + 1) % self._look_every == 0 or step + 1 == len(kept):
+            self.stop_unless_finite(kept[max(0, step + 1 - self._look_every) : step + 1])
         return losses
 
-    def _stop_unless_finite(self, name: str, step: int) -> None:
-        since = max(0, step + 1 - self._look_every)
-        if math.isfinite(self._losses[name][since : step + 1].sum().item()):
+    @torch.no_grad()
+    def stop_unless_finite(self, latest: Tensor | None = None) -> None:
+        """Raise if a weight, or one of the latest losses, is NaN or infinite, unless other seeds go on."""
+        if not self._has_numbers:
             return
-        # The sum of large numbers may be infinite although they are not. And on an accelerator, where one
-        # looks late, the other network may have been the first: in each step D goes before G.
-        bad = ~torch.isfinite(torch.stack([self._losses["D"], self._losses["G"]], dim=1)[: step + 1])
+        size = get_total_norm(self._weights)
+        if math.isfinite((size if latest is None else size + latest.sum()).item()):
+            return
+        # The norm or the sum of large numbers may be infinite although they are not. And on an accelerator,
+        # where one looks late, the other network may have been the first: in each step D goes before G.
+        known = self.made if latest is None else self.made + 1
+        failed = self._failed(known)
+        if not (failed.all() if self._goes_on else failed.any()):
+            return
+        bad = torch.stack([self._losses["D"], self._losses["G"]], dim=1)[:known].isfinite().logical_not()
         turns = bad.flatten(0, 1).any(1).nonzero()
-        if not len(turns):
-            return
-        first, turn = divmod(int(turns[0]), 2)
-        name, seeds = "DG"[turn], bad[first, turn].nonzero().flatten().tolist()
+        ill = {name: seeds for name in "DG" if (seeds := _not_finite(self._players[name])).any()}
+        if len(turns):
+            first, turn = divmod(int(turns[0]), 2)
+            name, seeds = "DG"[turn], bad[first, turn]
+            value = self._losses[name][first][seeds][0].item()
+            what = f"The loss of {name} is {value} at step {first + 1}"
+            history = self._until(first + 1)
+            # What is known about the weights is of now: it tells of the cause only if the loss is of now too.
+            more = f" So are weights of {' and '.join(ill)}." if ill and first == self.made else ""
+        else:
+            name, seeds = next(iter(ill.items()))
+            what, more = f"Weights of {name} are not finite after step {self.made}", ""
+            history = self._until(self.made)
         raise NonFiniteLossError(
-            f"The loss of {name} is {self._losses[name][first, seeds[0]].item()} at step {first + 1}, for "
-            f"{len(seeds)} of {bad.shape[2]} seeds: {seeds}. Look at its data, or lower its learning rate. "
+            f"{what}, for {int(seeds.sum())} of {len(seeds)} seeds: {seeds.nonzero().flatten().tolist()}."
+            f"{more} Look at its data, or lower its learning rate. "
             "The losses up to there are in this error's history.",
-            self.history(first + 1, None, interrupted=False),
+            history,
         )
 
-    def watch(self, made: int) -> None:
-        """Keep what the caller wants to see after ``made`` steps."""
-        if self._watch is None:
+    def _failed(self, known: int) -> Tensor:
+        """Return which seeds have a loss in the first ``known`` steps, or a weight, that is not finite."""
+        finite = torch.stack(list(self._losses.values()))[:, :known].isfinite().flatten(0, 1).all(0)
+        return ~finite | _not_finite(self._players["D"]) | _not_finite(self._players["G"])
+
+    def watch(self) -> None:
+        """Keep what the caller wants to see after the steps made, unless it was seen already."""
+        if self._watch is None or self._at[-1:] == [self.made]:
             return
         training = self._shown.training
         self._shown.eval()
         with torch.no_grad():
             self._watched.append({name: value.clone() for name, value in self._watch(self._shown).items()})
         self._shown.train(training)
-        self._at.append(made)
+        self._at.append(self.made)
 
-    def history(self, made: int, average: _Average | None, interrupted: bool) -> History:
-        """Return the record of the first ``made`` steps."""
-        d_losses, g_losses = self._losses["D"], self._losses["G"]
-        names = self._watched[0] if self._watched else {}
+    def _looks(self) -> dict[str, Tensor]:
+        """Return what was watched, by name, (records, ...)."""
+        return {
+            name: torch.stack([values[name].to(newest.device) for values in self._watched])
+            for name, newest in (self._watched[-1] if self._watched else {}).items()
+        }
+
+    def _until(self, made: int, average: _Average | None = None) -> History:
         return History(
-            d_loss=d_losses[:made],
-            g_loss=g_losses[:made],
+            d_loss=self._losses["D"][:made],
+            g_loss=self._losses["G"][:made],
             at=torch.tensor(self._at, dtype=torch.long),
-            watched={name: torch.stack([values[name] for values in self._watched]) for name in names},
+            watched=self._looks(),
             averaged=None if average is None else average.network,
-            interrupted=interrupted,
+            failed=self._failed(made),
         )
+
+    def history(self, average: _Average | None) -> History:
+        """Return the record of the steps made."""
+        history = self._until(self.made, average)
+        history.interrupted = self.made < len(self._losses["D"])
+        return history
+
+    def state(self) -> State:
+        """Return copies of the losses and of what was watched, for a checkpoint."""
+        return {
+            "made": torch.tensor(self.made),
+            "d_loss": self._losses["D"][: self.made].clone(),
+            "g_loss": self._losses["G"][: self.made].clone(),
+            "at": torch.tensor(self._at, dtype=torch.long),
+            "names": torch.tensor(len(self._watched[-1]) if self._watched else 0),
+            **{f"watched/{name}": values for name, values in self._looks().items()},
+        }
+
+    def load_state(self, state: State) -> None:
+        """Set the record to what `state` returned."""
+        match({"made": torch.tensor(0)}, {"made": state["made"]})
+        made = int(state["made"])
+        if not 0 <= made <= len(self._losses["D"]):
+            raise ValueError(f"it has made {made} steps, and steps is {len(self._losses['D'])}: raise steps.")
+        at, device = state["at"].tolist(), self._losses["D"].device
+        watched = {k[len("watched/") :]: value for k, value in state.items() if k.startswith("watched/")}
+        expected = {
+            "made": torch.tensor(0),
+            "d_loss": self._losses["D"][:made],
+            "g_loss": self._losses["G"][:made],
+            "at": torch.zeros(len(at), dtype=torch.long),
+            "names": torch.tensor(0),
+        }
+        match(expected, {k: value for k, value in state.items() if not k.startswith("watched/")})
+        looked = 0 if self._watch is None else len(at)
+        in_order = at == sorted(set(at)) and all(0 <= step <= made for step in at)
+        whole = len(watched) == state["names"] and all(len(looks) == looked for looks in watched.values())
+        if not (in_order and whole and len(at) == looked):
+            raise ValueError("its looks at the generators do not belong to its steps.")
+        for name, kept in self._losses.items():
+            kept.zero_()[:made] = state[f"{name.lower()}_loss"]
+        self.made, self._at = made, at
+        self._watched = [
+            {name: values[i].to(device) for name, values in watched.items()} for i in range(looked)
+        ]
+
+
+def _not_finite(network: Ensemble) -> Tensor:
+    """Return which members have a weight that is NaN or infinite, (seeds,)."""
+    return ~torch.stack([p.detach().flatten(1).isfinite().all(1) for p in network.parameters()]).all(0)
 
 
 @contextmanager

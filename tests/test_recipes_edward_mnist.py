@@ -50,7 +50,7 @@ def test_images_must_be_rows(wrong: Tensor) -> None:
 
 
 def test_each_visit_tosses_the_pixels_anew(images: Tensor) -> None:
-    draw = edward_mnist.binarised(InOrder(images[:1]))
+    draw = edward_mnist.Binarised(InOrder(images[:1]))
     x = draw(2, 2_000, Stream("data", seed=0))
     assert ((x == 0) | (x == 1)).all()
     torch.testing.assert_close(x.mean((0, 1)), images[0], atol=0.05, rtol=0)

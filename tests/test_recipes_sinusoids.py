@@ -132,7 +132,7 @@ def test_adam_wants_a_beta_below_one() -> None:
 
 def test_curves_and_noise_come_from_the_same_rows() -> None:
     rows = torch.arange(50.0).reshape(50, 1)
-    data, noise = Resample(rows), sinusoids.same_rows(Resample(-rows))
+    data, noise = Resample(rows), sinusoids.SameRows(Resample(-rows))
     data_rng, noise_rng = Stream("data", 7), Stream("noise", 7)
     drawn = [(data(3, 20, data_rng), noise(3, 20, noise_rng)) for _ in range(4)]
     assert all(torch.equal(x, -z) for x, z in drawn)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from gan_helpers import _checks, image_metrics, metrics, mnist
+from gan_helpers.checkpoints import match
 from gan_helpers.classifier import DigitClassifier
 from gan_helpers.classifier import load as load_judge
-from gan_helpers.data import Sampler, Uniform
+from gan_helpers.data import Uniform
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import dense
@@ -73,14 +74,31 @@ class InOrder:
         self._start += batch
         return self.images[rows % len(self.images)].expand(seeds, -1, -1)
 
+    def state(self) -> dict[str, Tensor]:
+        """Return how many images were served, for a checkpoint."""
+        return {"start": torch.tensor(self._start)}
 
-def binarised(data: Sampler) -> Sampler:
-    """Return a sampler that samples every pixel of every image anew.
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from where another one was; see `gan_helpers.checkpoints.Stateful`."""
+        match(self.state(), state)
+        self._start = _checks.whole("start", int(state["start"]), at_least=0)
+
+
+class Binarised:
+    """Samples every pixel of every image anew.
 
     Args:
         data: draws images with grey levels from 0 to 1.
     """
-    return lambda seeds, batch, rng: mnist.binarise(data(seeds, batch, rng), rng)
+
+    def __init__(self, data: InOrder) -> None:
+        self.data = data
+        # What it remembers is what the data remember.
+        self.state, self.load_state = data.state, data.load_state
+
+    def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
+        """Draw black and white images for each seed, ``(seeds, batch, features)``."""
+        return mnist.binarise(self.data(seeds, batch, rng), rng)
 
 
 class Binary(nn.Module):
@@ -136,7 +154,7 @@ def original(
     return Recipe(
         G=(lambda: Binary(generator())) if sampled else generator,
         D=discriminator,
-        data=binarised(InOrder(images)),
+        data=Binarised(InOrder(images)),
         noise=replace(NOISE, features=NOISE.features + PIXELS) if sampled else NOISE,
         d_loss=d_loss,
         g_loss=g_loss,

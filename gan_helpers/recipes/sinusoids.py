@@ -87,35 +87,49 @@ def keras_adam(network: Ensemble, beta1: float = 0.9) -> torch.optim.Adam:
     betas = (_checks.number("beta1", beta1, at_least=0.0, below=1.0), 0.999)
     parameters = list(network.parameters())
     optimiser = torch.optim.Adam(parameters, lr=1e-3, betas=betas, fused=parameters[0].device.type != "meta")
-    steps = 0
+    for group in optimiser.param_groups:
+        group["updates"] = 0  # here, where a checkpoint keeps it
 
     def place_epsilon(optimiser: Any, *_: Any) -> None:
-        nonlocal steps
-        steps += 1
         for group in optimiser.param_groups:
-            group["eps"] = 1e-7 / math.sqrt(1 - betas[1] ** steps)
+            group["updates"] += 1
+            group["eps"] = 1e-7 / math.sqrt(1 - betas[1] ** group["updates"])
 
     optimiser.register_step_pre_hook(place_epsilon)
     return optimiser
 
 
-def same_rows(sampler: Sampler) -> Sampler:
-    """Return a sampler that draws the rows which the data sampler of the same run draws.
+class SameRows:
+    """Draws the rows which the data sampler of the same run draws.
 
     It keeps a second stream of the name and the seed of the data's: give each training run its own.
 
     Args:
         sampler: a `gan_helpers.data.Resample` of as many rows as the data have.
     """
-    twin: Stream | None = None
 
-    def draw(seeds: int, batch: int, rng: Stream) -> Tensor:
-        nonlocal twin
-        if twin is None:
-            twin = Stream("data", rng.seed, rng.device)
-        return sampler(seeds, batch, twin)
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+        self._twin: Stream | None = None
+        self._state: dict[str, Tensor] = {}
 
-    return draw
+    def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
+        """Draw a batch for each seed, ``(seeds, batch, features)``; see `gan_helpers.data.Sampler`."""
+        if self._twin is None:
+            self._twin = Stream("data", rng.seed, rng.device)
+            if self._state:
+                self._twin.load_state(self._state)
+        return self.sampler(seeds, batch, self._twin)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return where the second stream is, for a checkpoint; nothing before the first batch."""
+        return dict(self._state) if self._twin is None else self._twin.state()
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from where another one was; see `gan_helpers.checkpoints.Stateful`."""
+        if state.keys() - {"generator"}:
+            raise ValueError(f"state must be that of a stream, or empty, not {sorted(state)}.")
+        self._twin, self._state = None, dict(state)
 
 
 def data_sets(seeds: int, seed: int | None = None) -> tuple[Tensor, Tensor]:
@@ -189,7 +203,7 @@ def recipe(
         G=generator,
         D=lambda: discriminator(dropout),
         data=Resample(curves),
-        noise=same_rows(Resample(noise)),
+        noise=SameRows(Resample(noise)),
         d_loss=d_loss,
         g_loss=g_loss,
         d_opt=lambda D: keras_adam(D, beta1),

@@ -1,0 +1,149 @@
+"""The recipes of the chapters, cut to a few steps, and all that is left of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import keystr, tree_leaves_with_path
+
+from gan_helpers import training
+from gan_helpers.data import Uniform
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.randomness import Stream
+from gan_helpers.recipes import Recipe, edward_mnist, fifty_lines, maxout_mnist, sinusoids
+from gan_helpers.training import History, train
+
+STEPS = 4
+
+
+def images() -> Tensor:
+    """Return grey noise in the shape of digits; 300 are more than a batch and less than two."""
+    return Uniform(0.0, 1.0, features=784)(1, 300, Stream("images", 0))[0]
+
+
+def sets(seeds: int) -> tuple[Tensor, Tensor]:
+    """Return curves and noise of 200 rows in the place of 32,768."""
+    return sinusoids.REAL(seeds, 200, Stream("curves", 0)), sinusoids.NOISE(seeds, 200, Stream("noise", 0))
+
+
+#: How to make each recipe, and the number of seeds that it is tried with.
+RECIPES: dict[str, tuple[Callable[[], Recipe], int]] = {
+    "fifty_lines.original": (fifty_lines.original, 3),
+    "fifty_lines.repaired": (fifty_lines.repaired, 3),
+    "fifty_lines.later": (fifty_lines.later, 3),
+    "sinusoids.original": (lambda: sinusoids.recipe(2, sets=sets(2)), 2),
+    "sinusoids.repaired": (lambda: sinusoids.recipe(2, sets=sets(2), **sinusoids.REPAIR), 2),
+    "maxout_mnist.original": (lambda: maxout_mnist.original(images()), 1),
+    "maxout_mnist.repaired": (lambda: maxout_mnist.repaired(images()), 1),
+    "edward_mnist.original": (lambda: edward_mnist.original(images()), 2),
+    "edward_mnist.repaired": (lambda: edward_mnist.repaired(images()), 2),
+}
+
+
+def spread(G: Ensemble) -> dict[str, Tensor]:
+    """Watch one number for each seed."""
+    return {"spread": torch.stack([p.flatten(1).std(1, correction=0) for p in G.parameters()]).sum(0)}
+
+
+@dataclass
+class Run:
+    """Players that have just been made, with all that a training needs; ``train`` trains them."""
+
+    recipe: Recipe
+    seeds: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.G, self.D = self.recipe.networks(self.seeds, seed=self.seed, device="cpu")
+        self.d_opt, self.g_opt = self.recipe.d_opt(self.D), self.recipe.g_opt(self.G)
+
+    @classmethod
+    def of(cls, name: str, seed: int = 0) -> Run:
+        make, seeds = RECIPES[name]
+        return cls(make(), seeds, seed)
+
+    def train(self, steps: int = STEPS, **options: Any) -> History:
+        r = self.recipe
+        settings = {"batch": r.batch, "steps": steps, "seed": self.seed, "ema": 0.9, "watch": spread, "every": 2}
+        self.history = train(
+            self.G, self.D, r.data, r.noise, d_loss=r.d_loss, g_loss=r.g_loss, d_opt=self.d_opt,
+            g_opt=self.g_opt, progress=False, **(settings | r.options | options),
+        )  # fmt: skip
+        return self.history
+
+    def left(self) -> dict[str, Tensor]:
+        """Return all that is left of the training, read without the means of checkpoints."""
+        h = self.history
+        networks = {"G": self.G, "D": self.D, "average": h.averaged}
+        found = {f"{n}.{key}": v for n, net in networks.items() for key, v in net.state_dict().items()}
+        for name, network in networks.items():
+            found[f"{name}.dropout"] = network.dropout.generator.get_state()
+        for name, optimiser in (("d_opt", self.d_opt), ("g_opt", self.g_opt)):
+            found |= {
+                f"{name}{keystr(path)}": torch.as_tensor(leaf)
+                for path, leaf in tree_leaves_with_path(optimiser.state_dict())
+                if isinstance(leaf, Tensor | int | float)
+            }
+        found |= {"d_loss": h.d_loss, "g_loss": h.g_loss, "at": h.at, "failed": h.failed, **h.watched}
+        found["interrupted"] = torch.tensor(h.interrupted)
+        return found
+
+
+def differing(ones: dict[str, Tensor], others: dict[str, Tensor]) -> list[str]:
+    """Return the names under which two runs are not equal to the last bit."""
+    names = [*ones, *(name for name in others if name not in ones)]
+    return [n for n in names if n not in ones or n not in others or not torch.equal(ones[n], others[n])]
+
+
+def copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors, names included."""
+    found = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+class StopAfter:
+    """Stands for Ctrl-C in a given step."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def is_set(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+@contextmanager
+def stopped_after(steps: int) -> Iterator[None]:
+    """Let trainings end after some steps, as Ctrl-C would end them."""
+
+    @contextmanager
+    def interrupts() -> Iterator[StopAfter]:
+        yield StopAfter(steps)
+
+    before = training._interrupts
+    training._interrupts = interrupts
+    try:
+        yield
+    finally:
+        training._interrupts = before
+
+
+if __name__ == "__main__":  # python short_runs.py NAME: what a fresh process makes of a recipe
+    torch.set_num_threads(1)
+    run = Run.of(sys.argv[1], seed=5)
+    run.train(int(sys.argv[2]))
+    print(digest(run.left()))
