@@ -71,7 +71,14 @@ class Run:
 
     def train(self, steps: int = STEPS, **options: Any) -> History:
         r = self.recipe
-        settings = {"batch": r.batch, "steps": steps, "seed": self.seed, "ema": 0.9, "watch": spread, "every": 2}
+        settings = {
+            "batch": r.batch,
+            "steps": steps,
+            "seed": self.seed,
+            "ema": 0.9,
+            "watch": spread,
+            "every": 2,
+        }
         self.history = train(
             self.G, self.D, r.data, r.noise, d_loss=r.d_loss, g_loss=r.g_loss, d_opt=self.d_opt,
             g_opt=self.g_opt, progress=False, **(settings | r.options | options),

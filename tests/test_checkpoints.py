@@ -74,7 +74,9 @@ def saved(path: Path, steps: int = STEPS, **changes: Any) -> Run:
 # --- Going on --------------------------------------------------------------------------------------------
 
 
-@measured("checkpoints", "each recipe stopped at its steps and resumed by fresh networks", fast=STEPS, slow=12)
+@measured(
+    "checkpoints", "each recipe stopped at its steps and resumed by fresh networks", fast=STEPS, slow=12
+)
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_stopped_run_goes_on_to_the_same_end(
     name: str, effort: int, reached: Reached, path: Path, tmp_path: Path
@@ -104,11 +106,15 @@ def test_it_may_stop_at_the_first_a_middle_and_the_last_step(stop: int, path: Pa
     resumed = Run(small(), 2)
     history = resumed.train(checkpoint=path)
     assert differing(whole.left(), resumed.left()) == []
-    assert history.at.tolist() == [0, 2, 4], "the look at the end of a stopped run is not one of the whole run"
+    assert history.at.tolist() == [0, 2, 4], (
+        "the look at the end of a stopped run is not one of the whole run"
+    )
 
 
 @pytest.mark.parametrize(
-    "options", [{"d_steps": 2, "g_steps": 3}, {"simultaneous": True}, {"reuse_noise": True}, {"ema": None}], ids=str
+    "options",
+    [{"d_steps": 2, "g_steps": 3}, {"simultaneous": True}, {"reuse_noise": True}, {"ema": None}],
+    ids=str,
 )
 def test_every_option_of_the_loop_goes_on(options: dict[str, Any], path: Path) -> None:
     ends = []
@@ -256,7 +262,11 @@ def test_nothing_in_a_checkpoint_is_forgotten(path: Path) -> None:
 OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "batch": ({"batch": 4}, {}, "batch is 4 and was 3"),
     "layers": ({"G": lambda: mlp(1, 3, 1)}, {}, "G is .*ELU.* and was .*BatchNorm1d"),
-    "data": ({"data": Normal(5.0, 1.25)}, {}, r"data is Normal\(mean=5.0, sd=1.25\) and was Normal\(mean=4.0"),
+    "data": (
+        {"data": Normal(5.0, 1.25)},
+        {},
+        r"data is Normal\(mean=5.0, sd=1.25\) and was Normal\(mean=4.0",
+    ),
     "kind of data": ({"data": lambda k, n, rng: rng.normal(k, n, 1)}, {}, "data is <lambda>|data is test"),
     "loss": ({"g_loss": lambda G, D, x, z: non_saturating_g(D(G(z))) * 2}, {}, "g_loss is .* and was g_loss"),
     "learning rate": ({"d_opt": lambda D: adam(D, 2e-3)}, {}, r"lr=0\.002"),
@@ -434,7 +444,9 @@ def test_a_killed_writer_leaves_the_old_or_the_new_checkpoint(
         stale = list(path.parent.glob(".*.part"))
         assert len(stale) <= 1, "the next save swept what was left over"
         litter += len(stale)
-    Checkpoint(path, {"G": Weights(Ensemble(lambda: nn.Linear(40, 40), 8, device="cpu"))}, {"run": "this"}).save()
+    Checkpoint(
+        path, {"G": Weights(Ensemble(lambda: nn.Linear(40, 40), 8, device="cpu"))}, {"run": "this"}
+    ).save()
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     assert progress == effort
     reached(f"{effort} of {effort} loaded, {litter} stale files swept, {int(last)} saves in all")
@@ -520,7 +532,9 @@ def test_a_truncated_file_is_refused(
 
 
 @measured("hostile checkpoint", "one bit flipped, anywhere in the file", fast=60, slow=1_000)
-def test_every_flipped_bit_is_found(effort: int, reached: Reached, intact: bytes, victim: Run, path: Path) -> None:
+def test_every_flipped_bit_is_found(
+    effort: int, reached: Reached, intact: bytes, victim: Run, path: Path
+) -> None:
     header = 8 + int.from_bytes(intact[:8], "little")
     chance = random.Random(1)
     for i in range(effort):
@@ -549,7 +563,12 @@ def test_a_giant_header_is_not_read(
 ) -> None:
     claims = [0, 1, 2**22 + 1, 2**31, 2**40, 2**63, 2**64 - 1]
     for claim in claims:
-        refused(victim, path, claim.to_bytes(8, "little") + intact[8:], "not a checkpoint of gan_helpers, or was cut")
+        refused(
+            victim,
+            path,
+            claim.to_bytes(8, "little") + intact[8:],
+            "not a checkpoint of gan_helpers, or was cut",
+        )
     with path.open("wb") as file:  # as large as it says, and empty
         file.write((2**33).to_bytes(8, "little"))
         file.truncate(2**33 + 8)
@@ -610,14 +629,18 @@ FORGERIES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
 }
 
 
-@measured("hostile checkpoint", "wrong shapes, types, names and positions under a right digest", fast=1, slow=1)
+@measured(
+    "hostile checkpoint", "wrong shapes, types, names and positions under a right digest", fast=1, slow=1
+)
 def test_a_forgery_with_a_right_digest_is_refused_and_nothing_is_changed(
     effort: int, reached: Reached, intact: bytes, victim: Run, path: Path
 ) -> None:
     path.write_bytes(intact)
     run, tensors = read(path)
     for forge in FORGERIES.values():
-        refused(victim, path, packed(forge(tensors), run), "does not fit this run|which this run does not have")
+        refused(
+            victim, path, packed(forge(tensors), run), "does not fit this run|which this run does not have"
+        )
     reached(f"{len(FORGERIES)} of {len(FORGERIES)} refused, nothing changed")
 
 
@@ -729,6 +752,8 @@ def test_nothing_in_the_package_or_a_notebook_reads_what_could_be_executed() -> 
         assert not UNSAFE.search(text), f"{name}: {UNSAFE.search(text)}"
 
 
-@pytest.mark.parametrize("line", ["import pickle", "torch.load(f)", "np.load(f, allow_pickle=True)", "x = eval(y)"])
+@pytest.mark.parametrize(
+    "line", ["import pickle", "torch.load(f)", "np.load(f, allow_pickle=True)", "x = eval(y)"]
+)
 def test_what_is_looked_for_would_be_found(line: str) -> None:
     assert UNSAFE.search(line)

@@ -1,0 +1,197 @@
+"""NaN and infinity: found within a step, named, and kept away from the seeds that they do not belong to."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan_helpers.checkpoints import read
+from gan_helpers.data import Normal
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.losses import minimax_d, non_saturating_g
+from gan_helpers.models import mlp
+from gan_helpers.penalties import r1
+from gan_helpers.randomness import Stream
+from gan_helpers.recipes import Recipe
+from gan_helpers.training import NonFiniteLossError, adam
+from tests.reliability import Reached, measured
+from tests.short_runs import Run, copied, differing
+
+SEEDS, STEPS = 4, 6
+
+
+def convolution(inputs: int, outputs: int) -> nn.Module:
+    """Return a network with every layer in which seeds could meet: groups, batches and normalisation."""
+    return nn.Sequential(
+        nn.Linear(inputs, 16), nn.Unflatten(1, (1, 4, 4)),
+        nn.Conv2d(1, 3, 3, 2, 1), nn.BatchNorm2d(3), nn.ReLU(), nn.ConvTranspose2d(3, 2, 4, 2, 1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(32, outputs),
+    )  # fmt: skip
+
+
+NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
+    "dense": lambda inputs, outputs: mlp(inputs, 8, 8, outputs),
+    "convolutions": convolution,
+}
+
+
+class Injector:
+    """Breaks something of some seeds at one step, when the data of that step are drawn."""
+
+    def __init__(self, place: str, at: int, seeds: list[int], value: float) -> None:
+        self.place, self.at, self.seeds, self.value = place, at, seeds, value
+        self.run: Run | None = None
+        self.calls = 0
+
+    def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
+        x = Normal(1.0, 1.0)(seeds, batch, rng)
+        self.calls += 1
+        if self.calls == self.at and self.place == "data":
+            x[self.seeds, 0] = self.value
+        if self.calls == self.at and self.place in "GD" and self.run is not None:
+            with torch.no_grad():
+                next(getattr(self.run, self.place).parameters())[self.seeds] = self.value
+        return x
+
+
+def broken(
+    network: str, place: str = "none", at: int = 3, seeds: tuple[int, ...] = (2,), value: float = math.nan
+) -> Run:
+    """Return a run in which something is going to break."""
+
+    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return minimax_d(D(x), D(G(z).detach())) + 0.1 * r1(D, x)
+
+    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return non_saturating_g(D(G(z)))
+
+    injector, make = Injector(place, at, list(seeds), value), NETWORKS[network]
+    recipe = Recipe(
+        G=lambda: make(1, 1), D=lambda: make(1, 1), data=injector, noise=Normal(0.0, 1.0), d_loss=d_loss,
+        g_loss=g_loss, d_opt=lambda D: adam(D, 1e-3), g_opt=lambda G: adam(G, 1e-3), steps=STEPS, batch=5,
+        options={},
+    )  # fmt: skip
+    injector.run = Run(recipe, SEEDS)
+    return injector.run
+
+
+def of_seeds(run: Run, seeds: list[int]) -> dict[str, Tensor]:
+    """Return all that is left of some seeds of a run."""
+    found = {}
+    for name, value in run.left().items():
+        if name.endswith(".dropout") or name in ("at", "interrupted") or not value.dim():
+            continue
+        axis = 1 if name in ("d_loss", "g_loss", "spread") else 0
+        assert value.shape[axis] == SEEDS, name
+        found[name] = value.index_select(axis, torch.tensor(seeds))
+    return found
+
+
+CASES = list(itertools.product(NETWORKS, "GD", (math.nan, math.inf, -math.inf))) + [
+    (network, "data", value) for network in NETWORKS for value in (math.nan, math.inf)
+]
+
+
+@measured("numbers", "NaN and infinity in weights and data of one seed", fast=1, slow=STEPS)
+def test_what_is_not_finite_is_found_within_a_step_and_named(effort: int, reached: Reached) -> None:
+    found = 0
+    steps = [3] if effort == 1 else range(1, STEPS + 1)
+    for (network, place, value), at in itertools.product(CASES, steps):
+        run = broken(network, place, at, (2,), value)
+        with pytest.raises(NonFiniteLossError) as caught:
+            run.train(STEPS)
+        message, history = str(caught.value), caught.value.history
+        assert history.steps in (at - 1, at), (network, place, value)
+        assert f"for 1 of {SEEDS} seeds: [2]." in message
+        assert f" step {at}," in message or f" step {at - 1}," in message
+        assert history.failed.tolist() == [False, False, True, False]
+        if place == "data":
+            assert "The loss of D is" in message and "weights of" not in message and "its data" in message
+        else:
+            assert f"eights of {place}" in message, message
+        found += 1
+    reached(f"{found} of {found} found within one step, with the network and the seed")
+
+
+@measured("numbers", "the other seeds when asked to go on", fast=1, slow=STEPS)
+def test_the_other_seeds_go_on_as_if_nothing_had_happened(effort: int, reached: Reached) -> None:
+    sound, unharmed = [0, 1, 3], 0
+    steps = [2] if effort == 1 else range(1, STEPS + 1)
+    for network in NETWORKS:
+        intact = broken(network)
+        intact.train(STEPS)
+        assert not intact.history.failed.any()
+        expected = of_seeds(intact, sound)
+        cases = [(place, value) for name, place, value in CASES if name == network]
+        for (place, value), at in itertools.product(cases, steps):
+            run = broken(network, place, at, (2,), value)
+            history = run.train(STEPS, on_nonfinite="go on")
+            assert history.failed.tolist() == [False, False, True, False]
+            assert differing(expected, of_seeds(run, sound)) == [], (network, place, value, at)
+            unharmed += 1
+    reached(f"bit-equal to a run without the fault, {unharmed} of {unharmed}")
+
+
+def test_several_seeds_may_fail_at_once_and_if_all_do_the_run_ends() -> None:
+    history = broken("dense", "G", 2, (0, 1, 3)).train(STEPS, on_nonfinite="go on")
+    assert history.failed.tolist() == [True, True, False, True] and history.steps == STEPS
+    with pytest.raises(NonFiniteLossError, match=r"for 4 of 4 seeds: \[0, 1, 2, 3\]") as caught:
+        broken("dense", "G", 2, (0, 1, 2, 3)).train(STEPS, on_nonfinite="go on")
+    assert caught.value.history.failed.all() and caught.value.history.steps == 2
+
+
+@pytest.mark.parametrize("name", ["G", "D"])
+def test_weights_that_the_last_step_breaks_are_found(name: str) -> None:
+    run = broken("dense")
+
+    def breaking(*_: Any) -> None:
+        if int(next(iter(optimiser.state.values()))["step"]) == STEPS:
+            with torch.no_grad():
+                next(getattr(run, name).parameters())[1] = math.inf
+
+    optimiser = run.g_opt
+    optimiser.register_step_post_hook(breaking)
+    with pytest.raises(NonFiniteLossError) as caught:
+        run.train(STEPS)
+    assert f"Weights of {name} are not finite after step {STEPS}, for 1 of 4 seeds: [1]." in str(caught.value)
+    assert caught.value.history.steps == STEPS
+
+
+def test_networks_that_come_in_broken_are_named() -> None:
+    run = broken("dense")
+    with torch.no_grad():
+        next(run.D.parameters())[0] = math.nan
+    with pytest.raises(NonFiniteLossError, match=r"at step 1, for 1 of 4 seeds: \[0\]. So are weights of D."):
+        run.train(STEPS)
+
+
+def test_large_weights_are_not_taken_for_infinite_ones() -> None:
+    """Their squares are infinite, and they are not."""
+    run = broken("dense")
+    with torch.no_grad():
+        list(run.D.parameters())[-1].fill_(-1e25)
+    assert run.train(2).steps == 2
+
+
+def test_a_run_that_goes_on_can_be_stopped_and_resumed(tmp_path: Path) -> None:
+    whole = broken("dense", "D", 2)
+    whole.train(STEPS, on_nonfinite="go on", checkpoint=tmp_path / "run")
+    left = copied(whole.left())
+    assert torch.equal(read(tmp_path / "run")[1]["history/made"], torch.tensor(STEPS))
+    again = broken("dense", "none")
+    again.train(STEPS, on_nonfinite="go on", checkpoint=tmp_path / "run")
+    nan = [name for name in differing(left, again.left())]
+    assert all(torch.equal(left[name].nan_to_num(7.0), again.left()[name].nan_to_num(7.0)) for name in nan)
+    assert again.history.failed.tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("wrong", ["", "ignore", None, True, 1])
+def test_there_are_two_ways_to_go(wrong: Any) -> None:
+    with pytest.raises(ValueError, match='on_nonfinite must be "stop" or "go on", not'):
+        broken("dense").train(STEPS, on_nonfinite=wrong)
