@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +25,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
 BUILD = ("--warningiserror", "--nitpick", "--keep-going", "--quiet")  # as in the Makefile
 HOST = "127.0.0.1"
 ARGUMENTS = [
@@ -71,7 +72,7 @@ def pages_tested() -> str:
 
 def built(folder: Path, root: Path = ROOT) -> Path:
     """Build the book into a folder, as `make book` does, and return where its pages are."""
-    command = [sys.executable, "-m", "jupyter_book", "build", str(root), "--path-output", str(folder), *BUILD]
+    command = [*JUPYTER_BOOK, "build", str(root), "--path-output", str(folder), *BUILD]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, f"the book could not be built:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
     return folder / "_build" / "html"
@@ -190,8 +191,10 @@ class Visitor:
         self.browser = browser
         self.contexts = []
 
-    def __call__(self, url: str, width: int = 1280, theme: str = "light") -> Visit:
-        """Open a page in a window of this width, in the theme "light" or "dark"."""
+    def __call__(
+        self, url: str, width: int = 1280, theme: str = "light", edit: Callable[[str], str] | None = None
+    ) -> Visit:
+        """Open a page in a window of this width, in the theme "light" or "dark", and with its text edited."""
         phone = width < 600
         context = self.browser.new_context(
             viewport={"width": width, "height": 844 if phone else 900},
@@ -206,6 +209,10 @@ class Visitor:
         context.add_init_script(f"try {{ localStorage.mode = localStorage.theme = '{theme}' }} catch {{}}")
         visit = Visit(context.new_page())
         visit.watch()
+        if edit:
+            visit.page.route(
+                url, lambda route: route.fulfill(response=(r := route.fetch()), body=edit(r.text()))
+            )
         return visit.open(url)
 
     def close(self) -> None:

@@ -4,13 +4,13 @@ import importlib.util
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 import tomllib
 import yaml
+from browsing import JUPYTER_BOOK
 from bs4 import BeautifulSoup
 
 from tools.notebooks import ROOT
@@ -165,7 +165,7 @@ def small_book(tmp_path_factory):
 
 def built(root):
     """The pages of a book, as text by their name."""
-    command = [sys.executable, "-m", "jupyter_book", "build", str(root), "--all", "--quiet"]
+    command = [*JUPYTER_BOOK, "build", str(root), "--all", "--quiet"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
     html = root / "_build" / "html"

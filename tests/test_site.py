@@ -1,0 +1,301 @@
+"""The built pages, read as files and looked at in a browser, wide and narrow, light and dark.
+
+Each page is opened twice: wide and light, and narrow and dark. What is found there is kept for all tests of
+this module. At the end the same eyes are shown pages with a fault of each kind, and have to find it.
+"""
+
+import functools
+import re
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import pytest
+import tomllib
+from axe_playwright_python.base import AXE_SCRIPT
+from browsing import Visitor
+from bs4 import BeautifulSoup
+
+from tools.notebooks import ROOT, pages
+
+BOOK = [page.relative_to(ROOT).with_suffix(".html").as_posix() for page in pages()]
+MADE = ["search.html", "genindex.html", "py-modindex.html", "_modules/gan_helpers/losses.html"]
+# What a page is made of does not depend on its colours, nor its colours on its width: two views see all.
+VIEWS = {"wide and light": (1280, "light"), "narrow and dark": (390, "dark")}
+WIDE, NARROW = VIEWS
+SERIOUS = ("serious", "critical")
+
+
+# What is wrong on an open page, by kind: scripts that return complaints.
+
+MATHEMATICS = r"""() => {
+  const short = text => text.trim().replace(/\s+/g, " ").slice(0, 60);
+  const found = [...document.querySelectorAll("mjx-merror, [data-mjx-error]")]
+    .map(e => `an error in: ${short(e.dataset.mjxError || e.textContent)}`);
+  for (const e of document.querySelectorAll(".math"))
+    if (!e.querySelector("mjx-container")) found.push(`not rendered: ${short(e.textContent)}`);
+  const texts = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const { textContent: text, parentElement: parent } = texts.currentNode;
+    if (parent.closest("pre, code, script, style, mjx-container, .math")) continue;
+    if (/\\[()[\]]|\$[^$\n]+\$|\\[a-z]{2,}\b/.test(text)) found.push(`left in the text: ${short(text)}`);
+  }
+  return found;
+}"""
+
+PICTURES = """() => [...document.images].flatMap(image => {
+  const name = image.src.startsWith("data:") ? "an inline picture" : image.src;
+  const found = image.complete && image.naturalWidth ? [] : [`not loaded: ${name}`];
+  // A logo beside the title that it stands for needs no words.
+  const needsWords = !image.closest(".navbar-brand");
+  if (!image.hasAttribute("alt") || (needsWords && !image.alt.trim())) found.push(`no alt text: ${name}`);
+  return found;
+})"""
+
+# A wide table or a long line of code may scroll, in a box of its own; the page may not.
+WIDTH = """() => {
+  const root = document.documentElement, room = Math.min(root.clientWidth, screen.width);
+  if (root.scrollWidth <= room) return [];
+  const hides = e => getComputedStyle(e).overflowX !== "visible";
+  const boxed = e => e && e !== document.body && (hides(e) || boxed(e.parentElement));
+  const wide = [...document.querySelectorAll("main *")]
+    .filter(e => e.getBoundingClientRect().right > room + 1 && !boxed(e.parentElement))
+    .map(e => `${e.tagName.toLowerCase()}.${[...e.classList].join(".")}`);
+  return [`${root.scrollWidth} px in a window of ${room}: ${[...new Set(wide)].slice(0, 6).join(", ")}`];
+}"""
+
+# Formulas are left out: each is some hundred elements, which MathJax labels for screen readers as a whole.
+ACCESSIBILITY = """async () => {
+  for (const e of document.querySelectorAll("mjx-container")) e.replaceChildren("x");
+  const { violations } = await axe.run(document, { resultTypes: ["violations"], preload: false });
+  return violations.map(v => [v.impact, v.id, v.nodes.slice(0, 4).map(n => n.html.slice(0, 200))]);
+}"""
+
+KINDS = ["errors", "mathematics", "pictures", "width", "accessibility"]
+
+
+def findings(visit):
+    """All that is wrong on an open page: complaints by kind."""
+    page = visit.page
+    found = {
+        "mathematics": page.evaluate(MATHEMATICS),
+        "pictures": page.evaluate(PICTURES),
+        "width": page.evaluate(WIDTH),
+    }
+    page.evaluate(AXE_SCRIPT)
+    broken = page.evaluate(ACCESSIBILITY)
+    found["accessibility"] = [f"{name}: {nodes}" for impact, name, nodes in broken if impact in SERIOUS]
+    return found | {"errors": visit.complaints}
+
+
+@pytest.fixture(scope="module")
+def look(browser, address):
+    """A function that says what is wrong on a page in a view. It opens each page once."""
+    visitor = Visitor(browser)
+
+    @functools.cache
+    def looked(name, view):
+        width, theme = VIEWS[view]
+        visit = visitor(address + name, width=width, theme=theme)
+        ground = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (max(map(int, re.findall(r"\d+", ground)[:3])) < 128) == (theme == "dark"), ground
+        found = findings(visit)
+        visitor.close()
+        return found
+
+    yield looked
+    visitor.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("name", BOOK + MADE)
+def test_nothing_is_wrong(look, name, view, kind):
+    found = look(name, view)[kind]
+    assert not found, "\n".join(found)
+
+
+# The same eyes, on pages with a fault
+
+END = "</article>"
+FAULTS = {
+    "a picture that is not there": (WIDE, '<img src="nowhere.png" alt="None">', {"errors", "pictures"}),
+    "a picture without words": (WIDE, '<img src="../_static/logo.png">', {"pictures", "accessibility"}),
+    "a script of another server": (WIDE, '<script src="https://example.org/a.js"></script>', {"errors"}),
+    "a font of another server": (
+        WIDE,
+        "<style>@font-face {font-family: far; src: url(https://example.org/f.woff2)}</style>"
+        '<p style="font-family: far">Far</p>',
+        {"errors"},
+    ),
+    "an error in the console": (WIDE, "<script>console.error('no')</script>", {"errors"}),
+    "an exception": (WIDE, "<script>throw new Error('no')</script>", {"errors"}),
+    "a formula that was missed": (WIDE, r"<p>It is \(x^2\).</p>", {"mathematics"}),
+    "a formula in dollars": (WIDE, "<p>It is $x^2$.</p>", {"mathematics"}),
+    "a formula with an error": (WIDE, r'<p><span class="math">\(\frac{1\)</span></p>', {"mathematics"}),
+    "a wide table": (NARROW, "<table><tr><td>" + "wide" * 60 + "</td></tr></table>", {"width"}),
+    "pale letters": (WIDE, '<p style="color: #bbb; background: #fff">Pale</p>', {"accessibility"}),
+    "dark letters on dark": (NARROW, '<p style="color: #333">Dark</p>', {"accessibility"}),
+    "a button without a name": (WIDE, "<button></button>", {"accessibility"}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found(visit, address, fault):
+    view, html, kinds = FAULTS[fault]
+    width, theme = VIEWS[view]
+    url = f"{address}book/references.html"
+    opened = visit(url, width=width, theme=theme, edit=lambda text: text.replace(END, html + END))
+    assert {kind for kind, found in findings(opened).items() if found} == kinds
+
+
+# What a reader does
+
+
+def search(page, words):
+    page.keyboard.press("Control+k")
+    page.locator("#pst-search-dialog input[type=search], .search-button__search-container input").first.fill(
+        words
+    )
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?*")
+    page.locator("#search-results li a").first.wait_for()
+    return page.locator("#search-results").inner_text()
+
+
+def test_search_finds_a_term_and_its_page(visit, address):
+    opened = visit(f"{address}book/intro.html")
+    found = search(opened.page, "Jensen-Shannon divergence")
+    assert "The minimax game and the Jensen-Shannon divergence" in found
+    opened.page.locator("#search-results li a").first.click()
+    opened.page.wait_for_url("**/book/*.html*")
+    assert opened.complaints == []
+
+
+def test_next_and_previous_go_through_the_book_and_back(visit, address):
+    opened = visit(address + BOOK[0])
+    page = opened.page
+    for name in BOOK[1:3]:
+        page.locator("a.right-next").click()
+        page.wait_for_url(f"{address}{name}")
+    page.locator("a.left-prev").click()
+    page.wait_for_url(f"{address}{BOOK[1]}")
+    assert opened.complaints == []
+
+
+def test_the_button_changes_the_colours_and_the_next_page_keeps_them(visit, address):
+    page = visit(address + BOOK[0]).page
+    button = page.locator("button.theme-switch-button:visible").first
+    for _ in range(3):
+        if page.locator("html").get_attribute("data-theme") == "dark":
+            break
+        button.click()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+
+
+def test_on_a_phone_the_contents_open(visit, address):
+    page = visit(address + BOOK[1], width=390).page
+    page.locator("button.primary-toggle:visible").click()
+    link = page.locator(
+        f'dialog a[href$="{BOOK[2].removeprefix("book/")}"], .bd-sidebar-primary a.internal'
+    ).first
+    link.wait_for(state="visible")
+
+
+@pytest.mark.parametrize("name", [BOOK[0], "book/minimax.html", "search.html?q=logits"])
+def test_pages_work_as_files(visit, site, name):
+    opened = visit(f"{site.as_uri()}/{name}")
+    found = {"mathematics": MATHEMATICS, "pictures": PICTURES}
+    assert {kind: opened.page.evaluate(script) for kind, script in found.items()} == dict.fromkeys(found, [])
+    if "search" in name:
+        opened.page.locator("#search-results li a").first.wait_for()
+    assert opened.complaints == []
+
+
+# The pages as files
+
+
+@pytest.fixture(scope="module")
+def trees(site):
+    """All pages, parsed, by their name."""
+    names = [path.relative_to(site).as_posix() for path in sorted(site.rglob("*.html"))]
+    return {
+        name: BeautifulSoup((site / name).read_text(encoding="utf-8"), "html.parser")
+        for name in names
+        if not name.startswith("_static/")
+    }
+
+
+def targets(tree):
+    """The names that a link into a page may use."""
+    return {e[key] for key in ("id", "name") for e in tree.find_all(attrs={key: True})}
+
+
+def test_every_page_of_the_book_is_built(trees):
+    assert set(BOOK + MADE) <= set(trees)
+
+
+def test_links_between_pages_lead_somewhere(site, trees):
+    known = {name: targets(tree) for name, tree in trees.items()}
+    lost = set()
+    for name, tree in trees.items():
+        for link in {a["href"] for a in tree.find_all("a", href=True)}:
+            if urlsplit(link).scheme or link in ("#", ""):
+                continue
+            path, anchor = urldefrag(urljoin(f"/{name}", link))
+            path = unquote(urlsplit(path).path).removeprefix("/")
+            if not (site / path).is_file():
+                lost.add(f"{name}: {link}")
+            elif anchor and path in known and unquote(anchor) not in known[path]:
+                lost.add(f"{name}: {link}")
+    assert not lost, "\n".join(sorted(lost))
+
+
+@pytest.mark.parametrize("name", BOOK)
+def test_pages_follow_each_other_as_in_the_contents(trees, name):
+    place = BOOK.index(name)
+    for kind, neighbours in (("left-prev", BOOK[:place][-1:]), ("right-next", BOOK[place + 1 :][:1])):
+        found = [urljoin(name, a["href"]) for a in trees[name].find_all("a", class_=kind)]
+        assert found == neighbours, kind
+
+
+@pytest.mark.parametrize("name", BOOK + MADE)
+def test_headings_are_in_order_below_one_title(trees, name):
+    found = [int(h.name[1]) for h in trees[name].find_all(re.compile("^h[1-6]$")) if h.find_parent("main")]
+    assert found.count(1) == 1 and found[0] == 1, found
+    assert not [pair for pair in zip(found, found[1:], strict=False) if pair[1] > pair[0] + 1], found
+    assert trees[name].html["lang"] == "en"
+    assert trees[name].title.get_text(strip=True)
+
+
+@pytest.mark.parametrize("name", BOOK)
+def test_a_page_says_in_a_sentence_what_it_is_about(trees, name):
+    description = trees[name].find("meta", attrs={"name": "description"})["content"]
+    assert len(description) > 60
+    others = [trees[n].find("meta", attrs={"name": "description"})["content"] for n in BOOK if n != name]
+    assert description not in others
+
+
+def test_nothing_is_prepared_for_a_visit_elsewhere(trees):
+    """A connection that is opened beforehand shows in no list of requests."""
+    for name, tree in trees.items():
+        hints = tree.find_all("link", rel=["preconnect", "dns-prefetch", "prefetch", "preload"])
+        assert not [link for link in hints if urlsplit(link["href"]).scheme], name
+        assert "unpkg.com" not in str(tree) and "cdn." not in str(tree), name
+
+
+def test_each_chapter_can_be_downloaded(trees):
+    chapters = [p.relative_to(ROOT).as_posix() for p in pages() if p.suffix == ".ipynb"]
+    for chapter in chapters:
+        name = chapter.replace(".ipynb", ".html")
+        links = [a["href"] for a in trees[name].select("a.btn-download-source-button")]
+        assert [link for link in links if link.endswith(chapter)] != [], name
+
+
+def test_buttons_lead_to_the_repository_or_there_are_none(trees):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    address = project.get("urls", {}).get("Repository", "")
+    path = address.removeprefix("https://github.com/") or "no repository"
+    for name, tree in trees.items():
+        buttons = tree.select(".article-header-buttons a[href], .header-article-items a[href]")
+        outside = [a["href"] for a in buttons if urlsplit(a["href"]).scheme]
+        assert bool(outside) == bool(address) or name not in BOOK, name
+        assert all(path in link for link in outside), outside
