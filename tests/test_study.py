@@ -53,7 +53,9 @@ def test_every_source_has_its_rows():
         assert section.count("\n| ") >= 5, section.splitlines()[0]
 
 
-@pytest.mark.parametrize("module", ["losses", "penalties", "models", "data", "metrics", "image_metrics", "dirac"])
+@pytest.mark.parametrize(
+    "module", ["losses", "penalties", "models", "data", "metrics", "image_metrics", "dirac"]
+)
 def test_the_tables_of_the_reference_name_all_functions(module):
     tree = ast.parse((ROOT / "gan_helpers" / f"{module}.py").read_text())
     names = {
