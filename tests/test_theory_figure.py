@@ -31,6 +31,7 @@ PAGE = """<!doctype html>
 """
 REAL = Normal(4.0, 1.25)
 TOLERANCE = 1e-6
+SIDEWAYS = "The mean is right, and nothing pulls sideways."
 
 # The sliders' ends, the places that the text speaks of, and some between.
 MEANS = (-3.0, -2.25, 0.5, 3.95, 4.0, 5.0, 8.35, 11.0)
@@ -204,6 +205,31 @@ def test_keyboard_users_see_where_they_are(figure):
         assert figure.evaluate(f"{style}(getComputedStyle(document.activeElement))") == ["solid", "2px"]
 
 
+@pytest.mark.parametrize(
+    ("setting", "verdict"),
+    [
+        ((5.0, 0.7), "log(1 − D) pulls the mean 1.1 times as hard as −log D."),
+        (
+            (4.0, 0.5),
+            f"{SIDEWAYS} The fakes are too narrow, and both losses say so.",
+        ),
+        (
+            (4.0, 3.0),
+            f"{SIDEWAYS} The fakes are too wide, and both losses say so.",
+        ),
+        (
+            (-2.25, 0.5),
+            "D* is hardly ever wrong: the JSD is at 99.9 % of its ceiling. "
+            "−log D pulls the mean 1,600 times as hard as log(1 − D).",
+        ),
+        ((-2.25, 3.0), "−log D pulls the mean 29 times as hard as log(1 − D)."),  # and D* errs now and then
+    ],
+)
+def test_the_verdict_says_what_the_numbers_mean(figure, setting, verdict):
+    figure.evaluate(SET, list(setting))
+    assert words(figure)[1] == verdict
+
+
 def test_sliders_have_names_and_the_numbers_are_announced(figure):
     for name in ("Mean of the fakes", "Their standard deviation"):
         slider = figure.get_by_role("slider", name=name)
@@ -294,7 +320,8 @@ def test_a_walk_is_gradient_descent(figure, loss, name):
     after = data(figure)
     assert (after["mean"], after["sd"]) == pytest.approx((mean, sd), abs=TOLERANCE)
     assert words(figure)[1] == (
-        f"{name}: home after {steps} steps. As good as a copy: D* says one half almost everywhere."
+        f"{name}: home after {steps} steps. "
+        "As good as a copy: D* says about one half wherever there are samples."
     )
 
 

@@ -58,7 +58,7 @@
 
   function verdict(law, { jsd, saturating, nonSaturating }) {
     if (jsd < 1e-9) return "A copy: D* says one half to everything, and nothing pulls.";
-    if (jsd < HOME) return "As good as a copy: D* says one half almost everywhere.";
+    if (jsd < HOME) return "As good as a copy: D* says about one half wherever there are samples.";
     if (Math.abs(saturating.mean) < 1e-9) {
       const size = law.sd < REAL.sd ? "narrow" : "wide";
       return `The mean is right, and nothing pulls sideways. The fakes are too ${size}, and both losses say so.`;
@@ -70,7 +70,7 @@
       ? "Both losses pull the mean about as hard."
       : `${NAMES[more]} pulls the mean ${factor} times as hard as ${NAMES[less]}.`;
     const share = (Math.floor((1000 * jsd) / Math.LN2) / 10).toFixed(1);
-    return ratio < 20 ? words : `D* is hardly ever wrong: the JSD is at ${share}\u00a0% of its ceiling. ${words}`;
+    return jsd < 0.95 * Math.LN2 ? words : `D* is hardly ever wrong: the JSD is at ${share}\u00a0% of its ceiling. ${words}`;
   }
 
   const spoken = (law, now) =>
