@@ -42,11 +42,21 @@ class Table:
         run: trains a number of seeds from a base seed, and returns what was measured of each, by name.
         seeds: how many runs.
         ensemble: how many of them are trained at a time.
+
+    Raises:
+        TypeError: if ``run`` is no function, or a number is not whole.
+        ValueError: if a number is below 1.
     """
 
     run: Callable[[int, int], Columns]
     seeds: int
     ensemble: int = 64
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _checks.function("run", self.run)
+        _checks.whole("seeds", self.seeds)
+        _checks.whole("ensemble", self.ensemble)
 
 
 def _of(recipe: Callable[[], Recipe], seeds: int) -> Table:
@@ -63,9 +73,9 @@ def _of(recipe: Callable[[], Recipe], seeds: int) -> Table:
 
 TABLES: dict[str, Table] = {
     "edward_original": Table(partial(edward_mnist.follow, "original"), 4, ensemble=4),
-    "edward_penalised": Table(partial(edward_mnist.follow, "penalised"), 4, ensemble=4),
+    "edward_penalised": Table(partial(edward_mnist.follow, "penalised"), 20, ensemble=4),
     "edward_repaired": Table(partial(edward_mnist.follow, "repaired"), 20, ensemble=4),
-    "edward_sampled": Table(partial(edward_mnist.follow, "sampled"), 4, ensemble=4),
+    "edward_sampled": Table(partial(edward_mnist.follow, "sampled"), 20, ensemble=4),
     "fifty_lines_original": _of(fifty_lines.original, 320),
     "fifty_lines_later": _of(fifty_lines.later, 32),
     "fifty_lines_repaired": _of(fifty_lines.repaired, 320),
@@ -74,7 +84,7 @@ TABLES: dict[str, Table] = {
     "maxout_mnist_switches": Table(maxout_mnist.switches, 1, ensemble=1),
     "minimax_discriminators": Table(minimax.discriminators, 320),
     "minimax_gradients": Table(minimax.gradients, 320),
-    "sinusoids_original": Table(sinusoids.trial, 24, ensemble=8),
+    "sinusoids_original": Table(sinusoids.trial, 32, ensemble=8),
     "sinusoids_no_momentum": Table(partial(sinusoids.trial, ema=0.999, epochs=16, beta1=0.0), 28, ensemble=4),
     "sinusoids_r1": Table(
         partial(sinusoids.trial, ema=0.999, epochs=16, dropout=0.0, gamma=0.03), 24, ensemble=4
@@ -95,8 +105,10 @@ def ledger(name: str) -> dict[str, Tensor]:
         The columns by name, each ``(runs,)`` in float64.
 
     Raises:
+        TypeError: if ``name`` is no string.
         ValueError: if there is no such table.
     """
+    _checks.text("name", name)
     with as_file(files("gan_helpers") / "assets" / f"{name}.csv") as path:
         if not path.is_file():
             raise ValueError(f"name must be one of {', '.join(sorted(TABLES))}, not {name!r}.")
@@ -118,8 +130,10 @@ def rows(table: Table, seeds: int, ensemble: int, first: int = FIRST_SEED) -> It
         TypeError: if a number is not whole.
         ValueError: if a number is below 1.
     """
+    _checks.instance("table", table, Table)
     _checks.whole("seeds", seeds)
     _checks.whole("ensemble", ensemble)
+    _checks.whole("first", first, at_least=0)
     for i, start in enumerate(range(0, seeds, ensemble)):
         size = min(ensemble, seeds - start)
         columns = table.run(size, first + i)
