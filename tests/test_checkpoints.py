@@ -416,6 +416,7 @@ def save_for_ever(path: str, seed: int) -> None:
         checkpoint.save()
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # a fork beside threads, from 3.12 on
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 @measured("kill", "SIGKILL at random moments while saving", fast=3, slow=200)
 def test_a_killed_writer_leaves_the_old_or_the_new_checkpoint(

@@ -30,8 +30,8 @@ SEEDS, STEPS = 4, 6
 def convolution(inputs: int, outputs: int) -> nn.Module:
     """Return a network with every layer in which seeds could meet: groups, batches and normalisation."""
     return nn.Sequential(
-        nn.Linear(inputs, 16), nn.Unflatten(1, (1, 4, 4)),
-        nn.Conv2d(1, 3, 3, 2, 1), nn.BatchNorm2d(3), nn.ReLU(), nn.ConvTranspose2d(3, 2, 4, 2, 1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(32, outputs),
+        nn.Linear(inputs, 16), nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 3, 3, 2, 1), nn.BatchNorm2d(3),
+        nn.ReLU(), nn.ConvTranspose2d(3, 2, 4, 2, 1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(32, outputs),
     )  # fmt: skip
 
 
