@@ -68,6 +68,8 @@ def drop_thebe(app: Sphinx, config: Config) -> None:
 
 def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Repair what Sphinx and its extensions write, before it goes into the page's template."""
+    styles = context.get("css_files", [])
+    context["css_files"] = [style for style in styles if "sphinx-thebe" not in str(style.filename)]
     if "body" in context:
         # The entries say that they are entries of a bibliography, and a list may hold only items of a list.
         context["body"] = context["body"].replace('<div role="list" class="citation-list">', "<div>")
