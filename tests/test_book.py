@@ -8,6 +8,7 @@ cannot fail protects nothing.
 import ast
 import base64
 import copy
+import csv
 import importlib.util
 import io
 import re
@@ -18,6 +19,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from tests.reliability import measured
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
@@ -674,6 +677,26 @@ def test_every_figure_has_a_name_of_its_own():
         if pictures(cell)
     ]
     assert sorted(set(names)) == sorted(names)
+
+
+@measured("notebooks", "each cell with text output, of all notebooks", fast=1, slow=1)
+def test_what_is_not_compared_is_listed_with_its_reason(effort, reached):
+    """`book/uncompared.csv` has one line for each such cell, and a page of the book shows it."""
+    cells = {
+        (path.stem, cell.id): cell
+        for path in notebook_files()
+        for _, cell in code_cells(nbformat.read(path, as_version=4))
+    }
+    ignored = {place for place, cell in cells.items() if "nbval-ignore-output" in tags(cell)}
+    with (BOOK / "uncompared.csv").open(encoding="utf-8", newline="") as file:
+        listed = {(row["notebook"], row["cell"]): row["reason"] for row in csv.DictReader(file)}
+    assert sorted(listed) == sorted(ignored)
+    assert all(len(reason) > 20 and reason.endswith(".") for reason in listed.values())
+    assert "uncompared.csv" in (BOOK / "reliability.md").read_text(encoding="utf-8")
+    printing = {place for place, cell in cells.items() if texts(cell)}
+    compared = printing - ignored
+    assert len(compared) >= 0.8 * len(printing)
+    reached(f"{len(compared)} of {len(printing)} are compared, and the others listed with the reason")
 
 
 def test_pictures_shown_elsewhere_are_those_of_the_notebooks():
