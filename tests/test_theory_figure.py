@@ -126,7 +126,7 @@ def by_grid(mean, sd, points=40_001):
     for name, weight in (("saturating", np.exp(log_d)), ("nonSaturating", np.exp(log_not_d))):
         numbers[f"{name}Mean"] = (q * weight * slope).sum() * width
         numbers[f"{name}Sd"] = (q * weight * slope * (x - mean) / sd).sum() * width
-    at_mean = REAL.density(torch.tensor([[mean]]).double()) * sd * math.sqrt(2 * math.pi)
+    at_mean = REAL.density(torch.tensor([[mean]], dtype=torch.float64)) * sd * math.sqrt(2 * math.pi)
     numbers["answer"] = (at_mean / (1 + at_mean)).item()
     return numbers
 
