@@ -128,9 +128,19 @@ def sequence(name: str, value: Any) -> Sequence[Any]:
     return value
 
 
+def like_weights(name: str, value: Tensor, weight: Tensor) -> Tensor:
+    """Return ``value`` if it is of the precision of the weights that it meets."""
+    if value.dtype != weight.dtype and not torch.is_autocast_enabled(value.device.type):
+        raise TypeError(
+            f"{name} must be of dtype {weight.dtype}, as the weights are, not {value.dtype}: "
+            f"call {name}.to({weight.dtype})."
+        )
+    return value
+
+
 def iterable(name: str, value: Any) -> Iterable[Any]:
     """Return ``value`` if one can go through it."""
-    if not isinstance(value, Iterable):
+    if not isinstance(value, Iterable) or isinstance(value, str):
         raise TypeError(f"{name} must be a list or the like, not {value!r} ({type(value).__name__}).")
     return value
 

@@ -72,7 +72,7 @@ def _of(recipe: Callable[[], Recipe], seeds: int) -> Table:
 
 
 TABLES: dict[str, Table] = {
-    "edward_original": Table(partial(edward_mnist.follow, "original"), 4, ensemble=4),
+    "edward_original": Table(partial(edward_mnist.follow, "original"), 20, ensemble=4),
     "edward_penalised": Table(partial(edward_mnist.follow, "penalised"), 20, ensemble=4),
     "edward_repaired": Table(partial(edward_mnist.follow, "repaired"), 20, ensemble=4),
     "edward_sampled": Table(partial(edward_mnist.follow, "sampled"), 20, ensemble=4),

@@ -25,10 +25,11 @@ def claim(
 
     Raises:
         ClaimError: if it holds for fewer seeds than that, with the value of every seed.
-        TypeError: if ``holds`` is not made of truth values.
+        TypeError: if ``text`` is no string, ``holds`` not made of truth values, or ``values`` not of numbers.
         ValueError: if the shapes do not fit, or ``at_least`` is more than the number of seeds.
     """
-    held = torch.as_tensor(holds).cpu()
+    _checks.text("text", text)
+    held = _checks.tensor("holds", holds)
     if held.dtype != torch.bool:
         raise TypeError(f"holds must be made of truth values, such as error < 0.1, not of {held.dtype}.")
     if held.dim() > 1 or held.numel() == 0:
@@ -51,7 +52,7 @@ def _table(held: Tensor, values: Tensor | float | None) -> str:
     flags = held.reshape(-1).tolist()
     if values is None:
         return "\n".join(f"seed {k}: {'holds' if flag else 'fails'}" for k, flag in enumerate(flags))
-    measured = torch.as_tensor(values).detach().cpu().reshape(-1).tolist()
+    measured = _checks.tensor("values", values).reshape(-1).tolist()
     if len(measured) != len(flags):
         raise ValueError(f"values must be as many as the seeds, {len(flags)}, not {len(measured)}.")
     rows = zip(measured, flags, strict=True)

@@ -28,6 +28,7 @@ from gan_helpers.randomness import Stream
 
 FEATURES = 64
 WEIGHTS = "digit_classifier.safetensors"
+SHAPE = f"(..., {mnist.SIDE**2})"
 CHUNK = 1_000  # images that go through the network at once
 
 # How far a digit is moved while the network learns.
@@ -60,6 +61,7 @@ class DigitClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of the ten digits."""
+        _checks.like_weights("images", _pixels(images), next(self.parameters()))
         logits: Tensor = self.head(self.body(images))
         return logits
 
@@ -95,13 +97,18 @@ class DigitClassifier(nn.Module):
             TypeError: if ``images`` is not a floating-point tensor.
             ValueError: if ``images`` is empty, not finite, or of another shape.
         """
-        pixels = mnist.SIDE**2
-        _checks.finite("images", images, f"(..., {pixels})")
-        if images.shape[-1:] != (pixels,):
-            raise ValueError(f"images must have shape (..., {pixels}), not {tuple(images.shape)}.")
-        rows = images.reshape(-1, pixels).to(next(self.parameters()))
+        _checks.finite("images", _pixels(images), SHAPE)
+        rows = images.reshape(-1, mnist.SIDE**2).to(next(self.parameters()))
         features = torch.cat([self.body(chunk) for chunk in rows.split(CHUNK)])
         return features.view(*images.shape[:-1], FEATURES)
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """Return ``images`` if they are rows of pixels."""
+    _checks.floating("images", images, SHAPE)
+    if images.shape[-1:] != (mnist.SIDE**2,):
+        raise ValueError(f"images must have shape {SHAPE}, not {tuple(images.shape)}.")
+    return images
 
 
 def load(
@@ -114,13 +121,17 @@ def load(
         path: the weights; those of the package unless given.
 
     Raises:
+        TypeError: if an argument is of the wrong type.
         FileNotFoundError: if there is no such file.
-        ValueError: if the file does not hold weights of this network.
+        ValueError: if there is no such device, or the file does not hold weights of this network.
     """
+    if device is not None:
+        _checks.device("device", device)
     if path is None:
         with as_file(files("gan_helpers") / "assets" / WEIGHTS) as bundled:
             return load(device, bundled)
     classifier = DigitClassifier()
+    _checks.path("path", path)
     try:
         weights = load_file(path)
     except SafetensorError as error:
@@ -138,6 +149,8 @@ def load(
 
 def accuracy(classifier: DigitClassifier, digits: mnist.Digits) -> float:
     """Return the share of ``digits`` that the classifier reads right, from 0 to 1."""
+    _checks.instance("classifier", classifier, DigitClassifier)
+    _checks.instance("digits", digits, mnist.Digits)
     return (classifier.predict(digits.images) == digits.labels).double().mean().item()
 
 
@@ -151,9 +164,10 @@ def fit(digits: mnist.Digits, epochs: int = 60, batch: int = 128, seed: int = 0)
         seed: of the streams that decide the initial weights, the order and the moves.
 
     Raises:
-        TypeError: if a number is not whole.
+        TypeError: if a number is not whole, or ``digits`` are none.
         ValueError: if a number is too small.
     """
+    _checks.instance("digits", digits, mnist.Digits)
     _checks.whole("epochs", epochs)
     device = digits.images.device
     rng = Stream("classifier/data", seed, device)

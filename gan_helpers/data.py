@@ -562,8 +562,10 @@ class Minibatches:
             state: what its `state` returned.
 
         Raises:
+            TypeError: if ``state`` is no dictionary.
             ValueError: if ``state`` does not belong to a data set of this many rows.
         """
+        _checks.instance("state", state, dict)
         if state.keys() != {"order", "position"}:
             raise ValueError(
                 f"state must hold order and position, not {sorted(state)}: load what state() returned."

@@ -42,10 +42,11 @@ def forces(
 
     Raises:
         TypeError: if a point is not a floating-point tensor, or gamma not a real number.
-        ValueError: if a point is not finite, or gamma is negative.
+        ValueError: if a point is not finite, gamma is negative, or theta and psi differ in shape.
     """
     _checks.finite("theta", theta, "(...)")
     _checks.finite("psi", psi, "(...)")
+    _checks.same_shape(theta=theta, psi=psi)
     gamma = _checks.number("gamma", gamma, at_least=0.0)
     answer = torch.sigmoid(psi * theta)
     towards = 1 - answer if non_saturating else answer
@@ -83,8 +84,10 @@ def play(
         ValueError: if a number is out of range, or the points run off to infinity.
     """
     _checks.number("step", step, above=0.0)
+    _checks.whole("steps", steps)
+    forces(theta, psi, gamma=gamma)  # which checks them
     path = [torch.stack([theta, psi])]
-    for _ in range(_checks.whole("steps", steps)):
+    for _ in range(steps):
         to_theta, to_psi = forces(theta, psi, non_saturating=non_saturating, gamma=gamma)
         psi = psi + step * to_psi
         if alternating:

@@ -43,8 +43,9 @@ class Ensemble(nn.Module):
         device: where the weights live; `gan_helpers.device.default_device` unless given.
 
     Raises:
-        TypeError: if a layer of the member has no stacked form.
-        ValueError: if ``seeds`` is below 1, or ``member`` returns one and the same network twice.
+        TypeError: if an argument is of the wrong type, or a layer of the member has no stacked form.
+        ValueError: if ``seeds`` is below 1, there is no such device, or ``member`` returns one and the same
+            network twice.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class Ensemble(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
+        _checks.function("member", member)
+        _checks.text("name", name)
         members = [_seeded(member, Stream(f"{name}/{k}", seed)) for k in range(_checks.whole("seeds", seeds))]
         if len({id(network) for network in members}) < seeds:
             raise ValueError("member must make a new network at each call, not return the same one again.")
@@ -71,9 +74,11 @@ class Ensemble(nn.Module):
             device: where the weights live; that of the first network unless given.
 
         Raises:
-            TypeError: if a layer has no stacked form.
-            ValueError: if there is no member, or the members differ in architecture.
+            TypeError: if an argument is of the wrong type, or a layer has no stacked form.
+            ValueError: if there is no member or device, or the members differ in architecture.
         """
+        for i, member in enumerate(_checks.sequence("members", members)):
+            _checks.instance(f"members[{i}]", member, nn.Module)
         if not members:
             raise ValueError("members is empty: an ensemble needs at least one network.")
         if len({str(member) for member in members}) > 1:
@@ -108,8 +113,8 @@ class Ensemble(nn.Module):
             inputs: one or more tensors of shape ``(seeds, batch, ...)``.
 
         Raises:
-            TypeError: if an input is not a floating-point tensor.
-            ValueError: if there is no input, or one does not start with the seed axis.
+            TypeError: if an input is not a floating-point tensor of the precision of the weights.
+            ValueError: if there is no input, or one does not start with the seed axis or fit the layers.
         """
         for i, x in enumerate(inputs):
             _checks.floating(f"inputs[{i}]", x, "(seeds, batch, ...)")
@@ -216,6 +221,17 @@ class _Stacked(nn.Module):
         for name, _ in layers[0].named_buffers():
             self.register_buffer(name, torch.stack([layer.get_buffer(name) for layer in layers]))
         self.seeds = len(layers)
+        self.kind = type(layers[0]).__name__
+
+    def _takes(self, x: Tensor, size: int, *dims: int) -> None:
+        """Check that an input has the precision of the weights, so many features or channels, and axes."""
+        if (weight := self._parameters.get("weight")) is not None:
+            _checks.like_weights("inputs", x, weight)
+        if x.dim() not in dims or x.shape[2] != size:
+            rest = ", height, width" if dims == (5,) else ""
+            raise ValueError(
+                f"inputs must reach {self.kind} as (seeds, batch, {size}{rest}), not {tuple(x.shape)}."
+            )
 
 
 class _Linear(_Stacked):
@@ -229,6 +245,7 @@ class _Linear(_Stacked):
         self.has_bias = layers[0].bias is not None
 
     def forward(self, x: Tensor) -> Tensor:
+        self._takes(x, self.weight.shape[2], 3)
         if not self.has_bias:
             return torch.bmm(x, self.weight.mT)
         if x.shape[1] > self.weight.shape[2]:  # a long batch: products are faster with it last
@@ -275,6 +292,8 @@ class _BatchNorm(_Stacked):
     def __init__(self, layers: Sequence[nn.BatchNorm1d | nn.BatchNorm2d]) -> None:
         super().__init__(layers)
         self.eps, self.affine = layers[0].eps, layers[0].affine
+        self.features = layers[0].num_features
+        self.dims = (3, 4) if self.kind == "BatchNorm1d" else (5,)
         self.momentum, self.tracks = layers[0].momentum, layers[0].track_running_stats
         if self.momentum is None:
             raise TypeError(
@@ -282,6 +301,7 @@ class _BatchNorm(_Stacked):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        self._takes(x, self.features, *self.dims)
         if self.training and self.tracks:
             self.num_batches_tracked += 1
         folded = F.batch_norm(
@@ -316,6 +336,7 @@ class _Convolution(_Stacked):
             "dilation": layer.dilation,
             "groups": layer.groups * self.seeds,
         }
+        self.channels = layer.in_channels
         self.convolve: Callable[..., Tensor] = F.conv2d
         if isinstance(layer, nn.ConvTranspose2d):
             self.options["output_padding"] = layer.output_padding
@@ -323,6 +344,7 @@ class _Convolution(_Stacked):
         self.has_bias = layer.bias is not None
 
     def forward(self, x: Tensor) -> Tensor:
+        self._takes(x, self.channels, 5)
         bias = self.bias.flatten() if self.has_bias else None
         return _unfold(self.convolve(_fold(x), self.weight.flatten(0, 1), bias, **self.options), self.seeds)
 

@@ -210,6 +210,8 @@ def copying(x: Tensor, train: Tensor, held_out: Tensor) -> Tensor:
         ValueError: if an argument is empty, not finite, or of another shape, or there are not as many points
             of both kinds.
     """
+    _checks.finite("train", train, "(m, features)", dims=2)
+    _checks.finite("held_out", held_out, "(m, features)", dims=2)
     if train.shape != held_out.shape:
         raise ValueError(
             f"train and held_out must have one shape, not {tuple(train.shape)} and {tuple(held_out.shape)}: "

@@ -28,6 +28,9 @@ def _logits(**named: Tensor) -> None:
         _checks.floating(name, logits, SHAPE)
         if logits.dim() < 2:
             raise ValueError(f"{name} must have shape {SHAPE}, not {tuple(logits.shape)}.")
+    if len({len(logits) for logits in named.values()}) > 1:
+        shapes = " and ".join(str(tuple(logits.shape)) for logits in named.values())
+        raise ValueError(f"{' and '.join(named)} must be of as many seeds, not of shape {shapes}.")
 
 
 def _pairs(real: Tensor, fake: Tensor) -> None:

@@ -403,7 +403,10 @@ def _on_floats(name: str, density: LineDensity) -> Callable[[float], float]:
         raise TypeError(f"{name} must be a density such as Normal(4, 1.25).density, not {density!r}.")
 
     def at(x: float) -> float:
-        value = float(torch.as_tensor(density(torch.tensor([x], dtype=torch.float64))))
+        answer = _checks.tensor(f"{name}(x)", density(torch.tensor([x], dtype=torch.float64)))
+        if answer.numel() != 1:
+            raise ValueError(f"{name}(x) must be one number for one x, not of shape {tuple(answer.shape)}.")
+        value = float(answer)
         if not 0 <= value < math.inf:
             raise ValueError(f"{name} must be a density, finite and at least 0, but is {value:g} at {x:g}.")
         return value

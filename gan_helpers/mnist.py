@@ -150,7 +150,7 @@ class Digits:
     def __post_init__(self) -> None:
         """Check the arguments."""
         n, pixels = len(_checks.floating("images", self.images, "(n, 784)", dims=2)), SIDE * SIDE
-        if self.labels.dtype != torch.long:
+        if _checks.instance("labels", self.labels, Tensor).dtype != torch.long:
             raise TypeError(
                 f"labels must be of dtype torch.int64, not {self.labels.dtype}: call labels.long()."
             )

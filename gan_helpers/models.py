@@ -22,15 +22,16 @@ def mlp(*sizes: int, activation: Callable[[], nn.Module] = nn.ELU) -> nn.Sequent
         A module from ``(..., sizes[0])`` to ``(..., sizes[-1])``; its last layer is linear.
 
     Raises:
-        TypeError: if a size is not a whole number.
+        TypeError: if a size is not a whole number, or ``activation`` makes no module.
         ValueError: if there are fewer than two sizes, or one is below 1.
     """
+    _checks.function("activation", activation)
     if len(sizes) < 2:
         raise ValueError(f"mlp needs at least two sizes, of its input and its output, not {sizes}.")
     widths = [_checks.whole(f"sizes[{i}]", size) for i, size in enumerate(sizes)]
     layers: list[nn.Module] = []
     for fan_in, fan_out in zip(widths, widths[1:], strict=False):
-        layers += [nn.Linear(fan_in, fan_out), activation()]
+        layers += [nn.Linear(fan_in, fan_out), _checks.instance("activation()", activation(), nn.Module)]
     return nn.Sequential(*layers[:-1])
 
 
@@ -83,6 +84,10 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``."""
+        _checks.like_weights("x", _checks.floating("x", x, "(..., in_features)"), self.linear.weight)
+        if x.shape[-1:] != self.linear.weight.shape[-1:]:
+            features = self.linear.weight.shape[-1]
+            raise ValueError(f"x must have shape (..., {features}), not {tuple(x.shape)}.")
         units: Tensor = self.linear(x)
         pieces: Tensor = units.unflatten(-1, (self.out_features, self.pieces))
         return pieces.amax(-1)
@@ -107,6 +112,7 @@ class Standardise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x to (x - mean) / sd, elementwise."""
+        _checks.floating("x", x, "(...)")
         return (x - self.mean) / self.sd
 
     def extra_repr(self) -> str:

@@ -106,6 +106,14 @@ _Initializer: Any = mx.init.Initializer
 _Block: Any = mx.gluon.Block
 
 
+def _numbers(name: str, value: Any, shape: str = "", dims: int | None = None) -> Any:
+    """Return ``value`` if it is an NDArray, of ``dims`` axes."""
+    _checks.instance(name, value, nd.NDArray)
+    if dims is not None and value.ndim != dims:
+        raise ValueError(f"{name} must have shape {shape}, not {value.shape}.")
+    return value
+
+
 # Devices
 
 
@@ -116,8 +124,10 @@ def probe(device: Any) -> None:
         device: an ``mx.Context``.
 
     Raises:
+        TypeError: if ``device`` is no device.
         Exception: whatever the device raises, or ArithmeticError if its answer is wrong.
     """
+    _checks.instance("device", device, mx.Context)
     x = nd.ones((2, 2), ctx=device)
     x.attach_grad()
     with mx.autograd.record():
@@ -138,8 +148,13 @@ def choose_device(devices: Iterable[Any] | None = None, probe: Callable[[Any], N
     Args:
         devices: what to try, in this order; the GPU that MXNet sees unless given.
         probe: a function that raises when the device does not compute.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
     """
-    for device in candidates() if devices is None else devices:
+    named = candidates() if devices is None else _checks.iterable("devices", devices)
+    _checks.function("probe", probe)
+    for device in named:
         try:
             probe(device)
         except Exception:  # drivers fail in many ways: any of them means 'not this one'
@@ -165,8 +180,12 @@ def array(values: Tensor, like: Any = None, device: Any = None) -> Any:
         device: an ``mx.Context``; that of ``like``, or else `default_device`, unless given.
 
     Raises:
-        TypeError: if ``values`` is not a torch tensor.
+        TypeError: if ``values`` is not a torch tensor, or another argument of the wrong type.
     """
+    if like is not None:
+        _numbers("like", like)
+    if device is not None:
+        _checks.instance("device", device, mx.Context)
     if not isinstance(values, Tensor):
         raise TypeError(f"values must be a torch.Tensor, not {type(values).__name__}.")
     numbers = values.detach().cpu().numpy()
@@ -180,8 +199,11 @@ def tensor(values: Any) -> Tensor:
 
     Args:
         values: any shape and precision.
+
+    Raises:
+        TypeError: if ``values`` is no NDArray.
     """
-    return torch.from_numpy(values.asnumpy())
+    return torch.from_numpy(_numbers("values", values).asnumpy())
 
 
 # Networks
@@ -205,7 +227,7 @@ def _named(kind: str) -> _Elementwise:
         "relu": lambda v: v.detach() > 0,
     }
     if kind not in slopes:
-        raise TypeError(f"Activation {kind!r} has no stacked form: use one of {', '.join(slopes)}.")
+        raise TypeError(f"activation {kind!r} has no stacked form: use one of {', '.join(slopes)}.")
     return _Elementwise(
         lambda v: nd.Activation(v, act_type=kind), slopes[kind], lambda: mx.gluon.nn.Activation(kind)
     )
@@ -231,9 +253,11 @@ def mlp(*sizes: int, activation: str | float = "tanh") -> Any:
         A ``gluon.nn.Sequential`` without numbers yet; its last layer is linear.
 
     Raises:
-        TypeError: if a size is not a whole number.
+        TypeError: if a size is not a whole number, or there is no such activation.
         ValueError: if there are fewer than two sizes, or one is below 1.
     """
+    if not isinstance(activation, str):
+        _checks.number("activation", activation, at_least=0.0)
     if len(sizes) < 2:
         raise ValueError(f"mlp needs at least two sizes, of its input and its output, not {sizes}.")
     widths = [_checks.whole(f"sizes[{i}]", size) for i, size in enumerate(sizes)]
@@ -273,7 +297,7 @@ class Ensemble(_Block):  # type: ignore[misc]
         device: an ``mx.Context``; `default_device` unless given.
 
     Raises:
-        TypeError: if a layer has no stacked form.
+        TypeError: if an argument is of the wrong type, or a layer has no stacked form.
         ValueError: if ``seeds`` is below 1.
     """
 
@@ -289,6 +313,10 @@ class Ensemble(_Block):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         _checks.number("sd", sd, at_least=0.0)
+        _checks.function("member", member)
+        _checks.text("name", name)
+        if device is not None:
+            _checks.instance("device", device, mx.Context)
         members = [member() for _ in range(_checks.whole("seeds", seeds))]
         for k, network in enumerate(members):
             drawn = _Drawn(sd, Stream(f"{name}/{k}", seed))
@@ -303,9 +331,11 @@ class Ensemble(_Block):  # type: ignore[misc]
             members: Gluon networks of one architecture.
 
         Raises:
-            TypeError: if a layer has no stacked form.
+            TypeError: if ``members`` is no list of networks, or a layer has no stacked form.
             ValueError: if there is no member, or the members differ in architecture.
         """
+        for i, member in enumerate(_checks.sequence("members", members)):
+            _checks.instance(f"members[{i}]", member, _Block)
         if not members:
             raise ValueError("members is empty: an ensemble needs at least one network.")
         ensemble = cls.__new__(cls)
@@ -356,11 +386,13 @@ class Ensemble(_Block):  # type: ignore[misc]
             inputs: one or more NDArrays, ``(seeds, batch, features)``.
 
         Raises:
+            TypeError: if an input is no NDArray.
             ValueError: if there is no input, or one does not have that shape.
         """
         if not inputs:
             raise ValueError("An ensemble needs at least one input of shape (seeds, batch, features).")
         for i, x in enumerate(inputs):
+            _numbers(f"inputs[{i}]", x)
             if x.ndim != 3 or x.shape[0] != self.seeds:
                 raise ValueError(
                     f"inputs[{i}] must have shape (seeds, batch, features) with seeds = {self.seeds}, "
@@ -394,9 +426,10 @@ class Ensemble(_Block):  # type: ignore[misc]
             The gradients, shaped as x, which can be differentiated with respect to the weights.
 
         Raises:
-            ValueError: if the network has more than one output.
+            TypeError: if ``x`` is no NDArray.
+            ValueError: if the network has more than one output, or ``x`` does not have that shape.
         """
-        passed = [x]
+        passed = [_numbers("x", x, "(seeds, batch, features)", dims=3)]
         for step in self._plan:
             passed.append(self._apply(step, passed[-1]))
         output = passed.pop()
@@ -481,6 +514,11 @@ def _softplus(values: Any) -> Any:
     return nd.Activation(values, act_type="softrelu")
 
 
+def _logits(**named: Any) -> None:
+    for name, logits in named.items():
+        _numbers(name, logits, "(seeds, batch, 1)", dims=3)
+
+
 def minimax_d(real: Any, fake: Any) -> Any:
     """Return the negative value of the game, ``(seeds,)``; see `gan_helpers.losses.minimax_d`.
 
@@ -488,6 +526,7 @@ def minimax_d(real: Any, fake: Any) -> Any:
         real: logits of real samples, ``(seeds, batch, 1)``.
         fake: logits of generated samples, ``(seeds, batch, 1)``.
     """
+    _logits(real=real, fake=fake)
     return _per_seed(_softplus(-real)) + _per_seed(_softplus(fake))
 
 
@@ -497,6 +536,7 @@ def minimax_g(fake: Any) -> Any:
     Args:
         fake: logits of generated samples, ``(seeds, batch, 1)``.
     """
+    _logits(fake=fake)
     return -_per_seed(_softplus(fake))
 
 
@@ -506,6 +546,7 @@ def non_saturating_g(fake: Any) -> Any:
     Args:
         fake: logits of generated samples, ``(seeds, batch, 1)``.
     """
+    _logits(fake=fake)
     return _per_seed(_softplus(-fake))
 
 
@@ -522,7 +563,8 @@ def squared_slopes(D: Ensemble, x: Any) -> Any:
     Raises:
         ValueError: if the network has more than one output.
     """
-    return (D.slopes(x.detach()) ** 2).sum(axis=2)
+    _checks.instance("D", D, Ensemble)
+    return (D.slopes(_numbers("x", x).detach()) ** 2).sum(axis=2)
 
 
 def r1(D: Ensemble, x: Any) -> Any:
@@ -577,9 +619,11 @@ def adam(network: Any, lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> 
         betas: the decay rates of the two moment estimates, beta1 and beta2.
 
     Raises:
-        TypeError: if a number is not real.
+        TypeError: if ``network`` is no block, or a number is not real.
         ValueError: if lr is not above 0, or a beta lies outside [0, 1).
     """
+    _checks.instance("network", network, _Block)
+    _checks.sequence("betas", betas)
     _checks.number("lr", lr, above=0.0)
     for i, beta in enumerate(betas):
         _checks.number(f"betas[{i}]", beta, at_least=0.0, below=1.0)
@@ -639,6 +683,14 @@ def train(
     """
     for name, value in (("steps", steps), ("batch", batch), ("every", every)):
         _checks.whole(name, value)
+    for name, network in (("G", G), ("D", D)):
+        _checks.instance(name, network, Ensemble)
+    for name, function in (("data", data), ("noise", noise), ("d_loss", d_loss), ("g_loss", g_loss)):
+        _checks.function(name, function)
+    for name, trainer in (("d_opt", d_opt), ("g_opt", g_opt)):
+        _checks.instance(name, trainer, mx.gluon.Trainer)
+    if watch is not None:
+        _checks.function("watch", watch)
     if G.seeds != D.seeds:
         raise ValueError(f"G has {G.seeds} seeds and D has {D.seeds}: make both with the same number.")
     average = None if ema is None else _Average(G, ema)

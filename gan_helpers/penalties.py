@@ -30,15 +30,21 @@ def squared_slopes(D: Discriminator, x: Tensor) -> Tensor:
         One squared norm per sample, ``(seeds, batch)``, in squared logits per squared unit of x.
 
     Raises:
-        TypeError: if x is not a floating-point tensor.
-        ValueError: if x has no batch and feature axes, or is empty.
+        TypeError: if D is no function that returns a tensor, or x not a floating-point tensor.
+        ValueError: if x has no batch and feature axes, or is empty, or D(x) does not depend on x.
     """
+    _checks.function("D", D)
     _checks.floating("x", x, "(seeds, batch, ...)")
     if x.dim() < 3:
         raise ValueError(f"x must have shape (seeds, batch, ...), not {tuple(x.shape)}.")
     x = x.detach().requires_grad_()
     with torch.enable_grad():
-        (slopes,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+        logits = _checks.floating("D(x)", D(x), "(seeds, batch, 1)")
+        slopes = None
+        if logits.requires_grad:
+            (slopes,) = torch.autograd.grad(logits.sum(), x, create_graph=True, allow_unused=True)
+    if slopes is None:
+        raise ValueError("D(x) does not depend on x, so it has no slope: do not detach what D returns.")
     return slopes.flatten(2).square().sum(2)
 
 
@@ -117,10 +123,13 @@ def gradient_penalty(D: Discriminator, x: Tensor, fake: Tensor, rng: Stream, tar
     """
     for name, samples in (("x", x), ("fake", fake)):
         _checks.floating(name, samples, "(seeds, batch, ...)")
-    if x.shape != fake.shape:
-        raise ValueError(f"x and fake must have one shape, not {tuple(x.shape)} and {tuple(fake.shape)}.")
+        if samples.dim() < 3:
+            raise ValueError(f"{name} must have shape (seeds, batch, ...), not {tuple(samples.shape)}.")
+    _checks.same_shape(x=x, fake=fake)
+    _checks.number("target", target, at_least=0.0)
+    _checks.instance("rng", rng, Stream)
     u = rng.uniform(*x.shape[:2], *[1] * (x.dim() - 2)).to(x)
     # At 0 the root has no slope and autograd would give NaN; the smallest float is far below any slope.
     tiny = torch.finfo(x.dtype).tiny
     slopes = squared_slopes(D, torch.lerp(fake.detach(), x.detach(), u)).clamp_min(tiny).sqrt()
-    return (slopes - _checks.number("target", target, at_least=0.0)).square().mean(1)
+    return (slopes - target).square().mean(1)

@@ -82,7 +82,10 @@ class Stream:
         try:  # torch looks at every number anyway
             return torch.bernoulli(probability, generator=self.generator)
         except RuntimeError as error:
-            raise ValueError(f"probability must hold numbers from 0 to 1: {error}") from error
+            low, high = probability.aminmax()
+            raise ValueError(
+                f"probability must hold numbers from 0 to 1, not from {low:g} to {high:g}."
+            ) from error
 
     def keep(self, probability: float, like: Tensor) -> Tensor:
         """Draw a mask shaped as ``like``: 1 with the given ``probability`` and 0 otherwise."""
@@ -101,8 +104,10 @@ class Stream:
             state: what its `state` returned.
 
         Raises:
+            TypeError: if ``state`` is no dictionary.
             ValueError: if ``state`` is none of a stream's on such a device.
         """
+        _checks.instance("state", state, dict)
         now = self.generator.get_state()
         bytes_ = state.get("generator", torch.empty(0))
         try:
