@@ -36,6 +36,7 @@ from gan_helpers.checkpoints import (
     match,
 )
 from gan_helpers.data import Sampler
+from gan_helpers.device import memory_advice
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.progress import someone_is_watching
 from gan_helpers.randomness import Stream
@@ -184,6 +185,7 @@ def train(
         ValueError: if a number is out of range, G and D differ in seeds, an optimiser belongs to other
             weights, or a loss function does not return one loss per seed or does not depend on its player.
         CheckpointError: if the checkpoint is damaged, of another run, or cannot be written.
+        torch.OutOfMemoryError: if an accelerator has no memory left; the message says what to do.
         NonFiniteLossError: at the first loss or weight that is NaN or infinite, unless others are to go on.
 
     References:
@@ -220,7 +222,7 @@ def train(
         kept = _checkpoint(checkpoint, device, [g_player, d_player], changing, functions, numbers)
     G.train()
     D.train()
-    with _interrupts() as stop:
+    with memory_advice(), _interrupts() as stop:
         if kept is None or not kept.restore():
             record.watch()
             if kept is not None:
@@ -242,7 +244,7 @@ def train(
                 d_player.descend()
             if average is not None:
                 average.update(G)
-            record.made = step + 1
+            record.step_made()
             if record.made % every == 0 or record.made == steps:
                 record.watch()
             stopped = stop.is_set()
@@ -397,13 +399,18 @@ class _Record:
             self.stop_unless_finite(kept[max(0, step + 1 - self._look_every) : step + 1])
         return losses
 
+    def step_made(self) -> None:
+        """Count a step, and look at the weights that it left as often as at losses."""
+        self.made += 1
+        if self.made % self._look_every == 0:
+            self.stop_unless_finite()
+
     @torch.no_grad()
     def stop_unless_finite(self, latest: Tensor | None = None) -> None:
-        """Raise if a weight, or one of the latest losses, is NaN or infinite, unless other seeds go on."""
+        """Raise if one of the latest losses, or else a weight, is not finite, unless other seeds go on."""
         if not self._has_numbers:
             return
-        size = get_total_norm(self._weights)
-        if math.isfinite((size if latest is None else size + latest.sum()).item()):
+        if math.isfinite((get_total_norm(self._weights) if latest is None else latest.sum()).item()):
             return
         # The norm or the sum of large numbers may be infinite although they are not. And on an accelerator,
         # where one looks late, the other network may have been the first: in each step D goes before G.
