@@ -61,7 +61,7 @@ def choose_device(
     A device that fails is left out with one line of notice; warnings of its driver are not shown.
 
     Args:
-        devices: what to try, in this order; `candidates` unless given.
+        devices: what to try, in this order; `gan_helpers.device.candidates` unless given.
         probe: a function that raises when the device does not compute.
 
     Raises:

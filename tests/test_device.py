@@ -209,6 +209,14 @@ def test_a_lack_of_memory_later_says_what_to_do() -> None:
         raise RuntimeError("MPS backend out of memory")
 
 
+def test_training_that_runs_out_of_memory_says_what_to_do() -> None:
+    def full(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        raise NO_MEMORY
+
+    with pytest.raises(torch.OutOfMemoryError, match="GAN_BOOK_DEVICE=cpu"):
+        run_on_meta(g_loss=full)
+
+
 def test_advice_on_memory_is_given_on_nothing_else() -> None:
     with pytest.raises(RuntimeError, match="^shapes$"), memory_advice():
         raise RuntimeError("shapes")
