@@ -166,7 +166,7 @@ def dripping(mirror: Mirror) -> Answer:
         mirror.send(request, 200, b"", Content_Length=len(body))
         for k in range(len(body)):
             request.wfile.write(body[k : k + 1])
-            if mirror.closing.wait(0.05):
+            if mirror.closing.wait(mnist.TIMEOUT / 60):
                 return
 
     return answer
@@ -178,7 +178,7 @@ def dripping_headers(mirror: Mirror) -> Answer:
         for k in range(90):
             request.send_header(f"X-{k}", "wait")
             request.flush_headers()
-            if mirror.closing.wait(0.05):
+            if mirror.closing.wait(mnist.TIMEOUT / 60):
                 return
 
     return answer
