@@ -44,7 +44,7 @@ from gan_helpers.randomness import Stream
 Loss = Callable[[Ensemble, Ensemble, Tensor, Tensor], Tensor]
 Watch = Callable[[Ensemble], dict[str, Tensor]]
 
-CHECK_EVERY = 100  # steps between two looks at an accelerator's losses; each look waits for it
+CHECK_EVERY = 100  # steps between two looks at weights, and at an accelerator's losses: each waits for it
 
 
 @dataclass
@@ -400,9 +400,9 @@ class _Record:
         return losses
 
     def step_made(self) -> None:
-        """Count a step, and look at the weights that it left as often as at losses."""
+        """Count a step, and look at the weights now and then: what is wrong with them shows in the next loss."""
         self.made += 1
-        if self.made % self._look_every == 0:
+        if self.made % CHECK_EVERY == 0:
             self.stop_unless_finite()
 
     @torch.no_grad()
