@@ -91,7 +91,8 @@ class Stream:
         """Draw a mask shaped as ``like``: 1 with the given ``probability`` and 0 otherwise."""
         _checks.floating("like", like, "(...)")
         p = _checks.number("probability", probability, at_least=0.0, at_most=1.0)
-        return torch.empty_like(like).bernoulli_(p, generator=self.generator)
+        # Not bernoulli_, which takes more than twice as long on a processor.
+        return torch.empty_like(like).uniform_(generator=self.generator).lt_(p)
 
     def state(self) -> dict[str, Tensor]:
         """Return where the stream is, as a tensor of bytes, for a checkpoint."""
