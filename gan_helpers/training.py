@@ -400,7 +400,7 @@ class _Record:
         return losses
 
     def step_made(self) -> None:
-        """Count a step, and look at the weights now and then: what is wrong with them shows in the next loss."""
+        """Count a step, and look at the weights now and then: in between, the next loss tells."""
         self.made += 1
         if self.made % CHECK_EVERY == 0:
             self.stop_unless_finite()
