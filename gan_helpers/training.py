@@ -99,13 +99,16 @@ def adam(network: Ensemble, lr: float, betas: tuple[float, float] = (0.9, 0.999)
         betas: the decay rates of the two moment estimates, beta1 and beta2.
 
     Raises:
-        TypeError: if a number is not real.
-        ValueError: if lr is not above 0, a beta lies outside [0, 1), or all weights are frozen.
+        TypeError: if network is no ensemble, or a number is not real.
+        ValueError: if lr is not above 0, there are not two betas in [0, 1), or all weights are frozen.
 
     References:
         Kingma and Ba (2015). https://arxiv.org/abs/1412.6980
     """
+    _checks.instance("network", network, Ensemble)
     _checks.number("lr", lr, above=0.0)
+    if len(_checks.sequence("betas", betas)) != 2:
+        raise ValueError(f"betas must hold two numbers, beta1 and beta2, not {betas!r}.")
     for i, beta in enumerate(betas):
         _checks.number(f"betas[{i}]", beta, at_least=0.0, below=1.0)
     parameters = [p for p in network.parameters() if p.requires_grad]
@@ -197,6 +200,10 @@ def train(
         ("checkpoint_every", checkpoint_every),
     ):  # fmt: skip
         _checks.whole(name, value)
+    functions = {"data": data, "noise": noise, "d_loss": d_loss, "g_loss": g_loss, "watch": watch}
+    for name, function in functions.items():
+        if function is not None or name != "watch":
+            _checks.function(name, function)
     if simultaneous and (d_steps, g_steps) != (1, 1):
         raise ValueError(
             f"d_steps and g_steps must be 1 in simultaneous training, not {d_steps} and {g_steps}."
@@ -214,7 +221,6 @@ def train(
             "G": Weights(G), "D": Weights(D), "g_opt": Moments(g_opt), "d_opt": Moments(d_opt),
             "average": average, "history": record, "data_rng": data_rng, "noise_rng": noise_rng,
         }  # fmt: skip
-        functions = {"data": data, "noise": noise, "d_loss": d_loss, "g_loss": g_loss, "watch": watch}
         numbers = {
             "seed": data_rng.seed, "batch": batch, "d_steps": d_steps, "g_steps": g_steps, "ema": ema,
             "reuse_noise": reuse_noise, "simultaneous": simultaneous, "every": every,

@@ -21,6 +21,7 @@ from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import mlp
 from gan_helpers.randomness import Stream
+from gan_helpers.recipes import fifty_lines
 from gan_helpers.training import CHECK_EVERY, History, NonFiniteLossError, adam, train
 
 SEEDS, BATCH = 3, 5
@@ -731,3 +732,25 @@ def test_a_copy_of_a_trained_network_can_be_trained_on() -> None:
     run(G, D)
     run(other_G, other_D)
     assert same(weights(G), weights(other_G))
+
+
+@pytest.mark.parametrize("betas", [(0.9,), (0.5, 0.9, 0.999)])
+def test_adam_has_two_betas(betas):
+    network = Ensemble(lambda: nn.Linear(1, 1), seeds=2)
+    with pytest.raises(ValueError, match="betas must hold two numbers"):
+        adam(network, 1e-3, betas=betas)
+
+
+def test_adam_is_for_ensembles():
+    with pytest.raises(TypeError, match="network must be of type Ensemble"):
+        adam(nn.Linear(1, 1), 1e-3)
+
+
+@pytest.mark.parametrize("name", ["data", "noise", "d_loss", "g_loss", "watch"])
+def test_train_names_what_is_no_function(name):
+    made = fifty_lines.original()
+    G, D = made.networks(2)
+    functions = {"data": made.data, "noise": made.noise, "d_loss": made.d_loss, "g_loss": made.g_loss}
+    functions |= {name: 3}
+    with pytest.raises(TypeError, match=f"^{name} must be"):
+        train(G, D, **functions, d_opt=made.d_opt(D), g_opt=made.g_opt(G), steps=1, batch=2)
