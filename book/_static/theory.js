@@ -10,6 +10,8 @@
   const STEP = 0.2; // of gradient descent
   const MOST_STEPS = 600;
   const HOME = 1e-4; // nats of JSD: as good as a copy
+  const LINE = 17; // from one line of text to the next
+  const GAP = 8; // at least, between two texts of a line
 
   // The theory. A law is {mean, sd}.
 
@@ -82,7 +84,8 @@
   // The picture, as SVG. Its units are the pixels of the page, so that letters keep their size on a phone.
 
   function frame(width, law) {
-    const small = width < 480;
+    const small = width < 480; // then the two numbers of a pull stand one below the other
+    const more = small ? LINE : 0;
     const floor = small ? 132 : 162; // of the bells
     const one = floor + 28; // where D* is 1, and where it is 0
     const zero = one + (small ? 56 : 72);
@@ -90,9 +93,9 @@
     const unit = (width - 2) / (AXIS[1] - AXIS[0]);
     return {
       small, width, floor, one, zero,
-      lanes: { saturating: zero + 60, nonSaturating: zero + 106 },
-      meter: zero + 162,
-      height: zero + 206,
+      lanes: { saturating: zero + 60 + more, nonSaturating: zero + 106 + 2 * more },
+      meter: zero + 162 + 2 * more,
+      height: zero + 206 + 2 * more,
       x: (px) => AXIS[0] + (px - 1) / unit,
       X: (x) => 1 + (x - AXIS[0]) * unit,
       Y: (v) => floor - (v / tallest) * (floor - 20),
@@ -137,8 +140,12 @@
       const [mean, sd] = [now[loss].mean, now[loss].sd].map((v) => `<tspan>${pull(v)}</tspan>`);
       const arrow = Math.abs(to - from) < 2 ? "" : path("arrow", `M${n(from)} ${y}H${n(to - head)}`) +
         path("head", `M${n(to)} ${y}l${n(-head)} -5v10z`);
-      return text(1, y - 12, small ? NAMES[loss] : `G descends ${NAMES[loss]}`) +
-        text(right, y - 12, `${small ? "mean" : "pull on the mean"} ${mean}, width ${sd}`, end) +
+      const words = small
+        ? text(1, y - 12 - LINE, NAMES[loss]) +
+          text(right, y - 12 - LINE, `mean ${mean}`, end) + text(right, y - 12, `width ${sd}`, end)
+        : text(1, y - 12, `${width < 600 ? "" : "G descends "}${NAMES[loss]}`) +
+          text(right, y - 12, `${width < 600 ? "" : "pull on the "}mean ${mean}, width ${sd}`, end);
+      return words +
         rule(y) + arrow + dot(law.mean, y, 4);
     };
 
@@ -164,6 +171,22 @@
       bar("track", width - 2), bar("earned", (width - 2) * within(now.jsd / Math.LN2, [0, 1])),
       faint(1, meter + 27, "−log 4"), faint(right, meter + 27, "0", end),
     ].join("");
+  }
+
+  // Letters differ in width from one computer to the next. Where those of a line need more room than there is,
+  // they are squeezed.
+  function fit(svg, width) {
+    const lines = {};
+    for (const text of svg.querySelectorAll("text")) (lines[text.getAttribute("y")] ??= []).push(text);
+    for (const texts of Object.values(lines)) {
+      const lengths = texts.map((text) => text.getComputedTextLength());
+      const share = (width - 2 - GAP * (texts.length - 1)) / lengths.reduce((sum, length) => sum + length);
+      if (share >= 1) continue;
+      texts.forEach((text, i) => {
+        text.setAttribute("textLength", share * lengths[i]);
+        text.setAttribute("lengthAdjust", "spacingAndGlyphs");
+      });
+    }
   }
 
   // The page.
@@ -203,6 +226,7 @@
       svg.setAttribute("viewBox", `0 0 ${place.width} ${place.height}`);
       svg.style.height = `${place.height}px`;
       svg.innerHTML = picture(place, law, now, ghost);
+      fit(svg, place.width);
     }
 
     function say(message) {
