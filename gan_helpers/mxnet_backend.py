@@ -517,6 +517,9 @@ def _softplus(values: Any) -> Any:
 def _logits(**named: Any) -> None:
     for name, logits in named.items():
         _numbers(name, logits, "(seeds, batch, 1)", dims=3)
+    if len({len(logits) for logits in named.values()}) > 1:
+        shapes = " and ".join(str(logits.shape) for logits in named.values())
+        raise ValueError(f"{' and '.join(named)} must be of as many seeds, not of shape {shapes}.")
 
 
 def minimax_d(real: Any, fake: Any) -> Any:
@@ -525,6 +528,10 @@ def minimax_d(real: Any, fake: Any) -> Any:
     Args:
         real: logits of real samples, ``(seeds, batch, 1)``.
         fake: logits of generated samples, ``(seeds, batch, 1)``.
+
+    Raises:
+        TypeError: if an argument is no NDArray.
+        ValueError: if an argument does not have that shape.
     """
     _logits(real=real, fake=fake)
     return _per_seed(_softplus(-real)) + _per_seed(_softplus(fake))
@@ -535,6 +542,10 @@ def minimax_g(fake: Any) -> Any:
 
     Args:
         fake: logits of generated samples, ``(seeds, batch, 1)``.
+
+    Raises:
+        TypeError: if the argument is no NDArray.
+        ValueError: if the argument does not have that shape.
     """
     _logits(fake=fake)
     return -_per_seed(_softplus(fake))
@@ -545,6 +556,10 @@ def non_saturating_g(fake: Any) -> Any:
 
     Args:
         fake: logits of generated samples, ``(seeds, batch, 1)``.
+
+    Raises:
+        TypeError: if the argument is no NDArray.
+        ValueError: if the argument does not have that shape.
     """
     _logits(fake=fake)
     return _per_seed(_softplus(-fake))
@@ -596,6 +611,7 @@ class History:
         at: the steps at which ``watch`` was called, ``(records,)``.
         watched: what ``watch`` returned, by name, ``(records, seeds, ...)``.
         averaged: the generators' averaged weights, if an average was asked for.
+        interrupted: whether the run was stopped by hand before its last step.
     """
 
     d_loss: Tensor
@@ -603,6 +619,7 @@ class History:
     at: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     watched: dict[str, Tensor] = field(default_factory=dict)
     averaged: Ensemble | None = None
+    interrupted: bool = False
 
     @property
     def steps(self) -> int:
@@ -653,7 +670,8 @@ def train(
     """Train the generators G against the discriminators D, all seeds at once.
 
     A step is an update of D on fresh data and noise, and an update of G on fresh noise, as in
-    `gan_helpers.training.train`. The same arguments and streams give the same numbers there.
+    `gan_helpers.training.train`. The same arguments and streams give the same numbers there. Ctrl-C ends the
+    run after the step under way and returns what there is.
 
     Args:
         G: the generators, from noise to samples.
@@ -679,7 +697,7 @@ def train(
         TypeError: if an argument has the wrong type.
         ValueError: if a number is out of range, G and D differ in seeds, or a loss function does not return
             one loss per seed.
-        NonFiniteLossError: soon after the first loss that is NaN or infinite.
+        NonFiniteLossError: soon after the first loss that is NaN or infinite; the message says which it was.
     """
     for name, value in (("steps", steps), ("batch", batch), ("every", every)):
         _checks.whole(name, value)
@@ -700,20 +718,25 @@ def train(
     def draw(sampler: Sampler, rng: Stream) -> Any:
         return array(sampler(G.seeds, batch, rng), like=like)
 
-    record.watch(0)
-    for step in tqdm(range(1, steps + 1), leave=False, disable=not (progress and someone_is_watching())):
-        x, z = draw(data, data_rng), draw(noise, noise_rng)
-        record.losses["D"].append(_descend("d_loss", d_loss, d_opt, G, D, x, z))
-        if not reuse_noise:
-            z = draw(noise, noise_rng)
-        record.losses["G"].append(_descend("g_loss", g_loss, g_opt, G, D, x, z))
-        if average is not None:
-            average.update(G)
-        if step % CHECK_EVERY == 0 or step == steps:
-            record.stop_unless_finite()
-        if step % every == 0 or step == steps:
-            record.watch(step)
-    return record.history(None if average is None else average.network)
+    with training._interrupts() as stop:
+        record.watch(0)
+        shown = progress and someone_is_watching()
+        for step in tqdm(range(1, steps + 1), leave=False, disable=not shown):
+            x, z = draw(data, data_rng), draw(noise, noise_rng)
+            record.losses["D"].append(_descend("d_loss", d_loss, d_opt, G, D, x, z))
+            if not reuse_noise:
+                z = draw(noise, noise_rng)
+            record.losses["G"].append(_descend("g_loss", g_loss, g_opt, G, D, x, z))
+            if average is not None:
+                average.update(G)
+            last = step == steps or stop.is_set()
+            if step % CHECK_EVERY == 0 or last:
+                record.stop_unless_finite()
+            if step % every == 0 or last:
+                record.watch(step)
+            if last:
+                break
+    return record.history(None if average is None else average.network, interrupted=step < steps)
 
 
 def _descend(name: str, loss: Loss, trainer: Any, G: Ensemble, D: Ensemble, x: Any, z: Any) -> Any:
@@ -763,17 +786,26 @@ class _Record:
 
     def stop_unless_finite(self) -> None:
         """Raise if one of the last losses is NaN or infinite."""
-        for name, losses in self.losses.items():
-            if not math.isfinite(nd.stack(*losses[-CHECK_EVERY:]).sum().asscalar()):
-                raise training.NonFiniteLossError(
-                    f"A loss of {name} is not finite at or before step {len(losses)}. Look at its data, or "
-                    "lower its learning rate. The losses up to there are in this error's history.",
-                    training.History(
-                        tensor(nd.stack(*self.losses["D"])), tensor(nd.stack(*self.losses["G"]))
-                    ),
-                )
+        recent = [nd.stack(*losses[-CHECK_EVERY:]).sum() for losses in self.losses.values()]
+        if math.isfinite(sum(total.asscalar() for total in recent)):
+            return
+        # The sum of large numbers may be infinite although they are not. And one looks late: in each step D
+        # goes before G.
+        losses = torch.stack([tensor(nd.stack(*losses)) for losses in self.losses.values()], dim=1)
+        bad = ~losses.isfinite()  # (steps, 2, seeds)
+        turns = bad.flatten(0, 1).any(1).nonzero()
+        if not len(turns):
+            return
+        first, turn = divmod(int(turns[0]), 2)
+        seeds = bad[first, turn]
+        raise training.NonFiniteLossError(
+            f"The loss of {'DG'[turn]} is {losses[first, turn][seeds][0].item()} at step {first + 1}, for "
+            f"{int(seeds.sum())} of {len(seeds)} seeds: {seeds.nonzero().flatten().tolist()}. Look at its "
+            "data, or lower its learning rate. The losses up to there are in this error's history.",
+            training.History(d_loss=losses[: first + 1, 0], g_loss=losses[: first + 1, 1]),
+        )
 
-    def history(self, averaged: Ensemble | None) -> History:
+    def history(self, averaged: Ensemble | None, interrupted: bool) -> History:
         """Return the record of the run."""
         names = self._watched[0] if self._watched else {}
         return History(
@@ -782,4 +814,5 @@ class _Record:
             at=torch.tensor(self._at, dtype=torch.long),
             watched={name: torch.stack([values[name] for values in self._watched]) for name in names},
             averaged=averaged,
+            interrupted=interrupted,
         )

@@ -255,3 +255,9 @@ def test_wrong_logits_are_named(name: str, bad: Tensor, error: type[Exception], 
 def test_wrong_real_logits_are_named_too(name: str) -> None:
     with pytest.raises(ValueError, match="real must have shape"):
         value(name, torch.ones(3), torch.ones(3, 2, 1))
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_one_seeds_real_logits_are_not_held_against_all_fakes(name: str) -> None:
+    with pytest.raises(ValueError, match="real and fake must"):
+        value(name, torch.ones(1, 2, 1), torch.ones(3, 2, 1))  # would broadcast without a word

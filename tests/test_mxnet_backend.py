@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -483,17 +485,64 @@ def test_fresh_noise_unless_it_is_to_be_reused() -> None:
     assert same == 3 * [True] + 3 * [False]
 
 
-def test_a_loss_that_is_not_finite_ends_the_run() -> None:
+@pytest.mark.parametrize("player", ["d", "g"])
+@pytest.mark.parametrize(("at", "steps"), [(3, 3), (2, 5), (40, 130)])
+def test_a_loss_that_is_not_finite_is_named_by_network_step_and_seeds(
+    player: str, at: int, steps: int
+) -> None:
+    calls, loss = 0, {"d": d_loss, "g": g_loss}[player]
+
+    def breaks(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return loss(*args) * double(torch.tensor([1.0, math.inf if calls >= at else 1.0]))
+
+    message = rf"The loss of {player.upper()} is -?inf at step {at}, for 1 of 2 seeds: \[1\]"
+    with pytest.raises(training.NonFiniteLossError, match=message) as error:
+        short_run(*players(), steps=steps, **{f"{player}_loss": breaks})
+    history = error.value.history
+    assert history.d_loss.shape == history.g_loss.shape == (at, 2)
+    assert getattr(history, f"{player}_loss")[: at - 1].isfinite().all()
+
+
+def test_large_losses_are_not_taken_for_infinite_ones() -> None:
+    """Their sum over seeds overflows, and they do not."""
+    largest = double(torch.full((2,), torch.finfo(torch.double).max, dtype=torch.double))
+    history = short_run(*players(), d_loss=lambda *args: d_loss(*args) * 0 + largest)
+    assert history.steps == 3 and history.d_loss.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["d_loss", "g_loss"])
+def test_an_interrupt_ends_the_run_after_the_step_under_way(name: str) -> None:
+    calls, loss, before = 0, {"d_loss": d_loss, "g_loss": g_loss}[name], signal.getsignal(signal.SIGINT)
+
+    def pressed(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            signal.raise_signal(signal.SIGINT)
+        return loss(*args)
+
     G, D = players()
-    with pytest.raises(training.NonFiniteLossError, match="A loss of D is not finite") as error:
-        short_run(G, D, d_loss=lambda *args: d_loss(*args) * float("nan"))
-    assert error.value.history.d_loss.shape == (3, 2)
+    look = {"watch": lambda G: {"bias": gm.tensor(G.weights()[1])}, "ema": 0.9}
+    history = short_run(G, D, steps=50, **{name: pressed}, **look)
+    other_G, other_D = players()
+    whole = short_run(other_G, other_D, steps=3, **look)
+    assert history.interrupted and not whole.interrupted
+    assert history.steps == 3 and history.at.tolist() == [0, 3] and history.averaged is not None
+    assert torch.equal(history.d_loss, whole.d_loss) and torch.equal(history.g_loss, whole.g_loss)
+    for ours, theirs in ((G, other_G), (D, other_D)):
+        for a, b in zip(ours.weights(), theirs.weights(), strict=True):
+            assert torch.equal(gm.tensor(a), gm.tensor(b)), "no step is left half made"
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_wrong_arguments_are_named() -> None:
     G, D = players()
     with pytest.raises(ValueError, match=r"d_loss must return one loss per seed, shape \(2,\), not \(1,\)"):
         short_run(G, D, d_loss=lambda *args: d_loss(*args).sum())
+    with pytest.raises(ValueError, match=r"real and fake must be of as many seeds, not of shape \(2, 4, 1\)"):
+        gm.minimax_d(double(numbers(2, 4, 1)), double(numbers(1, 4, 1)))
     with pytest.raises(ValueError, match="G has 2 seeds and D has 3"):
         short_run(G, players(3)[1])
     with pytest.raises(ValueError, match="steps must be at least 1"):
