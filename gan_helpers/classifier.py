@@ -148,7 +148,15 @@ def load(
 
 
 def accuracy(classifier: DigitClassifier, digits: mnist.Digits) -> float:
-    """Return the share of ``digits`` that the classifier reads right, from 0 to 1."""
+    """Return the share of ``digits`` that the classifier reads right, from 0 to 1.
+
+    Args:
+        classifier: the judge.
+        digits: what it reads, on its device.
+
+    Raises:
+        TypeError: if an argument is of another type.
+    """
     _checks.instance("classifier", classifier, DigitClassifier)
     _checks.instance("digits", digits, mnist.Digits)
     return (classifier.predict(digits.images) == digits.labels).double().mean().item()

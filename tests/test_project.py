@@ -1,5 +1,7 @@
 """The project's files agree with each other, and `make` chooses its Python well."""
 
+import ast
+import json
 import os
 import re
 import shutil
@@ -102,6 +104,51 @@ def test_every_public_module_has_its_place_in_the_reference():
     ]
     modules = [name for name in modules if not name.endswith(".mxnet_backend")]  # its import needs MXNet
     assert sorted(listed) == sorted(modules)
+
+
+def public_functions():
+    """Yield where each public function of the package is, its arguments, and its docstring."""
+    for path in sorted((ROOT / "gan_helpers").glob("[!_]*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                arguments = [a.arg for a in (*node.args.args, *node.args.kwonlyargs)]
+                yield f"{path.stem}.{node.name}", arguments, ast.get_docstring(node)
+
+
+def test_every_public_function_says_what_its_arguments_are_and_what_it_raises():
+    for name, arguments, text in public_functions():
+        _, _, described = text.partition("\nArgs:\n")
+        missing = [a for a in arguments if not re.search(rf"^    {a}: \S", described, re.MULTILINE)]
+        assert not missing, f"{name}: {missing}"
+        # Those of checkpoints that raise nothing describe whatever they are given.
+        if arguments and not name.startswith("checkpoints.describe"):
+            assert "\nRaises:\n" in text, name
+
+
+def one_sided(code):
+    """Return the comparisons of a difference, as in x - 0.3 < 0.01, that hold however small x is."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Compare) and isinstance(node.left, ast.BinOp):
+            if isinstance(node.left.op, ast.Sub) and isinstance(node.ops[0], ast.Lt | ast.LtE):
+                found.append(ast.unparse(node))
+    return found
+
+
+def test_no_check_forgets_to_take_the_size_of_a_difference():
+    assert one_sided("assert loss - 0.3133 < 1e-2") == ["loss - 0.3133 < 0.01"]
+    assert not one_sided("assert abs(loss - 0.3133) < 1e-2")
+    meant = {
+        "test_downloads.py": ["time.monotonic() - start < 10"],
+        "minimax.ipynb": ["jsd - bound < 0.0005"],  # and bound <= jsd above it
+    }
+    for path in sorted((ROOT / "tests").glob("*.py")):
+        code = path.read_text(encoding="utf-8")
+        assert one_sided(code) == meant.get(path.name, []), path.name
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        assert sum(map(one_sided, code), []) == meant.get(path.name, []), path.name
 
 
 def test_every_reference_can_be_found():
