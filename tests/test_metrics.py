@@ -295,6 +295,14 @@ def test_kl_is_infinite_only_where_p_has_mass_that_q_lacks():
     assert kl(narrow, wide, -1, 3) == pytest.approx(math.log(2), abs=1e-6)
 
 
+@pytest.mark.parametrize("mean", [-8.1, 3.3, 12.3])
+def test_narrow_peaks_on_a_wide_range_are_found(mean):
+    p, q = Normal(mean, 0.05), Normal(mean + 0.05, 0.05)
+    assert kl(p.density, q.density, mean - 1, mean + 1) == pytest.approx(0.5, abs=1e-6)
+    near, wide = ((mean - 1, mean + 1), (-50, 50))
+    assert jsd(p.density, q.density, *wide) == pytest.approx(jsd(p.density, q.density, *near), abs=1e-6)
+
+
 @pytest.mark.parametrize("divergence", [jsd, kl])
 @pytest.mark.parametrize(
     "p, q, low, high, error, message",
