@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 
 import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from gan_helpers import plots
@@ -25,6 +28,58 @@ def ax() -> Iterator[Axes]:
 def test_the_three_roles_differ_in_colour_and_in_line() -> None:
     roles = (plots.REAL, plots.FAKE, plots.DISCRIMINATOR)
     assert len({role["color"] for role in roles}) == len({role["linestyle"] for role in roles}) == 3
+
+
+# How a colour looks to those who lack one kind of cone, in linear RGB: Machado, Oliveira and Fernandes
+# (2009), table 1, severity 1. https://doi.org/10.1109/TVCG.2009.113
+VISIONS = {
+    "all cones": np.eye(3),
+    "no red ones": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "no green ones": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+    "no blue ones": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+    ),
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear(colour: str) -> np.ndarray:
+    """Return a colour of sRGB as amounts of light."""
+    c = np.array(to_rgb(colour))
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def lab(light: np.ndarray) -> np.ndarray:
+    """Return CIELAB, in which a distance of 2 or 3 is just seen."""
+    t = TO_XYZ @ light.clip(0, 1) / TO_XYZ.sum(1)
+    f = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_the_three_roles_are_told_apart_with_every_kind_of_colour_vision(vision: str) -> None:
+    seen = [lab(VISIONS[vision] @ linear(r["color"])) for r in (plots.REAL, plots.FAKE, plots.DISCRIMINATOR)]
+    for one, other in combinations(seen, 2):
+        assert np.linalg.norm(one - other) > 15
+
+
+def test_a_red_and_a_green_would_not_be_told_apart() -> None:
+    one, other = (lab(VISIONS["no green ones"] @ linear(colour)) for colour in ("#C04000", "#7A7400"))
+    assert np.linalg.norm(one - other) < 15
+
+
+def test_the_three_roles_stand_out_from_the_white_of_the_figures() -> None:
+    """By the contrast that WCAG 2.2 asks of graphics, success criterion 1.4.11."""
+    with style.context("gan_helpers.book"):
+        grounds = [matplotlib.rcParams[f"{name}.facecolor"] for name in ("figure", "axes", "savefig")]
+        assert not matplotlib.rcParams["savefig.transparent"]  # or a dark page would shine through
+    assert grounds == ["white"] * 3
+    for role in (plots.REAL, plots.FAKE, plots.DISCRIMINATOR):
+        assert 1.05 / (TO_XYZ[1] @ linear(role["color"]) + 0.05) > 3
 
 
 def test_a_band_draws_the_median_over_seeds(ax: Axes) -> None:
