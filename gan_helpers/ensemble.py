@@ -248,6 +248,8 @@ class _Linear(_Stacked):
         self._takes(x, self.weight.shape[2], 3)
         if not self.has_bias:
             return torch.bmm(x, self.weight.mT)
+        if x.shape[2] == 1:  # one feature: each product is a single number
+            return torch.addcmul(self.bias.unsqueeze(1), x, self.weight.mT)
         if x.shape[1] > self.weight.shape[2]:  # a long batch: products are faster with it last
             return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x.mT).mT
         return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.mT)

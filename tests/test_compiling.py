@@ -1,0 +1,116 @@
+"""Compiled training is the same training, and where nothing can be compiled it goes on without."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gan_helpers import _compiling as compiling
+from gan_helpers._compiling import Compiled
+from gan_helpers.data import Normal, Uniform
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.losses import minimax_d, non_saturating_g
+from gan_helpers.models import mlp
+from gan_helpers.penalties import r1
+from gan_helpers.randomness import Stream
+from gan_helpers.training import History, adam, train
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="There is no C++ compiler here."
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_said() -> None:
+    compiling._say.cache_clear()
+
+
+def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+    return minimax_d(*D(x, G(z).detach())) + 0.5 * r1(D, x)
+
+
+def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+    return non_saturating_g(D(G(z)))
+
+
+def run(compile: bool, **options: Any) -> tuple[History, list[Tensor]]:
+    """Return a short run in double precision, and the weights that it ends with."""
+    G = Ensemble(lambda: mlp(1, 8, 1), 3, name="G", seed=0, device="cpu").double()
+    D = Ensemble(lambda: mlp(1, 8, 1), 3, name="D", seed=0, device="cpu").double()
+
+    def doubled(sampler: Any) -> Any:
+        return lambda seeds, batch, rng: sampler(seeds, batch, rng).double()
+
+    losses = {"d_loss": d_loss, "g_loss": g_loss} | options
+    history = train(
+        G, D, doubled(Normal(4.0, 1.25)), doubled(Uniform(0.0, 1.0)), **losses,
+        d_opt=adam(D, 1e-2), g_opt=adam(G, 1e-2), steps=100, batch=20, seed=0, compile=compile,
+    )  # fmt: skip
+    return history, [p.detach() for network in (G, D) for p in network.parameters()]
+
+
+@needs_compiler
+def test_compiled_training_is_the_same_training(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="gan_helpers"):
+        (plain, ours), (quick, theirs) = run(False), run(True)
+    assert caplog.messages == []  # it really was compiled
+    torch.testing.assert_close(quick.d_loss, plain.d_loss, rtol=1e-6, atol=1e-9)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(b, a, rtol=0, atol=1e-9)
+
+
+def refuses(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("no compiler here\n\nand a long story about it")
+
+
+def test_without_a_compiler_training_goes_on_with_one_line_of_notice(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch, "compile", refuses)
+    with caplog.at_level(logging.WARNING, logger="gan_helpers"):
+        (plain, ours), (quick, theirs) = run(False), run(True)
+    assert caplog.messages == ["Not compiled: no compiler here (RuntimeError)."]
+    assert torch.equal(plain.g_loss, quick.g_loss)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_what_fails_in_the_middle_is_tried_plainly_and_never_again_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def sometimes(function: Any, **_: Any) -> Any:
+        def call(x: int) -> int:
+            calls.append(x)
+            return refuses() if x == 2 else function(x)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", sometimes)
+    double = Compiled(lambda x: 2 * x)
+    assert [double(x) for x in (1, 2, 3)] == [2, 4, 6]
+    assert calls == [1, 2]
+
+
+def test_an_error_of_the_function_itself_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", refuses)
+    with pytest.raises(ValueError, match="g_loss does not depend on the weights of G"):
+        run(True, g_loss=lambda G, D, x, z: D(x).mean((1, 2)))
+    with pytest.raises(TypeError, match="d_loss must return a tensor, not float"):
+        run(True, d_loss=lambda G, D, x, z: 0.5)
+
+
+@needs_compiler
+def test_numbers_from_a_stream_are_not_compiled_and_stay_right(caplog: pytest.LogCaptureFixture) -> None:
+    def tossed(rng: Stream) -> Any:
+        return lambda G, D, x, z: non_saturating_g(D(G(z + rng.normal(*z.shape))))
+
+    with caplog.at_level(logging.WARNING, logger="gan_helpers"):
+        plain, quick = (run(c, g_loss=tossed(Stream("toss", 0)))[0] for c in (False, True))
+    assert len(caplog.messages) == 1
+    torch.testing.assert_close(quick.g_loss, plain.g_loss, rtol=1e-6, atol=1e-9)
