@@ -206,6 +206,25 @@ def test_moved_digits_are_still_digits(digits):
     assert 0.75 < ink.amin() and ink.amax() < 1.3, "none has left the image"
 
 
+def test_moves_go_as_far_to_one_side_as_to_the_other():
+    """A cross, thick enough for its centre and its tilt to be read off the pixels."""
+    cross = torch.zeros(28, 28)
+    cross[4:24, 12:16], cross[12:16, 8:20] = 1.0, 1.0
+    moved = classifier._moved(cross.flatten().expand(2_000, -1), Stream("moves", 0)).view(-1, 28, 28).double()
+    weight, at = moved / moved.sum((1, 2), keepdim=True), torch.arange(28.0).double() - 13.5
+    right, down = ((weight.sum(axis) * at).sum(1) for axis in (1, 2))
+    for shift in (right, down):  # uniform on 2 pixels to each side, and a little more or less by the scale
+        assert abs(shift.mean()) < 0.1
+        assert abs(shift.std() - 2 / 3**0.5) < 0.1
+        assert 1.7 < shift.max() < 2.7 and 1.7 < -shift.min() < 2.7
+    x, y = at - right.unsqueeze(1), at - down.unsqueeze(1)
+    tilt = torch.einsum("nyx,ny,nx->n", weight, y, x) / torch.einsum("nyx,ny,ny->n", weight, y, y)
+    assert abs(tilt.mean()) < 0.01
+    assert tilt.max() > 0.08 and tilt.min() < -0.08
+    size = moved.sum((1, 2)) / cross.sum()  # the square of the scale: from 0.83 to 1.23
+    assert 0.79 < size.min() < 0.87 and 1.17 < size.max() < 1.28
+
+
 def test_a_scale_of_the_features_changes_no_answer(digits):
     network = DigitClassifier().requires_grad_(False)
     images = digits.test.images[:100]
