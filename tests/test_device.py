@@ -6,6 +6,8 @@ import inspect
 import logging
 import math
 import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,6 +82,13 @@ def test_an_accelerator_on_which_nothing_runs_is_left_out_with_one_line(
         assert choose_device([GPU], fails(message, kind)) == CPU
     assert notices() == [f"Using the CPU: cuda is there but does not compute ({reason})."]
     assert shown == []
+
+
+def test_people_who_set_no_logging_up_see_the_line() -> None:
+    code = "from gan_helpers.device import choose_device\nchoose_device(['cpu'], lambda device: 1 / 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert done.stderr == "Using the CPU: cpu is there but does not compute (division by zero).\n"
 
 
 def test_the_first_device_that_computes_is_chosen_and_no_more_are_tried() -> None:
