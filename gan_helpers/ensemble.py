@@ -250,8 +250,6 @@ class _Linear(_Stacked):
             return torch.bmm(x, self.weight.mT)
         if x.shape[2] == 1:  # one feature: each product is a single number
             return torch.addcmul(self.bias.unsqueeze(1), x, self.weight.mT)
-        if x.shape[1] > self.weight.shape[2]:  # a long batch: products are faster with it last
-            return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x.mT).mT
         return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.mT)
 
 
