@@ -1,1 +1,1 @@
-"""Measurements side by side in one run, as ratios; never part of the tests."""
+"""Measurements side by side in one run, as ratios; what was timed is never part of a test."""

@@ -1,75 +1,174 @@
-"""Time a round of the 50-line recipe, as its source writes it and as an ensemble: ``make bench``.
+"""Measure the package beside what a reader would use instead: ``make bench``.
 
-The two take turns, block by block, so that both meet the same weather on the machine. The table shows the
-median time of a round for one GAN, and the median over the turns of the ratio to the source-style loop.
+Without arguments, all recipes are checked and measured, the figures are stored in book/speed.json, and the
+tables and the figure of the page 'Speed' are made of them. Names of recipes measure these alone, and keep
+what is stored of the others. A quick run is for a look: it stores nothing in the book.
+
+  make bench ARGS="fifty_lines sinusoids"   these recipes alone
+  make bench ARGS="--quick"                 fewer seeds, and short: nothing is stored
+  make bench ARGS="--check"                 only check that all do the same work
+  make bench ARGS="--book"                  also run all chapters and build the pages
+  make bench ARGS="--draw"                  measure nothing: tables and figure of what is stored
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
+import datetime
+import os
+import platform
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmarks.source_style import source_style_round, tidied_round
-from gan_helpers.recipes import fifty_lines
+from benchmarks import checks, environment, extras, fleet, measure, page
+from benchmarks.plan import PLANS
+from benchmarks.results import STORED, Results
 
-LABELS = {"source": "loop as its source writes it", "tidied": "the same loop, tidied"}
-RESULT = Path(__file__).parents[1] / "_build" / "bench.json"
-
-
-def one_network(one_round: Callable[[], None], rounds: int) -> float:
-    """Return the seconds that a round of one network takes in torch's plain loop."""
-    return _timed(lambda n: [one_round() for _ in range(n)], rounds)
-
-
-def ensemble(seeds: int, rounds: int) -> float:
-    """Return the seconds that a round of one GAN takes in an ensemble of ``seeds``."""
-    recipe = fifty_lines.original()
-    G, D = recipe.networks(seeds)
-    return _timed(lambda n: recipe.train(G, D, steps=n, progress=False), rounds) / seeds
-
-
-def _timed(work: Callable[[int], object], rounds: int) -> float:
-    work(max(1, rounds // 10))  # warm-up
-    start = time.perf_counter()
-    work(rounds)
-    return (time.perf_counter() - start) / rounds
+QUICK_RESULT = environment.ROOT / "_build" / "bench.json"
 
 
 def main() -> None:
-    """Print the table and write it as JSON."""
+    """Do what the arguments say."""
+    args = arguments()
+    if args.draw:
+        page.draw(Results.load())
+        return
+    started = time.perf_counter()
+    environment.make()
+    results = Results(machine=machine())
+    check(args.recipes, args.quick, results)
+    if not args.check:
+        measure_all(args, results)
+        finish(args, results)
+    say(f"It took {page.duration(time.perf_counter() - started)}.")
+
+
+def arguments() -> argparse.Namespace:
+    """Return what was asked for."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--turns", type=int, default=7, help="how often each takes its turn (default %(default)s)"
+        "recipes", nargs="*", metavar="RECIPE", help=f"any of {', '.join(PLANS)}; all unless given"
     )
-    parser.add_argument("--rounds", type=int, default=200, help="rounds in a turn (default %(default)s)")
+    for name, words in (
+        ("quick", "short, with fewer seeds; nothing is stored in the book"),
+        ("check", "only check that all do the same work"),
+        ("book", "also run all chapters and build the pages, which takes about ten minutes"),
+        ("draw", "measure nothing, and draw what is stored"),
+    ):
+        parser.add_argument(f"--{name}", action="store_true", help=words)
     args = parser.parse_args()
-    turns = [
-        {"source": one_network(source_style_round(), args.rounds)}
-        | {"tidied": one_network(tidied_round(), args.rounds)}
-        | {str(seeds): ensemble(seeds, args.rounds) for seeds in (1, 16, 64)}
-        for _ in range(args.turns)
-    ]
-    rows = []
-    for name in turns[0]:
-        microseconds = 1e6 * statistics.median(turn[name] for turn in turns)
-        ratio = statistics.median(turn["source"] / turn[name] for turn in turns)
-        rows.append({"entrant": name, "us_per_gan_round": microseconds, "times_faster": ratio})
-    print(f"50 lines, one round of one GAN, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    for row in rows:
-        label = LABELS.get(row["entrant"], f"ensemble of {row['entrant']}")
-        print(f"{label:30s} {row['us_per_gan_round']:8.0f} us {row['times_faster']:8.1f} times as fast")
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=1) + "\n")
-    print(f"The figures: {RESULT.relative_to(Path.cwd()) if RESULT.is_relative_to(Path.cwd()) else RESULT}")
+    unknown = [name for name in args.recipes if name not in PLANS]
+    if unknown:
+        parser.error(f"there is no recipe {unknown[0]}: choose from {', '.join(PLANS)}")
+    args.recipes = [name for name in PLANS if name in (args.recipes or PLANS)]
+    return args
+
+
+def machine() -> dict[str, str]:
+    """Return what this is measured on, and the versions of what takes part."""
+    here = {name: version(name) for name in ("torch", "numpy", "keras", "mxnet") if has(name)}
+    there = dict(
+        line.split("==")
+        for line in environment.REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    )
+    return {
+        "Processor": f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}",
+        "Cores": str(cores()),
+        "System": platform.system(),
+        "Python": platform.python_version(),
+        "PyTorch": here.get("torch", ""),
+        "MXNet": here.get("mxnet", "is not here"),
+        "Keras": here.get("keras", "is not here"),
+        "JAX": there["jax"],
+    }
+
+
+def has(name: str) -> bool:
+    """Tell whether a package is installed."""
+    try:
+        version(name)
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check(recipes: list[str], quick: bool, results: Results) -> None:
+    """Check that all do the same work, and end the program if some do not."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for found in all_checks(folder, recipes, quick):
+            results.checks.append(asdict(found))
+            say(f"{'same' if found.passed else 'WRONG'}: {found.recipe}, {found.entrant} x {found.seeds}, "
+                f"{found.what}: {found.value:.3g}")  # fmt: skip
+    wrong = [found for found in results.checks if not found["passed"]]
+    if wrong:
+        sys.exit(f"{len(wrong)} checks failed: what is not the same work is not compared.")
+
+
+def all_checks(folder: Path, recipes: list[str], quick: bool) -> Iterator[checks.Check]:
+    """Yield all checks; a quick run judges nothing that has to be trained to the end."""
+    for recipe in recipes:
+        yield from checks.same_work(folder, recipe, checks.checked(recipe))
+        if recipe in checks.JUDGES and not quick:
+            yield from checks.in_the_table(folder, recipe)
+
+
+def measure_all(args: argparse.Namespace, results: Results) -> None:
+    """Measure what was asked for."""
+    effort = measure.QUICK if args.quick else measure.Effort()
+    today = datetime.date.today().isoformat()
+    for recipe in args.recipes:
+        for threads in (1, 2):
+            if threads > cores():
+                say(f"There is one core only: {recipe} with two threads is left out.")
+                continue
+            say(f"{recipe}, {threads} thread{'s'[: threads - 1]}")
+            results.rows += measure.recipe(recipe, threads, effort)
+        results.dates[recipe] = today
+    results.others |= extras.imports(effort.turns)
+    if args.book:
+        say("all chapters, and the pages")
+        results.others |= extras.book()
+
+
+def finish(args: argparse.Namespace, results: Results) -> None:
+    """Print the table; store what was measured, unless it was quick, and draw the page."""
+    if args.quick:
+        results.store(QUICK_RESULT)
+        where, kept = QUICK_RESULT, results
+    else:
+        kept = Results.load()
+        kept.merge(results)
+        kept.store()
+        page.draw(kept)
+        where = STORED
+    say(f"\n{page.printed(page.overview(kept, args.recipes))}\n\n{page.aims(kept)}\n")
+    say(f"The figures: {where.relative_to(environment.ROOT)}")
+
+
+def say(words: Any) -> None:
+    """Print at once."""
+    print(words, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except fleet.Failed as failure:
+        sys.exit(str(failure))

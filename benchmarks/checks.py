@@ -1,0 +1,150 @@
+"""Checks that all entrants do the same work; a benchmark begins with them.
+
+From the same first weights, data and noise, all have the same weights after some steps. Where a recipe has
+dropout, that is tried without, since no two frameworks draw the same masks; and then with it, to see that it
+does something. And networks that were trained in JAX alone are judged as the chapter judges its own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import environment, plan, starts
+from benchmarks.fleet import Failed, command
+from benchmarks.job import Job, Weights, read
+from gan_helpers import Ensemble
+from gan_helpers.calibration import ledger
+from gan_helpers.recipes import fifty_lines, mxnet_gaussian
+
+STEPS = 20
+#: The largest difference of two weights. MXNet's recipe computes in single precision.
+TOLERANCE = {recipe: 1e-4 if recipe == "mxnet_gaussian" else 1e-8 for recipe in plan.PLANS}
+MOVED = 2e-3  # what a step more or less, or another mask, makes of some weight
+SEEDS = 3  # of those who train many at once
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, what was found, and whether that is as it should be."""
+
+    recipe: str
+    entrant: str
+    seeds: int
+    what: str
+    value: float
+    passed: bool
+
+
+def trained(job: Job) -> Weights:
+    """Run a job to its end in a process of its own, and return its last weights."""
+    done = subprocess.run(command(job), cwd=environment.ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise Failed(f"{job} failed:\n{done.stderr[-3_000:]}")
+    return read(job.result)[0]
+
+
+def gap(ours: Weights, theirs: Weights) -> float:
+    """Return the largest difference of two networks' weights, for the seeds that both have."""
+    seeds = min(len(ours["G"][0]), len(theirs["G"][0]))
+    pairs = [
+        (a[:seeds], b[:seeds])
+        for player in "GD"
+        if ours.get(player) and theirs.get(player)  # MXNet's recipe hands out G alone
+        for a, b in zip(ours[player], theirs[player], strict=True)
+    ]
+    return max(float(abs(a - b).max()) for a, b in pairs)
+
+
+def same_work(
+    folder: Path, recipe: str, entrants: Iterator[tuple[str, int]], run: Callable[[Job], Weights] = trained
+) -> Iterator[Check]:
+    """Yield what each entrant's weights differ from those of the package after some steps.
+
+    Args:
+        folder: for the files.
+        recipe: its name.
+        entrants: who is checked, with their numbers of seeds.
+        run: runs a job to its end.
+    """
+    start = starts.start(folder, recipe, SEEDS, double=True)
+    batches = starts.batches(folder, recipe, SEEDS, STEPS)
+
+    def job(entrant: str, seeds: int) -> Job:
+        timed = plan.job(folder, recipe, entrant, seeds, threads=1)
+        result = str(folder / f"{recipe}-{entrant}-{seeds}.npz")
+        return replace(
+            timed, start=start, steps=STEPS, unit=4, dropout=0.0, replay=batches, double=True, result=result
+        )  # fmt: skip
+
+    reference = run(job("ours", SEEDS))
+    moved = gap(read(start)[0], reference)
+    yield Check(recipe, "ours", SEEDS, f"moves in {STEPS} steps", moved, moved > MOVED)
+    for entrant, seeds in entrants:
+        without = run(job(entrant, seeds))
+        found = gap(reference, without)
+        yield Check(recipe, entrant, seeds, f"differs after {STEPS} steps", found, found < TOLERANCE[recipe])
+        if recipe in plan.DROPOUT:
+            with_it = run(replace(job(entrant, seeds), dropout=plan.DROPOUT[recipe]))
+            effect = gap(without, with_it)
+            yield Check(recipe, entrant, seeds, "dropout moves it", effect, effect > MOVED)
+
+
+def checked(recipe: str) -> Iterator[tuple[str, int]]:
+    """Yield who is compared with the package: each entrant alone if it can be, and with others if it can be.
+
+    The package draws other numbers for another number of seeds: what it compiles is checked for these alone.
+    """
+    numbers: dict[str, set[int]] = {}
+    for entrant, seeds in plan.entrants(recipe):
+        if entrant != "ours":
+            numbers.setdefault(entrant, set()).add(SEEDS if entrant == "compiled" else min(seeds, SEEDS))
+    for entrant, seeds in numbers.items():
+        yield from ((entrant, n) for n in sorted(seeds))
+
+
+# What was trained in JAX is judged by the measures of the chapter
+
+
+def in_the_table(folder: Path, recipe: str, seeds: int = 16) -> Iterator[Check]:
+    """Train by JAX alone, with its own random numbers, and yield how many seeds lie in the chapter's table.
+
+    A fresh seed is further out than all of a table's 320 once in 160 times, so one of the 16 may be.
+    """
+    steps, _ = starts.RECIPES[recipe]
+    base = 1_000  # weights that neither the book nor its tables use
+    job = replace(
+        plan.job(folder, recipe, "jax", seeds, threads=1),
+        start=starts.start(folder, recipe, seeds, base), steps=steps, unit=steps, seed=base,
+        result=str(folder / f"{recipe}-trained.npz"),
+    )  # fmt: skip
+    weights = trained(job)
+    for column, values in JUDGES[recipe](weights, seeds).items():
+        known = ledger(f"{recipe}_original")[column]
+        inside = int(((values >= known.min()) & (values <= known.max())).sum())
+        what = f"seeds of {seeds} whose {column} is in the table's range"
+        yield Check(recipe, "jax", seeds, what, inside, inside >= seeds - 1)
+
+
+def _judge_fifty_lines(weights: Weights, seeds: int) -> dict[str, torch.Tensor]:
+    G = Ensemble(fifty_lines.generator, seeds, device="cpu")
+    with torch.no_grad():
+        for parameter, values in zip(G.parameters(), weights["G"], strict=True):
+            parameter.copy_(torch.from_numpy(values))
+    return {k: v for k, v in fifty_lines.measure(G).items() if k in ("mean", "sd", "w1")}
+
+
+def _judge_gaussian(weights: Weights, seeds: int) -> dict[str, torch.Tensor]:
+    matrix, bias = (torch.from_numpy(values).double() for values in weights["G"])
+    return {"w2": mxnet_gaussian.w2(mxnet_gaussian.GaussianFit(bias, matrix @ matrix.mT))}
+
+
+JUDGES: dict[str, Callable[..., dict[str, Any]]] = {
+    "fifty_lines": _judge_fifty_lines,
+    "mxnet_gaussian": _judge_gaussian,
+}

@@ -1,0 +1,225 @@
+"""Makes the tables and the figure of the page 'Speed' from what is stored, and the text that is printed."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib import pyplot as plt
+from matplotlib import style
+
+from benchmarks.arithmetic import ARITHMETIC
+from benchmarks.entrants import ENTRANTS
+from benchmarks.environment import ROOT
+from benchmarks.plan import PLANS
+from benchmarks.results import NotMeasured, Results, Row, Who
+from benchmarks.starts import RECIPES
+from benchmarks.targets import TARGETS, Target, percent
+
+BOOK = ROOT / "book"
+FIGURE = Path("_static") / "speed.png"
+MISSING = "not measured"
+Table = list[list[str]]
+
+
+def tables(results: Results) -> dict[str, Table]:
+    """Return the tables of the page by the names of their files; the first line of each has the headings."""
+    return {
+        "speed_targets": targets(results),
+        **{f"speed_{recipe}": entrants(results, recipe) for recipe in PLANS},
+        "speed_steps": steps(results),
+        "speed_checks": checks(results),
+        "speed_chapters": chapters(results),
+        "speed_machine": [["What", "Which"], *([name, value] for name, value in results.machine.items())],
+    }
+
+
+def draw(results: Results, folder: Path = BOOK) -> None:
+    """Write the tables and the figure."""
+    for name, table in tables(results).items():
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(table)
+    (folder / FIGURE).parent.mkdir(exist_ok=True)
+    figure(results, folder / FIGURE)
+
+
+def printed(table: Table) -> str:
+    """Return a table as text, in columns."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in table)
+
+
+# Words
+
+
+def duration(seconds: float) -> str:
+    """Write a time with three digits, in the unit that suits it."""
+    if seconds >= 600:
+        return f"{seconds / 60:.3g} min"
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{float(f'{seconds / size:.3g}'):g} {unit}"
+    return f"{float(f'{seconds * 1e6:.3g}'):g} µs"
+
+
+def operations(flop: float) -> str:
+    """Write a number of operations with three digits."""
+    for unit, size in (("GFLOP", 1e9), ("MFLOP", 1e6)):
+        if flop >= size:
+            return f"{flop / size:.3g} {unit}"
+    return f"{flop / 1e3:.3g} kFLOP"
+
+
+def told(words: Callable[[], str]) -> str:
+    """Return words about a figure, or that it was not measured."""
+    try:
+        return words()
+    except NotMeasured:
+        return MISSING
+
+
+# Tables
+
+HEADINGS = (
+    "Who", "Seeds", "Time a GAN, one thread", "Time a GAN, two threads", "Share of the rate, one thread",
+    "Share of the rate, two threads", "Start-up", "Whole run", "Memory",
+)  # fmt: skip
+
+
+def targets(results: Results) -> Table:
+    """Return what was aimed at and what was reached."""
+    table = [["Where", "What", "Aim", "One thread", "Two threads", "Reached"]]
+    for target in TARGETS:
+        found = [target.reached(results, threads) for threads in target.threads]
+        written = [MISSING if value is None else target.text(value) for value in found]
+        written += [""] * (2 - len(written))  # where it is not a matter of threads
+        table.append([target.what, target.words, target.aim, *written, _verdict(target, found)])
+    return table
+
+
+def _verdict(target: Target, found: list[float | None]) -> str:
+    met = [target.met(value) for value in found if value is not None]
+    if len(met) < len(found):
+        return MISSING
+    if any(met) and not all(met):
+        return "with one thread" if met[0] else "with two threads"
+    return "yes" if all(met) else "no"
+
+
+def overview(results: Results, recipes: list[str]) -> Table:
+    """Return the one table that is printed: what was measured of all these recipes."""
+    table = [["Recipe", *HEADINGS]]
+    for recipe in recipes:
+        table += [[PLANS[recipe].title, *line] for line in entrants(results, recipe)[1:]]
+    return table
+
+
+def aims(results: Results) -> str:
+    """Return what was aimed at and what was reached, a line for each."""
+    lines = []
+    for what, words, aim, one, two, verdict in targets(results)[1:]:
+        found = f"{one} with one thread, {two} with two" if two else one
+        lines.append(f"{verdict}: {what}, {words}: {aim}; {found}.")
+    return "\n".join(lines)
+
+
+def entrants(results: Results, recipe: str) -> Table:
+    """Return what was measured of a recipe: a line for each entrant and number of seeds."""
+    plan = PLANS[recipe]
+    table = [[HEADINGS[0], HEADINGS[1], *(f"{h} ({plan.step})" for h in HEADINGS[2:4]), *HEADINGS[4:]]]
+    rows = [row for row in results.of(recipe) if row.entrant != "products"]
+    for who in dict.fromkeys((row.entrant, row.seeds) for row in rows):
+        table.append(
+            [ENTRANTS[who[0]].label, str(who[1])]
+            + [
+                _of(results, recipe, who, n, lambda row: duration(row.seconds * plan.steps_in_it))
+                for n in (1, 2)
+            ]
+            + [told(lambda n=n, who=who: percent(results.share(recipe, who, n))) for n in (1, 2)]
+            + [_of(results, recipe, who, 1, words) for words in WITH_ONE_THREAD]
+        )
+    return table
+
+
+def _of(results: Results, recipe: str, who: Who, threads: int, words: Callable[[Row], str]) -> str:
+    return told(lambda: words(results.row(recipe, who, threads)))
+
+
+def whole_run(row: Row) -> float:
+    """Return the seconds that all steps of the recipe take, for all seeds, with the start-up."""
+    return row.start_up + RECIPES[row.recipe][0] * row.seconds * row.seeds
+
+
+WITH_ONE_THREAD: tuple[Callable[[Row], str], ...] = (
+    lambda row: duration(row.start_up),
+    lambda row: duration(whole_run(row)),
+    lambda row: f"{row.peak_mb:.0f} MB",
+)
+
+
+def steps(results: Results) -> Table:
+    """Return the arithmetic of each recipe's step, and the machine's rate beside it."""
+    table = [["Recipe", "A GAN's step", "Rate, one thread", "Rate, two threads", "Measured on"]]
+    for recipe, plan in PLANS.items():
+        rates = [told(lambda n=n, r=recipe: f"{operations(results.rate(r, n))}/s") for n in (1, 2)]
+        date = results.dates.get(recipe, MISSING)
+        table.append([plan.title, operations(ARITHMETIC[recipe].flop), *rates, date])
+    return table
+
+
+def checks(results: Results) -> Table:
+    """Return what was checked before the measurements."""
+    table = [["Recipe", "Who", "Seeds", "What", "Found"]]
+    for check in results.checks:
+        who = ENTRANTS[check["entrant"]].label
+        found = f"{check['value']:.2g}" if isinstance(check["value"], float) else str(check["value"])
+        table.append([PLANS[check["recipe"]].title, who, str(check["seeds"]), check["what"], found])
+    return table
+
+
+def chapters(results: Results) -> Table:
+    """Return how long each chapter runs, and how much memory it takes."""
+    found = results.others.get("chapters", {})
+    return [["Chapter", "Run and compared", "Memory"]] + [
+        [name, duration(seconds), f"{peak:.0f} MB"] for name, (seconds, peak) in found.items()
+    ]
+
+
+# The figure
+
+#: Colours of the book's cycle, and what tells the lines apart without them.
+LINES = {
+    "ours": {"color": "#AA4499", "marker": "o", "linestyle": "-"},
+    "compiled": {"color": "#8C6D1F", "marker": "D", "linestyle": ":"},
+    "jax": {"color": "#56B4E9", "marker": "s", "linestyle": "--"},
+}
+TITLES = {1: "one thread", 2: "two threads"}
+LEVELS = {"source": "-.", "tidied": (0, (1, 2))}
+
+
+def figure(results: Results, path: Path, recipe: str = "fifty_lines") -> None:
+    """Draw the time of a GAN's round over the number of seeds, with one thread and with two."""
+    with style.context("gan_helpers.book"):
+        fig, axes = plt.subplots(1, 2, figsize=(7, 4.4), sharex=True, sharey=True)
+        for ax, threads in zip(axes, (1, 2), strict=True):
+            rows = [row for row in results.of(recipe) if row.threads == threads]
+            for entrant, dashes in LEVELS.items():
+                for row in rows:
+                    if row.entrant == entrant:
+                        label = ENTRANTS[entrant].label
+                        ax.axhline(1e6 * row.seconds, color="black", linestyle=dashes, label=label)
+            for entrant, look in LINES.items():
+                mine = [row for row in rows if row.entrant == entrant]
+                if mine:
+                    x, y = [row.seeds for row in mine], [1e6 * row.seconds for row in mine]
+                    ax.plot(x, y, label=ENTRANTS[entrant].label, **look)
+            ax.set(xscale="log", yscale="log", xlabel="GANs at once", title=TITLES[threads])
+            ax.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
+            ax.minorticks_off()
+        axes[0].set_ylabel("a GAN's round in µs")
+        handles, labels = axes[0].get_legend_handles_labels()
+        if handles:
+            fig.legend(handles, labels, loc="outside lower center", ncols=2)
+        fig.savefig(path, metadata={"Software": None})
+        plt.close(fig)

@@ -1,0 +1,155 @@
+"""What was aimed at, and what was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.results import NotMeasured, Results, Who
+
+Figure = Callable[[Results, int], float]  # of results and a number of threads
+
+
+def times(value: float) -> str:
+    """Write a ratio: as 1/20 if it is small."""
+    return f"1/{1 / value:.3g}" if value < 0.55 else f"{value:.2f}"
+
+
+def percent(value: float) -> str:
+    """Write a share."""
+    return f"{100 * value:.0f} %"
+
+
+def milliseconds(value: float) -> str:
+    """Write a short time, given in seconds."""
+    return f"{1_000 * value:.0f} ms"
+
+
+def seconds(value: float) -> str:
+    """Write a longer time."""
+    return f"{value:.0f} s"
+
+
+def gigabytes(value: float) -> str:
+    """Write an amount of memory, given in MB."""
+    return f"{value / 1_000:.2f} GB"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One aim.
+
+    Args:
+        what: what it is about.
+        words: what is measured.
+        limit: the figure to reach.
+        figure: returns the figure that was reached, with so many threads.
+        text: writes such a figure.
+        at_least: whether more is better.
+        threads: the numbers of threads that it is measured with; 0 where that is left to the program.
+    """
+
+    what: str
+    words: str
+    limit: float
+    figure: Figure
+    text: Callable[[float], str] = times
+    at_least: bool = False
+    threads: tuple[int, ...] = (1, 2)
+
+    @property
+    def aim(self) -> str:
+        """The aim in words."""
+        return f"at {'least' if self.at_least else 'most'} {self.text(self.limit)}"
+
+    def reached(self, results: Results, threads: int) -> float | None:
+        """Return the figure that was reached, or None if it was not measured."""
+        try:
+            return self.figure(results, threads)
+        except NotMeasured:
+            return None
+
+    def met(self, value: float) -> bool:
+        """Tell whether a figure is as aimed at."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+
+def ratio(recipe: str, one: Who, other: Who) -> Figure:
+    """Return a function that gives the time of one entrant over another's."""
+    return lambda results, threads: results.ratio(recipe, one, other, threads)
+
+
+def largest_share(recipe: str) -> Figure:
+    """Return a function that gives the largest share of the machine's rate that the package reaches."""
+
+    def figure(results: Results, threads: int) -> float:
+        ours = [row for row in results.of(recipe) if row.entrant in ("ours", "compiled")]
+        shares = [results.share(recipe, (r.entrant, r.seeds), threads) for r in ours if r.threads == threads]
+        if not shares:
+            raise NotMeasured(recipe)
+        return max(shares)
+
+    return figure
+
+
+def other(name: str) -> Figure:
+    """Return a function that gives a further figure."""
+
+    def figure(results: Results, threads: int) -> float:
+        if name not in results.others:
+            raise NotMeasured(name)
+        return results.others[name]
+
+    return figure
+
+
+FIFTY, SINE = "fifty_lines", "sinusoids"
+TARGETS = [
+    Target(
+        "50 lines", "a round with 16 seeds, over the source's loop",
+        1 / 20, ratio(FIFTY, ("ours", 16), ("source", 1)),
+    ),
+    Target(
+        "50 lines", "a round with 64 seeds, over JAX's scan of one seed",
+        1.0, ratio(FIFTY, ("ours", 64), ("jax", 1)),
+    ),
+    Target(
+        "50 lines", "a round with 64 seeds, compiled, over JAX's scan of 64",
+        1.2, ratio(FIFTY, ("compiled", 64), ("jax", 64)),
+    ),
+    Target(
+        "50 lines", "a round with one seed, over the source's loop",
+        1 / 2, ratio(FIFTY, ("ours", 1), ("source", 1)),
+    ),
+    Target(
+        "Sinusoids", "a step with 16 seeds, over Keras on PyTorch",
+        1 / 20, ratio(SINE, ("ours", 16), ("keras_torch", 1)),
+    ),
+    Target(
+        "Sinusoids", "a step with 16 seeds, over Keras on JAX",
+        1 / 6, ratio(SINE, ("ours", 16), ("keras_jax", 1)),
+    ),
+    Target(
+        "MXNet's Gaussian", "an epoch with 16 seeds, over the source's loop",
+        1 / 10, ratio("mxnet_gaussian", ("ours", 16), ("mxnet", 1)),
+    ),
+    Target(
+        "Maxout MNIST", "share of the machine's rate, for the best number of seeds",
+        0.75, largest_share("maxout_mnist"), percent, at_least=True,
+    ),
+    Target(
+        "Edward's MNIST", "share of the machine's rate, for the best number of seeds",
+        0.5, largest_share("edward_mnist"), percent, at_least=True,
+    ),
+    Target(
+        "The package", "import of gan_helpers, beyond that of torch",
+        0.05, other("import_s"), milliseconds, threads=(0,),
+    ),
+    Target(
+        "The book", "all chapters run and compared", 480, other("chapters_s"), seconds, threads=(0,)
+    ),
+    Target("The book", "its pages built", 60, other("pages_s"), seconds, threads=(0,)),
+    Target(
+        "The book", "most memory of a notebook", 1_500, other("chapters_peak_mb"), gigabytes, threads=(0,)
+    ),
+]  # fmt: skip
