@@ -158,3 +158,23 @@ def test_a_base_seed_that_is_no_whole_number_is_an_error(text: str, monkeypatch:
 def test_the_seed_of_a_stream_is_a_whole_number_of_at_least_0(seed: int, error: type[Exception]) -> None:
     with pytest.raises(error, match="seed must be"):
         Stream("data", seed=seed)
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_a_stream_goes_on_from_where_another_was(name: str) -> None:
+    draw, first, second = DRAWS[name], Stream("data", 0), Stream("noise", 7)
+    draw(first)
+    state = first.state()
+    expected = [draw(first) for _ in range(3)]
+    assert not torch.equal(draw(second), expected[0])
+    for _ in range(2):  # what was drawn meanwhile is no part of the state
+        second.load_state(state)
+        assert all(torch.equal(draw(second), numbers) for numbers in expected)
+
+
+def test_a_state_of_another_size_is_refused_and_changes_nothing() -> None:
+    rng, twin = Stream("data", 0), Stream("data", 0)
+    for wrong in ({}, {"generator": torch.zeros(3, dtype=torch.uint8)}, rng.state() | {"more": torch.zeros(1)}):
+        with pytest.raises(ValueError, match="state is not that of a stream on cpu: it has another size"):
+            rng.load_state(wrong)
+    assert torch.equal(rng.normal(3), twin.normal(3))
