@@ -174,7 +174,11 @@ def test_a_stream_goes_on_from_where_another_was(name: str) -> None:
 
 def test_a_state_of_another_size_is_refused_and_changes_nothing() -> None:
     rng, twin = Stream("data", 0), Stream("data", 0)
-    for wrong in ({}, {"generator": torch.zeros(3, dtype=torch.uint8)}, rng.state() | {"more": torch.zeros(1)}):
+    for wrong in (
+        {},
+        {"generator": torch.zeros(3, dtype=torch.uint8)},
+        rng.state() | {"more": torch.zeros(1)},
+    ):
         with pytest.raises(ValueError, match="state is not that of a stream on cpu: it has another size"):
             rng.load_state(wrong)
     assert torch.equal(rng.normal(3), twin.normal(3))
