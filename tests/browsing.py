@@ -206,7 +206,9 @@ class Visitor:
         )
         self.contexts.append(context)
         context.set_default_timeout(120_000)
-        context.add_init_script(f"try {{ localStorage.mode = localStorage.theme = '{theme}' }} catch {{}}")
+        # As if the reader had chosen it before; what is chosen later stays.
+        choose = f"for (const name of ['mode', 'theme']) localStorage[name] ??= '{theme}';"
+        context.add_init_script(f"try {{ {choose} }} catch {{}}")
         visit = Visit(context.new_page())
         visit.watch()
         if edit:

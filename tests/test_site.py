@@ -14,6 +14,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from browsing import Visitor
 from bs4 import BeautifulSoup
 
+from tools import site_pages
 from tools.notebooks import ROOT, pages
 
 BOOK = [page.relative_to(ROOT).with_suffix(".html").as_posix() for page in pages()]
@@ -62,6 +63,16 @@ WIDTH = """() => {
   return [`${root.scrollWidth} px in a window of ${room}: ${[...new Set(wide)].slice(0, 6).join(", ")}`];
 }"""
 
+# Where there is room, nobody has to scroll a formula or a line of a chapter's code sideways.
+CUT = """() => {
+  if (innerWidth < 600) return [];
+  const right = e => e.getBoundingClientRect().right;
+  const formulas = [...document.querySelectorAll(".math mjx-container:has(mjx-math)")].filter(e =>
+    right(e.querySelector("mjx-math")) > right(e.hasAttribute("display") ? e : e.closest(".math")) + 1);
+  const code = [...document.querySelectorAll(".cell pre")].filter(e => e.scrollWidth > e.clientWidth + 1);
+  return [...formulas, ...code].map(e => `${e.tagName.toLowerCase()}: ${e.textContent.slice(0, 80)}`);
+}"""
+
 # Formulas are left out: each is some hundred elements, which MathJax labels for screen readers as a whole.
 ACCESSIBILITY = """async () => {
   for (const e of document.querySelectorAll("mjx-container")) e.replaceChildren("x");
@@ -69,7 +80,7 @@ ACCESSIBILITY = """async () => {
   return violations.map(v => [v.impact, v.id, v.nodes.slice(0, 4).map(n => n.html.slice(0, 200))]);
 }"""
 
-KINDS = ["errors", "mathematics", "pictures", "width", "accessibility"]
+KINDS = ["errors", "mathematics", "pictures", "width", "cut", "accessibility"]
 
 
 def findings(visit):
@@ -79,6 +90,7 @@ def findings(visit):
         "mathematics": page.evaluate(MATHEMATICS),
         "pictures": page.evaluate(PICTURES),
         "width": page.evaluate(WIDTH),
+        "cut": page.evaluate(CUT),
     }
     page.evaluate(AXE_SCRIPT)
     broken = page.evaluate(ACCESSIBILITY)
@@ -128,9 +140,15 @@ FAULTS = {
     ),
     "an error in the console": (WIDE, "<script>console.error('no')</script>", {"errors"}),
     "an exception": (WIDE, "<script>throw new Error('no')</script>", {"errors"}),
-    "a formula that was missed": (WIDE, r"<p>It is \(x^2\).</p>", {"mathematics"}),
+    "a formula that was missed": (WIDE, r"<p class='mathjax_ignore'>It is \(x^2\).</p>", {"mathematics"}),
     "a formula in dollars": (WIDE, "<p>It is $x^2$.</p>", {"mathematics"}),
     "a formula with an error": (WIDE, r'<p><span class="math">\(\frac{1\)</span></p>', {"mathematics"}),
+    "a formula that is too long": (WIDE, rf"<p><span class='math'>\({'x+' * 150}x\)</span></p>", {"cut"}),
+    "a line of code that is too long": (
+        WIDE,
+        f"<div class='cell'><pre tabindex='0'>{'code ' * 40}</pre></div>",
+        {"cut"},
+    ),
     "a wide table": (NARROW, "<table><tr><td>" + "wide" * 60 + "</td></tr></table>", {"width"}),
     "pale letters": (WIDE, '<p style="color: #bbb; background: #fff">Pale</p>', {"accessibility"}),
     "dark letters on dark": (NARROW, '<p style="color: #333">Dark</p>', {"accessibility"}),
@@ -142,9 +160,39 @@ FAULTS = {
 def test_a_fault_is_found(visit, address, fault):
     view, html, kinds = FAULTS[fault]
     width, theme = VIEWS[view]
-    url = f"{address}book/references.html"
+    url = f"{address}book/notation.html"  # which has formulas, and so MathJax
     opened = visit(url, width=width, theme=theme, edit=lambda text: text.replace(END, html + END))
     assert {kind for kind, found in findings(opened).items() if found} == kinds
+
+
+# What the pages are given beyond what Sphinx writes
+
+
+def test_a_formula_keeps_its_stop_and_its_brackets():
+    formula = r'<span class="math notranslate nohighlight">\(x\)</span>'
+    for before, after in (("", "."), ("(", "),"), ("“", "”"), ("", "’s"), ("", "-dimensional"), ("", "?")):
+        kept = f'<span class="unbroken">{before}{formula}{after}</span>'
+        assert site_pages.unbroken(f"<p>If {before}{formula}{after} is</p>") == f"<p>If {kept} is</p>"
+    assert site_pages.unbroken(f"<p>If {formula} is, {formula}</p>") == f"<p>If {formula} is, {formula}</p>"
+
+
+def test_claims_are_marked_and_other_outputs_are_not():
+    output = '<div class="output stream highlight-x"><div class="highlight"><pre><span></span>{}</pre></div>'
+    spoken = output.format("runs: 3\nHolds: it is so\nHolds: so is that")
+    marked = site_pages.marked_claims(spoken)
+    assert marked == spoken.replace("highlight-x", "highlight-x claims").replace("Holds:", "<b>Holds:</b>")
+    assert site_pages.marked_claims(output.format("epoch | Holds: no")) == output.format("epoch | Holds: no")
+
+
+def test_a_wide_formula_shrinks_on_a_phone_and_grows_again(visit, address):
+    page = visit(f"{address}book/mxnet_gaussian.html", width=390).page
+    formula = "document.querySelector('#equation-mx-slope mjx-container')"
+    size = f"parseFloat(getComputedStyle({formula}).fontSize)"
+    page.wait_for_function(f"{formula}.style.fontSize.startsWith('calc')")
+    assert page.evaluate(f"{formula}.scrollWidth <= {formula}.clientWidth + 1")
+    small = page.evaluate(size)
+    page.set_viewport_size({"width": 1000, "height": 844})
+    page.wait_for_function(f"small => small < 0.9 * {size}", arg=small)
 
 
 # What a reader does
@@ -188,6 +236,9 @@ def test_the_button_changes_the_colours_and_the_next_page_keeps_them(visit, addr
         if page.locator("html").get_attribute("data-theme") == "dark":
             break
         button.click()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    page.locator("a.right-next").click()
+    page.wait_for_url(f"{address}{BOOK[1]}")
     assert page.locator("html").get_attribute("data-theme") == "dark"
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,17 @@ def test_what_is_said_of_a_source_has_its_check(row):
     said, found, check = row
     assert said and found
     assert PLACE.search(check), "the third cell links to no section, figure, equation or theorem"
+
+
+def test_the_verdicts_are_as_many_as_the_page_says():
+    verdicts = [re.match(r"\*\*(Right|In part|No)\b", found) for _, found, _ in rows("sources.md")]
+    assert None not in verdicts
+    count = Counter(verdict[1].lower() for verdict in verdicts)
+    text = (BOOK / "sources.md").read_text()
+    said = re.search(
+        r"Of the (\d+) rows below, (\d+) say \*right\*, (\d+) \*in part\* and (\d+) \*no\*", text
+    )
+    assert [int(n) for n in said.groups()] == [len(verdicts), count["right"], count["in part"], count["no"]]
 
 
 def test_every_source_has_its_rows():

@@ -45,14 +45,20 @@ FIGURES = {
     "maxout_mnist": ("fig-maxout-repair", (0.335, 0.0, 1.0, 1.0)),
     "edward_mnist": ("fig-edward-eye", (0.0, 0.0, 1.0, 1.0)),
 }
-WIDTH, HEIGHT, COLOURS = 480, 210, 64  # of a thumbnail
+WIDTH, HEIGHT, COLOURS = 480, 270, 64  # of a thumbnail
 
 # The moving picture: a ring of eight clouds, in a window of the plane.
 REAL = ring(8, radius=2.0, sd=0.15)
 NOISE = StandardNormal(2)
 REACH = 2.9  # the window is [-REACH, REACH] in both directions
 LEVELS = 14  # shades of D's answer
-SHOWN = [*range(0, 60, 4), *range(60, 160, 10), *range(160, 400, 20), *range(400, 3_001, 200)]
+SHOWN = [
+    *range(0, 36, 2),
+    *range(36, 60, 4),
+    *range(60, 160, 10),
+    *range(160, 400, 30),
+    *range(400, 3_001, 260),
+]
 
 WORDS_PER_MINUTE = 200
 LINES_PER_MINUTE = 12  # of code that is read, not skimmed
@@ -143,11 +149,11 @@ def draw(figure: Figure, frame: Frame) -> None:
 
 def hero() -> None:
     """Write the moving picture, and the still one for those who prefer no motion."""
-    moving = animate(draw, course(SHOWN), figsize=(5.2, 5.2), seconds=5.0, colours=48)
+    moving = animate(draw, course(SHOWN), figsize=(5.2, 5.2), seconds=5.0, colours=64)
     HERO.write_bytes(moving.png)
     with Image.open(HERO) as picture:
         picture.seek(picture.n_frames - 1)
-        picture.convert("RGB").quantize(48).save(STILL, optimize=True)
+        picture.convert("RGB").quantize(64).save(STILL, optimize=True)
 
 
 def stored(notebook: NotebookNode, name: str) -> Image.Image:

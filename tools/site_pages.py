@@ -29,6 +29,15 @@ BUTTONS = {
         "notebook_interface": "jupyterlab",
     },
 }
+# A formula with the brackets before it and the stops, brackets and endings behind it.
+FORMULA = re.compile(
+    r"(?P<before>[(\[“‘]*)"
+    r'<span class="math notranslate nohighlight">.*?</span>'
+    r"(?P<after>(?:’s\b|-\w+|[.,;:!?)\]”’…])*)",
+    re.DOTALL,
+)
+OUTPUT = re.compile(r'<div class="(output stream[^"]*)"><div class="highlight"><pre>(.*?)</pre>', re.DOTALL)
+HOLDS = re.compile(r"^(<span></span>)?(Holds:)", re.MULTILINE)
 
 
 def repository(root: Path) -> str:
@@ -66,13 +75,35 @@ def drop_thebe(app: Sphinx, config: Config) -> None:
                 app.disconnect(listener.id)
 
 
+def unbroken(html: str) -> str:
+    """Keep formulas and the brackets and stops beside them together: browsers break the line between them."""
+
+    def joined(match: re.Match[str]) -> str:
+        alone = not match["before"] and not match["after"]
+        return match[0] if alone else f'<span class="unbroken">{match[0]}</span>'
+
+    return FORMULA.sub(joined, html)
+
+
+def marked_claims(html: str) -> str:
+    """Mark the outputs in which claims speak, and their first words."""
+
+    def marked(match: re.Match[str]) -> str:
+        text, claims = HOLDS.subn(r"\1<b>\2</b>", match[2])
+        kind = f"{match[1]} claims" if claims else match[1]
+        return f'<div class="{kind}"><div class="highlight"><pre>{text}</pre>'
+
+    return OUTPUT.sub(marked, html)
+
+
 def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Repair what Sphinx and its extensions write, before it goes into the page's template."""
     styles = context.get("css_files", [])
     context["css_files"] = [style for style in styles if "sphinx-thebe" not in str(style.filename)]
     if "body" in context:
         # The entries say that they are entries of a bibliography, and a list may hold only items of a list.
-        context["body"] = context["body"].replace('<div role="list" class="citation-list">', "<div>")
+        body = context["body"].replace('<div role="list" class="citation-list">', "<div>")
+        context["body"] = marked_claims(unbroken(body))
     if not app.config.html_baseurl and context.get("metatags"):
         # Without the site's address it would be a path, which says nothing.
         context["metatags"] = re.sub(r'<meta property="og:url"[^>]*>\n?', "", context["metatags"])
