@@ -138,6 +138,23 @@ def test_a_device_that_does_not_compute_is_passed_over() -> None:
     assert gm.choose_device([mx.cpu(0)]) == mx.cpu(0)
 
 
+def test_the_probe_passes_where_numbers_come_out_right() -> None:
+    gm.probe(mx.cpu())
+
+
+def test_the_probe_fails_where_products_come_out_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nd, "dot", lambda a, b: a * b)
+    with pytest.raises(ArithmeticError, match="product came out wrong"):
+        gm.probe(mx.cpu())
+
+
+def test_the_probe_fails_where_gradients_come_out_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    product = nd.dot
+    monkeypatch.setattr(nd, "dot", lambda a, b: product(a, b.detach()))  # right, but half of the gradient
+    with pytest.raises(ArithmeticError, match="product came out wrong"):
+        gm.probe(mx.cpu())
+
+
 def test_without_a_gpu_the_cpu_is_chosen() -> None:
     if mx.context.num_gpus():
         pytest.skip("MXNet sees a GPU here")
@@ -250,9 +267,10 @@ def test_a_member_starts_alike_in_every_ensemble() -> None:
     assert not torch.equal(first[0], first[1])
 
 
-def test_first_weights_have_the_spread_asked_for_and_biases_are_zero() -> None:
-    weight, bias = gm.Ensemble(lambda: gm.mlp(50, 60), 20, sd=0.02, seed=1).weights()
-    assert gm.tensor(weight).std().item() == pytest.approx(0.02, rel=0.02)
+@pytest.mark.parametrize("sd", [0.02, 0.2])
+def test_first_weights_have_the_spread_asked_for_and_biases_are_zero(sd: float) -> None:
+    weight, bias = gm.Ensemble(lambda: gm.mlp(50, 60), 20, sd=sd, seed=1).weights()
+    assert gm.tensor(weight).std().item() == pytest.approx(sd, rel=0.02)
     assert (gm.tensor(bias) == 0).all() and bias.shape == (20, 1, 60)
 
 
@@ -467,6 +485,16 @@ def test_the_record_says_what_was_watched_and_when() -> None:
     assert torch.equal(history.watched["bias"][-1], gm.tensor(G.weights()[1]).squeeze(1))
     assert history.d_loss.shape == history.g_loss.shape == (5, 2)
     assert history.averaged is None
+
+
+def test_watch_is_shown_the_average_if_there_is_one() -> None:
+    def bias(G: Any) -> dict[str, Tensor]:
+        return {"bias": gm.tensor(G.weights()[1])}
+
+    G, D = players()
+    history = short_run(G, D, steps=5, every=5, ema=0.9, watch=bias)
+    assert torch.equal(history.watched["bias"][-1], bias(history.averaged)["bias"])
+    assert not torch.equal(history.watched["bias"][-1], bias(G)["bias"])
 
 
 def test_fresh_noise_unless_it_is_to_be_reused() -> None:
