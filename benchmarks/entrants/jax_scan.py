@@ -206,7 +206,7 @@ def in_order(job: Job, data: Array) -> Iterator[Any]:
 
 
 def replayed(job: Job, precision: Any) -> Iterator[Any]:
-    """Yield the batches of a file: x ``(seeds, steps, batch, features)``, z with an axis for a step's draws."""
+    """Yield the batches of a file: x ``(seeds, steps, batch, features)``, z with an axis for draws."""
     x, z = (np.moveaxis(read(job.replay)[1][name].astype(precision), 2, 0) for name in "xz")
     for i in range(0, x.shape[1], job.unit):
         yield x[:, i : i + job.unit, 0], z[:, i : i + job.unit]

@@ -23,6 +23,10 @@ def loop(job: Job, tick: Tick) -> Weights:
         import torch
 
         torch.set_num_threads(job.threads)
+    else:
+        import jax
+
+        jax.config.update("jax_enable_x64", job.double)
     if job.double:
         keras.config.set_floatx("float64")
         keras.config.set_dtype_policy("float64")
