@@ -29,7 +29,7 @@ from typing import Any
 import torch
 
 from benchmarks import checks, environment, extras, fleet, measure, page
-from benchmarks.plan import PLANS
+from benchmarks.plan import PLANS, can_run
 from benchmarks.results import STORED, Results
 
 QUICK_RESULT = environment.ROOT / "_build" / "bench.json"
@@ -39,7 +39,7 @@ def main() -> None:
     """Do what the arguments say."""
     args = arguments()
     if args.draw:
-        page.draw(Results.load())
+        page.draw(Results.load(STORED))
         return
     started = time.perf_counter()
     environment.make()
@@ -70,7 +70,7 @@ def arguments() -> argparse.Namespace:
     unknown = [name for name in args.recipes if name not in PLANS]
     if unknown:
         parser.error(f"there is no recipe {unknown[0]}: choose from {', '.join(PLANS)}")
-    args.recipes = [name for name in PLANS if name in (args.recipes or PLANS)]
+    args.recipes = [name for name in PLANS if name in (args.recipes or PLANS) and can_run(name)]
     return args
 
 
@@ -126,7 +126,7 @@ def all_checks(folder: Path, recipes: list[str], quick: bool) -> Iterator[checks
     for recipe in recipes:
         yield from checks.same_work(folder, recipe, checks.checked(recipe))
         if recipe in checks.JUDGES and not quick:
-            yield from checks.in_the_table(folder, recipe)
+            yield from checks.as_in_the_table(folder, recipe)
 
 
 def measure_all(args: argparse.Namespace, results: Results) -> None:
@@ -142,9 +142,11 @@ def measure_all(args: argparse.Namespace, results: Results) -> None:
             results.rows += measure.recipe(recipe, threads, effort)
         results.dates[recipe] = today
     results.others |= extras.imports(effort.turns)
+    results.dates["import"] = today
     if args.book:
         say("all chapters, and the pages")
         results.others |= extras.book()
+        results.dates["book"] = today
 
 
 def finish(args: argparse.Namespace, results: Results) -> None:
@@ -153,9 +155,9 @@ def finish(args: argparse.Namespace, results: Results) -> None:
         results.store(QUICK_RESULT)
         where, kept = QUICK_RESULT, results
     else:
-        kept = Results.load()
+        kept = Results.load(STORED)
         kept.merge(results)
-        kept.store()
+        kept.store(STORED)
         page.draw(kept)
         where = STORED
     say(f"\n{page.printed(page.overview(kept, args.recipes))}\n\n{page.aims(kept)}\n")

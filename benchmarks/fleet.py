@@ -43,10 +43,14 @@ class Worker:
             command(job), cwd=environment.ROOT, env=environ, text=True, bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
         )  # fmt: skip
-        #: Seconds until all was ready for the first step, without the imports.
-        self.built = self._hear()["seconds"]
-        #: Seconds of the first unit of steps, in which some compile.
-        self.first = self.run()
+        try:
+            #: Seconds until all was ready for the first step, without the imports.
+            self.built = self._hear()["seconds"]
+            #: Seconds of the first unit of steps, in which some compile.
+            self.first = self.run()
+        except Failed:
+            self.close()
+            raise
 
     def run(self, units: int = 1) -> float:
         """Make so many units of steps, and return the seconds that they took."""
