@@ -128,6 +128,8 @@ def stride_2(channels_in: int, channels_out: int) -> nn.Conv2d:
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "linear": (lambda: nn.Linear(4, 5), (4,)),
     "linear without bias": (lambda: nn.Linear(4, 5, bias=False), (4,)),
+    "linear of one feature": (lambda: nn.Linear(1, 5), (1,)),
+    "linear of one feature without bias": (lambda: nn.Linear(1, 5, bias=False), (1,)),
     "square linear": (lambda: nn.Linear(4, 4), (4,)),
     "square linear without bias": (lambda: nn.Linear(4, 4, bias=False), (4,)),
     "mlp": (lambda: mlp(4, 6, 6, 2), (4,)),

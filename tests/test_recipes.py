@@ -10,6 +10,7 @@ from typing import Any
 import nbformat
 import pytest
 import torch
+from scipy import stats
 
 from gan_helpers import Ensemble, Stream, train
 from gan_helpers.recipes import Recipe, fifty_lines
@@ -106,6 +107,43 @@ def test_the_later_recipe_makes_twenty_updates_of_each_player_in_a_step() -> Non
     )  # fmt: skip
     assert calls == {"D": 40, "G": 40}
     assert isinstance(recipe.d_opt(D), torch.optim.SGD)
+
+
+def test_the_later_recipe_has_the_numbers_of_the_source() -> None:
+    recipe = fifty_lines.later()
+    assert (recipe.steps, recipe.batch) == (5_000, 500)
+    G, D = recipe.networks(1, seed=3)
+    assert [type(layer).__name__ for layer in recipe.G()] == ["Linear", "Tanh", "Linear", "Tanh", "Linear"]
+    assert [type(layer).__name__ for layer in recipe.D()] == [
+        "Linear",
+        "Sigmoid",
+        "Linear",
+        "Sigmoid",
+        "Linear",
+    ]
+    for network, sizes in ((recipe.G(), (1, 5, 5, 1)), (recipe.D(), (4, 10, 10, 1))):
+        maps = [layer for layer in network if isinstance(layer, torch.nn.Linear)]
+        assert (*(layer.in_features for layer in maps), maps[-1].out_features) == sizes
+    for optimiser in (recipe.d_opt(D), recipe.g_opt(G)):
+        (group,) = optimiser.param_groups
+        assert (group["lr"], group["momentum"]) == (1e-3, 0.9)
+
+
+def test_generators_are_measured_at_the_middles_of_the_quantiles() -> None:
+    line = Ensemble.of([torch.nn.Linear(1, 1)], device="cpu")
+    with torch.no_grad():
+        line.network.weight.fill_(2.0)
+        line.network.bias.fill_(1.0)
+    samples = fifty_lines.quantile_samples(line, n=4)
+    assert samples.tolist() == [[1.25, 1.75, 2.25, 2.75]] and samples.dtype == torch.float64
+    found = fifty_lines.measure(line)  # U(1, 3)
+    assert {name: value.shape for name, value in found.items()} == dict.fromkeys(found, (1,))
+    assert found["mean"].item() == pytest.approx(2.0, abs=1e-6)
+    assert found["sd"].item() == pytest.approx(3**-0.5, abs=1e-5)
+    assert found["skewness"].item() == pytest.approx(0.0, abs=1e-4)
+    assert found["kurtosis"].item() == pytest.approx(-1.2, abs=1e-4)
+    assert found["w1"].item() == pytest.approx(2.0, abs=0.1)  # nearly all of it lies on the left of the law
+    assert found["ks"].item() == pytest.approx(1 - stats.norm(4.0, 1.25).cdf(3.0), abs=0.01)
 
 
 def test_twins_start_one_rounding_apart_and_get_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

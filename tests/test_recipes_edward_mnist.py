@@ -181,6 +181,27 @@ def test_an_untrained_pair_is_measured_as_what_it_is(images: Tensor) -> None:
     assert abs(found["copying"] - 0.5) < 0.2
 
 
+def test_each_seed_is_judged_on_a_split_of_its_own() -> None:
+    rng = Stream("odds", seed=0)
+    x = rng.bernoulli(torch.full((1, 400, 20), 0.35)).expand(3, -1, -1)  # three times the same images
+    found = edward_mnist.two_sample(x, rng.bernoulli(torch.full((400, 20), 0.3)), seed=0)
+    assert len(set(found.tolist())) == 3
+
+
+def test_copies_of_the_training_images_are_found_out(images: Tensor) -> None:
+    """A generator that deals out training images, whatever the noise."""
+    dealt = mnist.load(device="cpu").train.images[:2_000]
+
+    class Dealer(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            return dealt[torch.arange(z.shape[-2]) % len(dealt)].expand(*z.shape[:-1], -1).round()
+
+    _, D = edward_mnist.original(images).networks(1, seed=1, device="cpu")
+    with torch.no_grad():
+        found = edward_mnist.measure(Ensemble(Dealer, 1, device="cpu"), D, classifier.load("cpu"), seed=1)
+    assert found["copying"] > 0.9
+
+
 def test_a_history_becomes_the_columns_of_a_table() -> None:
     losses = torch.arange(5_000.0).unsqueeze(1).expand(-1, 2)
     watched = {"frechet": torch.tensor([[9.0, 9.0], [1.0, 2.0]])}

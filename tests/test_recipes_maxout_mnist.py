@@ -124,9 +124,9 @@ def test_fakes_are_made_once_a_step() -> None:
 
 def test_answers_are_shares_of_right_ones() -> None:
     answers = maxout_mnist.Answers()
-    real, fake = torch.tensor([[0.0, 2.0, -1.0, 1.0], [-1.0, 0.0, -3.0, 1.0]]).view(2, 1, 4, 1)
+    real, fake = torch.tensor([[0.0, 2.0, -1.0, 1.0], [1.0, 0.0, -3.0, 1.0]]).view(2, 1, 4, 1)
     answers.note(real, fake)
-    assert answers.real[0].tolist() == [0.75] and answers.fake[0].tolist() == [0.5]
+    assert answers.real[0].tolist() == [0.75] and answers.fake[0].tolist() == [0.25]
     trained(steps=2, seeds=2, answers=answers)
     assert len(answers.real) == len(answers.fake) == 3 and answers.fake[2].shape == (2,)
 
@@ -145,6 +145,20 @@ def test_the_repair_is_a_variant() -> None:
     assert recipe.steps == 4
     D = recipe.D()
     assert all(layer.p == 0 for layer in D.modules() if isinstance(layer, nn.Dropout))
+
+
+def test_a_slow_discriminator_learns_twenty_times_more_slowly() -> None:
+    for name, lr in (("original", 1e-3), ("weak_d", 5e-5)):
+        recipe = maxout_mnist.original(FEW, **maxout_mnist.VARIANTS[name])
+        G, D = recipe.networks(1, seed=3, device="cpu")
+        assert recipe.d_opt(D).param_groups[0]["lr"] == pytest.approx(lr)
+        assert recipe.g_opt(G).param_groups[0]["lr"] == 1e-3
+
+
+def test_the_noise_and_the_length_are_those_of_the_source() -> None:
+    assert (maxout_mnist.NOISE.low, maxout_mnist.NOISE.high, maxout_mnist.NOISE.features) == (0.0, 1.0, 100)
+    recipe = maxout_mnist.original(FEW)
+    assert (recipe.batch, recipe.steps, recipe.noise) == (256, 30 * 2, maxout_mnist.NOISE)
 
 
 def test_bad_images_are_named() -> None:
@@ -191,6 +205,19 @@ def test_a_run_is_followed_over_its_epochs(monkeypatch: pytest.MonkeyPatch) -> N
     columns = maxout_mnist.follow("original", 2, seed=3, epochs=2, at=(1, 2))
     assert {"frechet_1", "kl_2", "d_loss_1", "right_fake_2"} <= columns.keys()
     assert all(value.shape == (2,) for value in columns.values())
+    # The same run by hand: what was seen after each epoch, and the means over its two steps.
+    answers, images = maxout_mnist.Answers(), few.train.images
+    recipe = maxout_mnist.original(images, epochs=2, answers=answers)
+    G, D = recipe.networks(2, seed=3)
+    z = Stream("shown", 3, images.device).uniform(2, 2_000, 100)
+    history = recipe.train(G, D, seed=3, watch=lambda G: {"i": maxout_mnist.shown(G, z)}, every=2)
+    for epoch in (1, 2):
+        seen = maxout_mnist.measure(history.watched["i"][epoch], few.test, classifier.load())
+        assert torch.equal(columns[f"frechet_{epoch}"], seen["frechet"])
+        steps = slice(2 * epoch - 2, 2 * epoch)
+        assert torch.equal(columns[f"d_loss_{epoch}"], history.d_loss[steps].mean(0))
+        assert torch.equal(columns[f"g_loss_{epoch}"], history.g_loss[steps].mean(0))
+        assert torch.equal(columns[f"right_fake_{epoch}"], torch.stack(answers.fake)[steps].mean(0))
     monkeypatch.setattr(maxout_mnist, "VARIANTS", {"original": {}, "minimax": {}})
     both = maxout_mnist.switches(2, seed=3, epochs=2)
     assert torch.equal(both["original_frechet"], columns["frechet_2"])

@@ -116,6 +116,12 @@ def test_a_shifted_discriminator_is_measured_as_worse() -> None:
     measured = minimax.measure(Ensemble.of([Parabola(0.5), Parabola(-1.0)], device="cpu"))
     torch.testing.assert_close(measured["logit_gap"], torch.tensor([0.5, 1.0]).double(), atol=1e-3, rtol=0)
     assert measured["largest_gap"][1].item() == pytest.approx(0.2449, abs=1e-3)  # tanh(1/4), halfway
+    between = torch.linspace(-6, 14, 40_001, dtype=torch.float64).unsqueeze(1)
+    p, q = minimax.REAL.density(between), minimax.FAKE.density(between)
+    for k, shift in enumerate((0.5, -1.0)):
+        gap = (((p / q).log() + shift).sigmoid() - p / (p + q)).abs()
+        mean = (gap.nan_to_num() * (p + q) / 2).sum() * 20 / 40_000
+        assert measured["mean_gap"][k].item() == pytest.approx(mean.item(), rel=1e-3)
     for name in ("mean_gap", "value_gap", "accuracy_gap"):
         assert (measured[name] > 0).all() and measured[name][1] > measured[name][0], name
 

@@ -186,6 +186,7 @@ def test_the_recipes_have_the_numbers_of_source_and_repair(
         for optimiser in (recipe.d_opt(D), recipe.g_opt(G)):
             assert optimiser.param_groups[0]["betas"] == (beta1, 0.999)
         assert {m.p for m in D.modules() if hasattr(m, "p")} == {dropout}
+    assert {m.p for m in sinusoids.discriminator().modules() if hasattr(m, "p")} == {0.4}
 
 
 class Chapter:

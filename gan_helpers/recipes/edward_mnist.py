@@ -176,7 +176,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def repaired(images: Tensor) -> Recipe:
-    """Return the repaired recipe: fakes are sampled too, slope has a price, and a third of the steps."""
+    """Return the repaired recipe: fakes are sampled too, slope has a price, and a third of the steps.
+
+    Args:
+        images: as for `original`.
+    """
     return original(images, **VARIANTS["repaired"])
 
 

@@ -215,12 +215,22 @@ def recipe(
 
 
 def original(seeds: int, seed: int | None = None) -> Recipe:
-    """Return the source's recipe; see `recipe`."""
+    """Return the source's recipe; see `recipe`.
+
+    Args:
+        seeds: the number of runs.
+        seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
+    """
     return recipe(seeds, seed)
 
 
 def repaired(seeds: int, seed: int | None = None) -> Recipe:
-    """Return the repaired recipe: Adam without momentum, and R1 in the place of dropout; see `recipe`."""
+    """Return the repaired recipe: Adam without momentum, and R1 in the place of dropout; see `recipe`.
+
+    Args:
+        seeds: the number of runs.
+        seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
+    """
     return recipe(seeds, seed, **REPAIR)
 
 
