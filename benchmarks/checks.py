@@ -132,7 +132,7 @@ def checked(recipe: str) -> Iterator[Who]:
 def as_in_the_table(folder: Path, recipe: str, seeds: int = 16) -> Iterator[Check]:
     """Train by JAX alone, with its own random numbers, and yield medians beside the chapter's table.
 
-    The median of 16 seeds lies outside the middle four fifths of its law less than once in ten thousand times.
+    The median of 16 seeds is outside the middle four fifths of its law less than once in ten thousand times.
     """
     steps, _ = starts.RECIPES[recipe]
     base = 1_000  # weights that neither the book nor its tables use

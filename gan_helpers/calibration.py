@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan_helpers import _checks
+from gan_helpers import _checks, mnist, models
+from gan_helpers.randomness import Stream
 from gan_helpers.recipes import (
     Recipe,
     edward_mnist,
@@ -71,20 +72,43 @@ def _of(recipe: Callable[[], Recipe], seeds: int) -> Table:
     return Table(run, seeds)
 
 
+def _order(seeds: int, seed: int) -> Columns:
+    """Return by how much D's answer about 100 real samples changes when they are sorted, ``(seeds,)``."""
+    recipe = fifty_lines.original()
+    G, D = recipe.networks(seeds, seed=seed)
+    recipe.train(G, D, seed=seed)
+    x = fifty_lines.REAL(seeds, 100, Stream("to be sorted", seed, next(D.parameters()).device))
+    with torch.no_grad():
+        answers = [D(models.decorate(samples)) for samples in (x, x.sort(dim=1).values)]
+    return {"change": (answers[0] - answers[1]).abs().flatten()}
+
+
+def _early(seeds: int, seed: int) -> Columns:
+    """Return the mean losses of Edward's recipe from iteration 500 to 1,500, each ``(seeds,)``."""
+    recipe = edward_mnist.original(mnist.load().train.images, steps=1_500)
+    G, D = recipe.networks(seeds, seed=seed)
+    history = recipe.train(G, D, seed=seed)
+    return {"g_loss": history.g_loss[500:].mean(0), "d_loss": history.d_loss[500:].mean(0)}
+
+
 TABLES: dict[str, Table] = {
+    "edward_early": Table(_early, 20, ensemble=4),
     "edward_original": Table(partial(edward_mnist.follow, "original"), 20, ensemble=4),
     "edward_penalised": Table(partial(edward_mnist.follow, "penalised"), 20, ensemble=4),
     "edward_repaired": Table(partial(edward_mnist.follow, "repaired"), 20, ensemble=4),
     "edward_sampled": Table(partial(edward_mnist.follow, "sampled"), 20, ensemble=4),
     "fifty_lines_original": _of(fifty_lines.original, 320),
+    "fifty_lines_order": Table(_order, 64),
     "fifty_lines_later": _of(fifty_lines.later, 32),
     "fifty_lines_repaired": _of(fifty_lines.repaired, 320),
     "fifty_lines_twins": Table(fifty_lines.twins, 16),
     "maxout_mnist_original": Table(partial(maxout_mnist.follow, "original"), 20, ensemble=1),
+    "maxout_mnist_slow_d": Table(partial(maxout_mnist.follow, "weak_d", epochs=3, at=(3,)), 20, ensemble=1),
     "maxout_mnist_switches": Table(maxout_mnist.switches, 3, ensemble=1),
     "minimax_discriminators": Table(minimax.discriminators, 320),
     "minimax_gradients": Table(minimax.gradients, 320),
     "sinusoids_original": Table(sinusoids.trial, 32, ensemble=8),
+    "sinusoids_start": Table(partial(sinusoids.trial, epochs=4), 40, ensemble=8),
     "sinusoids_no_momentum": Table(partial(sinusoids.trial, ema=0.999, epochs=16, beta1=0.0), 28, ensemble=4),
     "sinusoids_r1": Table(
         partial(sinusoids.trial, ema=0.999, epochs=16, dropout=0.0, gamma=0.03), 24, ensemble=4

@@ -37,8 +37,9 @@ def code_of(path: Path) -> str:
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code":
             digest.update(cell.source.encode())
-            for output in cell.outputs:
-                digest.update(output.get("text", "").encode())
+            if "nbval-ignore-output" not in cell.metadata.get("tags", []):
+                for output in cell.outputs:
+                    digest.update(output.get("text", output.get("data", {}).get("text/plain", "")).encode())
     return digest.hexdigest()[:12]
 
 
@@ -48,6 +49,22 @@ def rows() -> list[dict[str, str]]:
         return []
     with LEDGER.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def current() -> list[dict[str, str]]:
+    """Return the runs of the notebooks as they are now."""
+    codes = {(path.stem, code_of(path)) for path in notebooks()}
+    return [row for row in rows() if (row["notebook"], row["code"]) in codes]
+
+
+def summary() -> str | None:
+    """Return how many of these runs passed, or None if there was none."""
+    runs = current()
+    if not runs:
+        return None
+    passed = sum(row["passed"] == "1" for row in runs)
+    chapters, seeds = len({row["notebook"] for row in runs}), len({row["seed"] for row in runs})
+    return f"{passed} of {len(runs)} runs of {chapters} notebooks passed, from {seeds} seeds"
 
 
 def passes(path: Path, seed: int, threads: int, instructions: str) -> bool:
