@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
 import platform
 import sys
 import tempfile
@@ -84,7 +83,7 @@ def machine() -> dict[str, str]:
     )
     return {
         "Processor": f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}",
-        "Cores": str(cores()),
+        "Cores": str(environment.cores()),
         "System": platform.system(),
         "Python": platform.python_version(),
         "PyTorch": here.get("torch", ""),
@@ -101,11 +100,6 @@ def has(name: str) -> bool:
     except ModuleNotFoundError:
         return False
     return True
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check(recipes: list[str], quick: bool, results: Results) -> None:
@@ -135,7 +129,7 @@ def measure_all(args: argparse.Namespace, results: Results) -> None:
     today = datetime.date.today().isoformat()
     for recipe in args.recipes:
         for threads in (1, 2):
-            if threads > cores():
+            if threads > environment.cores():
                 say(f"There is one core only: {recipe} with two threads is left out.")
                 continue
             say(f"{recipe}, {threads} thread{'s'[: threads - 1]}")

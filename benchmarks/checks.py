@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks import environment, plan, starts
@@ -39,8 +41,13 @@ class Check:
     passed: bool
 
 
-def trained(job: Job) -> Weights:
-    """Run a job to its end in a process of its own, and return its last weights."""
+def trained(*jobs: Job) -> list[Weights]:
+    """Run jobs to their ends in processes of their own, one on each core, and return their last weights."""
+    with ThreadPoolExecutor(max_workers=environment.cores()) as pool:
+        return list(pool.map(_trained, jobs))
+
+
+def _trained(job: Job) -> Weights:
     done = subprocess.run(command(job), cwd=environment.ROOT, capture_output=True, text=True)
     if done.returncode:
         raise Failed(f"{job} failed:\n{done.stderr[-3_000:]}")
@@ -50,13 +57,13 @@ def trained(job: Job) -> Weights:
 def gap(ours: Weights, theirs: Weights) -> float:
     """Return the largest difference of two networks' weights, for the seeds that both have."""
     seeds = min(len(ours["G"][0]), len(theirs["G"][0]))
-    pairs = [
-        (a[:seeds], b[:seeds])
+    gaps = [
+        abs(a[:seeds] - b[:seeds]).max()
         for player in "GD"
         if ours.get(player) and theirs.get(player)  # MXNet's recipe hands out G alone
         for a, b in zip(ours[player], theirs[player], strict=True)
     ]
-    return max(float(abs(a - b).max()) for a, b in pairs)
+    return float(np.max(gaps))  # which is NaN if one is
 
 
 def tolerance(recipe: str, entrant: str) -> float:
@@ -72,7 +79,7 @@ def same_work(
     folder: Path,
     recipe: str,
     entrants: Iterable[Who],
-    run: Callable[[Job], Weights] = trained,
+    run: Callable[..., list[Weights]] = trained,
     steps: int = STEPS,
 ) -> Iterator[Check]:
     """Yield what each entrant's weights differ from those of the package after some steps.
@@ -81,36 +88,32 @@ def same_work(
         folder: for the files.
         recipe: its name.
         entrants: who is checked, with their numbers of seeds.
-        run: runs a job to its end.
+        run: runs jobs to their ends.
         steps: after how many steps, a multiple of 4.
     """
     start = starts.start(folder, recipe, SEEDS, double=True)
     batches = starts.batches(folder, recipe, SEEDS, steps)
-
-    def job(entrant: str, seeds: int) -> Job:
-        timed = plan.job(folder, recipe, entrant, seeds, threads=1)
-        result = str(folder / f"{recipe}-{entrant}-{seeds}.npz")
-        return replace(
-            timed, start=start, steps=steps, unit=4, dropout=0.0, replay=batches, double=True, result=result
-        )  # fmt: skip
-
-    reference = run(job("ours", SEEDS))
-    moved = gap(read(start)[0], reference)
-    yield Check(
-        recipe, "ours", SEEDS, f"moves in {steps} steps", moved, moved > 20 * tolerance(recipe, "ours")
-    )
-    for entrant, seeds in entrants:
-        without = run(job(entrant, seeds))
-        found = gap(reference, without)
-        yield Check(
-            recipe, entrant, seeds, f"differs after {steps} steps", found, found < tolerance(recipe, entrant)
+    whos = [("ours", SEEDS), *entrants]
+    without = [
+        replace(
+            plan.job(folder, recipe, *who, threads=1), start=start, steps=steps, unit=4, dropout=0.0,
+            replay=batches, double=True, result=str(folder / f"{recipe}-{who[0]}-{who[1]}.npz"),
         )
-        if recipe in plan.DROPOUT:
-            with_it = run(replace(job(entrant, seeds), dropout=plan.DROPOUT[recipe]))
-            effect = gap(without, with_it)
-            yield Check(
-                recipe, entrant, seeds, "dropout moves it", effect, effect > 20 * tolerance(recipe, entrant)
-            )
+        for who in whos
+    ]  # fmt: skip
+    rate = plan.DROPOUT.get(recipe)
+    dropping = [replace(job, dropout=rate, result=job.result + ".dropout") for job in without[1:] if rate]
+    ours, *theirs = run(*without, *dropping)
+    enough = 20 * tolerance(recipe, "ours")
+    moved = gap(read(start)[0], ours)
+    yield Check(recipe, "ours", SEEDS, f"moves in {steps} steps", moved, moved > enough)
+    for i, who in enumerate(whos[1:]):
+        found = gap(ours, theirs[i])
+        same = found < tolerance(recipe, who[0])
+        yield Check(recipe, *who, f"differs after {steps} steps", found, same)
+        if rate:
+            effect = gap(theirs[i], theirs[i + len(dropping)])
+            yield Check(recipe, *who, "dropout moves it", effect, effect > enough)
 
 
 def checked(recipe: str) -> Iterator[Who]:
@@ -144,7 +147,7 @@ def as_in_the_table(folder: Path, recipe: str, seeds: int = 16) -> Iterator[Chec
         seed=base,
         result=str(folder / f"{recipe}-trained.npz"),
     )
-    weights = trained(job)
+    (weights,) = trained(job)
     for column, values in JUDGES[recipe](weights, seeds).items():
         known = ledger(f"{recipe}_original")[column]
         low, high = (known.quantile(q).item() for q in (0.1, 0.9))

@@ -13,6 +13,11 @@ REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 FOLDER = ROOT / ".venv-bench"
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def interpreter(folder: Path = FOLDER) -> Path:
     """Return the Python of the environment."""
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

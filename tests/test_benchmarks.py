@@ -38,10 +38,12 @@ needs_figures = pytest.mark.skipif(
 # All do the same work
 
 
-def here(job: Job) -> Weights:
-    """Run a job to its end in this process."""
-    loop = importlib.import_module(f"benchmarks.entrants.{ENTRANTS[job.entrant].module}").loop
-    return loop(job, lambda: None)
+def here(*jobs: Job) -> list[Weights]:
+    """Run jobs to their ends in this process."""
+    modules = [f"benchmarks.entrants.{ENTRANTS[job.entrant].module}" for job in jobs]
+    return [
+        importlib.import_module(name).loop(job, lambda: None) for name, job in zip(modules, jobs, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -80,11 +82,10 @@ def test_other_work_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_dropout_that_does_nothing_is_found(tmp_path: Path) -> None:
-    found = list(
-        checks.same_work(
-            tmp_path, "maxout_mnist", [("source", 1)], lambda job: here(replace(job, dropout=0.0)), steps=4
-        )
-    )
+    def without(*jobs: Job) -> list[Weights]:
+        return here(*(replace(job, dropout=0.0) for job in jobs))
+
+    found = list(checks.same_work(tmp_path, "maxout_mnist", [("source", 1)], without, steps=4))
     assert [check.passed for check in found] == [True, True, False]
 
 
@@ -107,8 +108,8 @@ def test_a_run_in_double_precision_leaves_torch_as_it_was() -> None:
 def test_the_judges_tell_trained_networks_from_untrained_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def untrained(job: Job) -> Weights:
-        return read(job.start)[0]
+    def untrained(job: Job) -> list[Weights]:
+        return [read(job.start)[0]]
 
     monkeypatch.setattr(checks, "trained", untrained)
     assert not any(check.passed for check in checks.as_in_the_table(tmp_path, "fifty_lines", seeds=4))
@@ -275,7 +276,7 @@ class Run:
         monkeypatch.setattr(environment, "make", lambda: None)
         monkeypatch.setattr(program, "STORED", self.stored)
         monkeypatch.setattr(program, "QUICK_RESULT", self.quick)
-        monkeypatch.setattr(program, "cores", lambda: 2)
+        monkeypatch.setattr(environment, "cores", lambda: 2)
         monkeypatch.setattr(program, "all_checks", lambda *_: [self.check])
         monkeypatch.setattr(measure, "recipe", self.measure)
         monkeypatch.setattr(program.extras, "imports", lambda turns: {"import_s": 0.01})
