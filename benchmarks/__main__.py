@@ -135,6 +135,7 @@ def measure_all(args: argparse.Namespace, results: Results) -> None:
             say(f"{recipe}, {threads} thread{'s'[: threads - 1]}")
             results.rows += measure.recipe(recipe, threads, effort)
         results.dates[recipe] = today
+        keep(args, results)
     results.others |= extras.imports(effort.turns)
     results.dates["import"] = today
     if args.book:
@@ -143,17 +144,19 @@ def measure_all(args: argparse.Namespace, results: Results) -> None:
         results.dates["book"] = today
 
 
+def keep(args: argparse.Namespace, results: Results) -> tuple[Results, Path]:
+    """Store what was measured so far, beside what is stored of other recipes unless it was quick."""
+    kept, where = (Results(), QUICK_RESULT) if args.quick else (Results.load(STORED), STORED)
+    kept.merge(results)
+    kept.store(where)
+    return kept, where
+
+
 def finish(args: argparse.Namespace, results: Results) -> None:
-    """Print the table; store what was measured, unless it was quick, and draw the page."""
-    if args.quick:
-        results.store(QUICK_RESULT)
-        where, kept = QUICK_RESULT, results
-    else:
-        kept = Results.load(STORED)
-        kept.merge(results)
-        kept.store(STORED)
+    """Print the table, and draw the page unless it was quick."""
+    kept, where = keep(args, results)
+    if not args.quick:
         page.draw(kept)
-        where = STORED
     say(f"\n{page.printed(page.overview(kept, args.recipes))}\n\n{page.aims(kept)}\n")
     say(f"The figures: {where.relative_to(environment.ROOT)}")
 

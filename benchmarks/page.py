@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib import style
 
 from benchmarks.arithmetic import ARITHMETIC
-from benchmarks.entrants import ENTRANTS
+from benchmarks.entrants import ENTRANTS, PRODUCTS
 from benchmarks.environment import ROOT
 from benchmarks.plan import PLANS
 from benchmarks.results import NotMeasured, Results, Row, Who
@@ -129,7 +129,7 @@ def entrants(results: Results, recipe: str) -> Table:
     """Return what was measured of a recipe: a line for each entrant and number of seeds."""
     plan = PLANS[recipe]
     table = [[HEADINGS[0], HEADINGS[1], *(f"{h} ({plan.step})" for h in HEADINGS[2:4]), *HEADINGS[4:]]]
-    rows = [row for row in results.of(recipe) if row.entrant != "products"]
+    rows = [row for row in results.of(recipe) if row.entrant not in PRODUCTS]
     for who in dict.fromkeys((row.entrant, row.seeds) for row in rows):
         table.append(
             [ENTRANTS[who[0]].label, str(who[1])]
@@ -161,9 +161,14 @@ WITH_ONE_THREAD: tuple[Callable[[Row], str], ...] = (
 
 def steps(results: Results) -> Table:
     """Return the arithmetic of each recipe's step, and the machine's rate beside it."""
-    table = [["Recipe", "A GAN's step", "Rate, one thread", "Rate, two threads", "Measured on"]]
+    by = ("PyTorch, one thread", "PyTorch, two threads", "JAX, one thread", "JAX, two threads")
+    table = [["Recipe", "A GAN's step", *by, "Measured on"]]
     for recipe, plan in PLANS.items():
-        rates = [told(lambda n=n, r=recipe: f"{operations(results.rate(r, n))}/s") for n in (1, 2)]
+        rates = [
+            told(lambda n=n, r=recipe, by=by: f"{operations(results.rate(n, r, by))}/s")
+            for by in PRODUCTS
+            for n in (1, 2)
+        ]
         date = results.dates.get(recipe, MISSING)
         table.append([plan.title, operations(ARITHMETIC[recipe].flop), *rates, date])
     return table

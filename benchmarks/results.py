@@ -116,12 +116,12 @@ class Results:
         return median(a / b for a, b in zip(*pair, strict=True))
 
     def share(self, recipe: str, who: Who, threads: int) -> float:
-        """Return the share of the machine's rate of products that an entrant's arithmetic reaches."""
+        """Return the share of torch's rate of products that an entrant's arithmetic reaches."""
         return ARITHMETIC[recipe].flop / PRODUCT_FLOP * self.ratio(recipe, ("products", 1), who, threads)
 
-    def rate(self, threads: int, recipe: str) -> float:
-        """Return the machine's rate of matrix products, in FLOP a second, beside a recipe."""
-        return PRODUCT_FLOP / self.row(recipe, ("products", 1), threads).seconds
+    def rate(self, threads: int, recipe: str, multiplier: str = "products") -> float:
+        """Return the rate of products of large matrices, in FLOP a second, beside a recipe."""
+        return PRODUCT_FLOP / self.row(recipe, (multiplier, 1), threads).seconds
 
     def threads(self) -> list[int]:
         """Return the numbers of threads that were measured."""

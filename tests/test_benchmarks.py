@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import __main__ as program
 from benchmarks import checks, environment, fleet, measure, page, plan, starts, targets
 from benchmarks.arithmetic import ARITHMETIC, PRODUCT_FLOP, Arithmetic
-from benchmarks.entrants import ENTRANTS, torch_loops
+from benchmarks.entrants import ENTRANTS, PRODUCTS, torch_loops
 from benchmarks.entrants.torch_settings import torch_settings
 from benchmarks.job import Job, Weights, read, write
 from benchmarks.results import STORED, NotMeasured, Results, Row
@@ -219,6 +219,12 @@ def test_results_can_be_stored_and_are_merged_by_recipe(results: Results, tmp_pa
     assert Results.load(tmp_path / "nothing.json") == Results()
 
 
+def test_the_rate_beside_a_recipe_is_that_of_each_library(results: Results) -> None:
+    results.rows.append(row("jax_products", 1, [1.0, 1.0, 1.0]))
+    assert page.steps(results)[1][2:6] == ["8.59 GFLOP/s", page.MISSING, "17.2 GFLOP/s", page.MISSING]
+    assert [line[1] for line in page.entrants(results, "fifty_lines")[1:]] == ["1", "16"]
+
+
 def test_aims_are_met_or_missed_or_unknown(results: Results) -> None:
     lines = {line[1]: line[2:] for line in page.targets(results)[1:]}
     first = targets.TARGETS[0].words
@@ -249,7 +255,7 @@ def test_times_are_written_in_the_unit_that_suits_them(seconds: float, words: st
 
 def test_all_lists_have_the_same_recipes_and_entrants_that_exist() -> None:
     assert set(plan.PLANS) == set(ARITHMETIC) == set(starts.RECIPES)
-    assert {who for each in plan.PLANS.values() for who in each.seeds} | {"products"} == set(ENTRANTS)
+    assert {who for each in plan.PLANS.values() for who in each.seeds} | set(PRODUCTS) == set(ENTRANTS)
     assert set(plan.DROPOUT) | set(checks.JUDGES) <= set(plan.PLANS)
     for recipe in plan.PLANS.values():
         assert all(max(numbers) <= 256 and min(numbers) == 1 for numbers in recipe.seeds.values())

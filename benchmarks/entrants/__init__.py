@@ -41,4 +41,8 @@ ENTRANTS = {
     "ours": Entrant("ours", "gan_helpers"),
     "compiled": Entrant("ours", "gan_helpers, compiled"),
     "products": Entrant("products", "products of large matrices"),
+    "jax_products": Entrant("jax_products", "products of large matrices, in JAX", elsewhere=True),
 }
+
+#: Those that multiply matrices, to show what the machine can do.
+PRODUCTS = ("products", "jax_products")
