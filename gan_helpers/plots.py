@@ -88,10 +88,10 @@ def density(
     ax.fill_between(_array(grid), truth, color=REAL["color"], alpha=0.2, linewidth=0)
     ax.plot(_array(grid), truth, label="real density", **REAL)
     edges = np.linspace(low, high, _checks.whole("bins", bins) + 1)
-    for k, row in enumerate(_array(samples)):
+    for row in _array(samples):
         heights = np.histogram(row, edges)[0] / (len(row) * (edges[1] - edges[0]))
-        style = FAKE | {"linewidth": 1, "alpha": max(0.4, 1 / len(samples))}
-        ax.stairs(heights, edges, label=label if k == 0 else None, **style)
+        ax.stairs(heights, edges, **FAKE | {"linewidth": 1, "alpha": max(0.4, 1 / len(samples))})
+    ax.plot([], label=label, **FAKE | {"linewidth": 1})  # for the legend, where a pale line is hard to see
 
 
 def per_seed(ax: Axes, groups: dict[str, Tensor], mark: float | None = None, label: str = "") -> None:

@@ -43,6 +43,7 @@ BOOK = ROOT / "book"
 REPLAYED = ROOT / "tests" / "replayed.csv"
 ENOUGH = 300  # runs that can be counted
 LIMIT = 1e-4  # how often a claim may fail
+CLAIM_COLUMNS = ("chapter", "claim", "rests on", "runs", "rule", "fails with")
 
 SCALES = {"log": torch.log, "arcsine": lambda share: share.sqrt().asin(), "plain": lambda x: x}
 FUNCTIONS = {"abs": torch.abs}
@@ -124,13 +125,14 @@ def judged(notebook: str, claim: Claim, rests: object) -> Iterator[dict[str, str
     """Yield a row for each column that a claim rests on; its chance to fail is their sum."""
     for rest in listed(rests):
         if isinstance(rest, Law):
-            rule, p, runs, base = rest.why, fails(rest.p, rest.of, claim.at_least or rest.of), "", ""
+            one = rest.p(claim.limits[0][1]) if callable(rest.p) else rest.p
+            rule, p, runs, base = rest.why, fails(one, rest.of, claim.at_least or rest.of), "", "a known law"
         else:
             values = column(rest, notebook, claim.words)
             at_least = rest.at_least or claim.at_least or rest.of
             one, rule = misses(rest, values, rest.limits or claim.limits, at_least == rest.of)
             p, runs = fails(one, rest.of, at_least), str(len(values))
-            base = "its own cells, replayed" if rest.table == "replay" else f"{rest.table}: {rest.column}"
+            base = "its own cells, replayed" if rest.table == "replay" else f"`{rest.table}`: `{rest.column}`"
         yield {
             "notebook": notebook, "claim": claim.words, "rests on": base, "runs": runs, "rule": rule,
             "p": p,
@@ -161,7 +163,7 @@ def rates() -> list[dict[str, str]]:
         k, n = int(good.sum()), len(good)
         low, high = stats.binomtest(k, n).proportion_ci(method="exact")
         found.append({
-            "recipe": recipe, "table": table, "success": success, "runs": f"{k} of {n}",
+            "recipe": recipe, "table": f"`{table}`", "success": success, "runs": f"{k} of {n}",
             "95 % interval": f"{100 * low:.1f} to {100 * high:.1f} %",
         })  # fmt: skip
     return found
@@ -170,6 +172,7 @@ def rates() -> list[dict[str, str]]:
 def pages() -> dict[str, list[dict[str, str]]]:
     """Return the tables of the page by the names of their files."""
     rows = [{**row, "p": written(row["p"])} for row in calibrated()]
+    rows = [dict(zip(CLAIM_COLUMNS, row.values(), strict=True)) for row in rows]
     return {"claims.csv": rows, "rates.csv": rates()}
 
 

@@ -45,7 +45,7 @@ FIGURES = {
     "maxout_mnist": ("fig-maxout-repair", (0.335, 0.0, 1.0, 1.0)),
     "edward_mnist": ("fig-edward-eye", (0.0, 0.0, 1.0, 1.0)),
 }
-WIDTH, HEIGHT, COLOURS = 480, 270, 64  # of a thumbnail
+WIDTH, HEIGHT, COLOURS = 480, 270, 32  # of a thumbnail
 
 # The moving picture: a ring of eight clouds, in a window of the plane.
 REAL = ring(8, radius=2.0, sd=0.15)
