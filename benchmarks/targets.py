@@ -107,7 +107,11 @@ FIFTY, SINE = "fifty_lines", "sinusoids"
 TARGETS = [
     Target(
         "50 lines", "a round with 16 seeds, over the source's loop",
-        1 / 20, ratio(FIFTY, ("ours", 16), ("source", 1)),
+        1 / 12, ratio(FIFTY, ("ours", 16), ("source", 1)),
+    ),
+    Target(
+        "50 lines", "a round with 16 seeds, compiled, over the source's loop",
+        1 / 20, ratio(FIFTY, ("compiled", 16), ("source", 1)),
     ),
     Target(
         "50 lines", "a round with 64 seeds, over JAX's scan of one seed",
@@ -118,8 +122,8 @@ TARGETS = [
         1.2, ratio(FIFTY, ("compiled", 64), ("jax", 64)),
     ),
     Target(
-        "50 lines", "a round with one seed, over the source's loop",
-        1 / 2, ratio(FIFTY, ("ours", 1), ("source", 1)),
+        "50 lines", "a round with one seed, compiled, over the source's loop",
+        1 / 2, ratio(FIFTY, ("compiled", 1), ("source", 1)),
     ),
     Target(
         "Sinusoids", "a step with 16 seeds, over Keras on PyTorch",
