@@ -225,13 +225,19 @@ def test_the_rate_beside_a_recipe_is_that_of_each_library(results: Results) -> N
     assert [line[1] for line in page.entrants(results, "fifty_lines")[1:]] == ["1", "16"]
 
 
+def test_chapters_that_were_not_measured_leave_no_empty_table(results: Results) -> None:
+    assert page.chapters(results)[1:] == [["all", page.MISSING, page.MISSING]]
+    results.others["chapters"] = {"minimax": [30.0, 700.0]}
+    assert page.chapters(results)[1:] == [["minimax", "30 s", "700 MB"]]
+
+
 def test_aims_are_met_or_missed_or_unknown(results: Results) -> None:
     lines = {line[1]: line[2:] for line in page.targets(results)[1:]}
     first = targets.TARGETS[0].words
-    assert lines[first] == ["at most 1/20", "1/40", page.MISSING, page.MISSING]
+    assert lines[first] == ["at most 1/12", "1/40", page.MISSING, page.MISSING]
     results.rows += [row("source", 1, [1.0], threads=2), row("ours", 16, [0.1], threads=2)]
     lines = {line[1]: line[2:] for line in page.targets(results)[1:]}
-    assert lines[first] == ["at most 1/20", "1/40", "1/10", "with one thread"]
+    assert lines[first] == ["at most 1/12", "1/40", "1/10", "with one thread"]
     assert lines["import of gan_helpers, beyond that of torch"] == ["at most 50 ms", "20 ms", "", "yes"]
 
 
