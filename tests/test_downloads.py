@@ -380,12 +380,15 @@ def test_a_damaged_file_in_the_cache_is_not_used_without_a_network_either(mirror
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
     """Take the right to write into a folder away, from a user who may write everywhere too."""
+    importlib.import_module("pooch")  # later its files may be out of reach
     nobody = 65534
     folder.chmod(0o555)
     user = os.geteuid()
     if user == 0:
         os.seteuid(nobody)
     try:
+        if not os.access(mnist.__file__, os.R_OK, effective_ids=True):
+            pytest.skip("The package lies where no other user may look.")
         yield
     finally:
         if user == 0:
