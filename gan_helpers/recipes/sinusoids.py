@@ -293,8 +293,10 @@ def _best_of_grid(y: Tensor, t: Tensor, low: float, high: float) -> tuple[Tensor
     c = torch.linspace(-math.pi, math.pi, 65, dtype=y.dtype, device=y.device)[:-1]
     pairs = torch.cartesian_prod(b, c)
     grid = torch.sin(pairs[:, :1] * t + pairs[:, 1:])
-    # The squared distances, but for the curves' own squares, which are the same for all of the grid.
-    best = pairs[(grid.square().sum(1) - 2 * y @ grid.T).argmin(1)]
+    # The squared distances, but for the curves' own squares, which are the same for all of the grid. So many
+    # curves at a time that memory does not grow with their number.
+    size = grid.square().sum(1)
+    best = pairs[torch.cat([(size - 2 * part @ grid.T).argmin(1) for part in y.split(250)])]
     return best[:, :1], best[:, 1:]
 
 
