@@ -13,6 +13,7 @@ import pytest
 import torch
 from scipy.optimize import least_squares
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan_helpers import Ensemble, Stream, train
 from gan_helpers.calibration import ledger
@@ -44,6 +45,30 @@ def test_the_best_sinusoid_of_a_sinusoid_is_itself(rng: Stream) -> None:
     torch.testing.assert_close(fit.b, b, atol=1e-8, rtol=0)
     torch.testing.assert_close(fit.c, c, atol=1e-8, rtol=0)
     assert fit.residual.max() < 1e-8
+
+
+class Largest(TorchDispatchMode):
+    """Notes how many numbers the largest result of an operation has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.numbers = max(self.numbers, made.numel())
+        return made
+
+
+def test_twice_as_many_curves_need_no_larger_tensors(rng: Stream) -> None:
+    curves = sinusoids.REAL(1, 2_000, rng)
+    found = []
+    for n in (1_000, 2_000):
+        with Largest() as largest:
+            sinusoids.best_sinusoid(curves[:, :n], T)
+        found.append(largest.numbers)
+    assert found[0] == found[1]
 
 
 def test_no_other_search_finds_a_closer_sinusoid(rng: Stream) -> None:
