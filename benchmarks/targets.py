@@ -17,7 +17,7 @@ def times(value: float) -> str:
 
 def percent(value: float) -> str:
     """Write a share."""
-    return f"{100 * value:.0f} %"
+    return "below 1 %" if value < 0.01 else f"{100 * value:.0f} %"
 
 
 def milliseconds(value: float) -> str:

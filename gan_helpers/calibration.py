@@ -118,7 +118,7 @@ TABLES: dict[str, Table] = {
         partial(maxout_mnist.follow, "repaired", epochs=10, at=(10,)), 20, ensemble=1
     ),
     "maxout_mnist_slow_d": Table(partial(maxout_mnist.follow, "weak_d", epochs=3, at=(3,)), 20, ensemble=1),
-    "maxout_mnist_switches": Table(maxout_mnist.switches, 5, ensemble=1),
+    "maxout_mnist_switches": Table(maxout_mnist.switches, 20, ensemble=1),
     "minimax_discriminators": Table(minimax.discriminators, 320),
     "minimax_gradients": Table(minimax.gradients, 320),
     "sinusoids_original": Table(sinusoids.trial, 32, ensemble=8),
