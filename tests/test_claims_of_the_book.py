@@ -30,8 +30,8 @@ def chances() -> dict[tuple[str, str], float]:
     """Return how likely each claim is to fail, by its chapter and its words."""
     found: dict[tuple[str, str], float] = {}
     for row in claims.calibrated():
-        key = row["notebook"], row["claim"]
-        found[key] = found.get(key, 0.0) + row["p"]
+        key = row["chapter"], row["claim"]
+        found[key] = found.get(key, 0.0) + row["fails with"]
     return found
 
 
@@ -191,6 +191,7 @@ def test_a_claim_fails_if_too_few_of_its_runs_hold() -> None:
 def test_a_bound_in_the_notebook_is_the_bound_that_is_judged() -> None:
     rest = Rest("fifty_lines_repaired", "w1", 16)
     rows = [next(claims.judged("fifty_lines", Claim("", (("<", b),), 13, True), rest)) for b in (0.11, 0.05)]
-    assert rows[0]["p"] < claims.LIMIT < 0.1 < rows[1]["p"]
+    assert rows[0]["fails with"] < claims.LIMIT < 0.1 < rows[1]["fails with"]
     law = Law("as likely as its bound", lambda bound: bound)
-    assert next(claims.judged("a", Claim("", (("<", 0.25),), None, True), law))["p"] == pytest.approx(0.25)
+    row = next(claims.judged("a", Claim("", (("<", 0.25),), None, True), law))
+    assert row["fails with"] == pytest.approx(0.25)
