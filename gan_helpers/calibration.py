@@ -112,7 +112,7 @@ TABLES: dict[str, Table] = {
     "fifty_lines_later": _of(fifty_lines.later, 32),
     "fifty_lines_repaired": _of(fifty_lines.repaired, 320),
     "fifty_lines_start": Table(_start, 320),
-    "fifty_lines_twins": Table(fifty_lines.twins, 16),
+    "fifty_lines_twins": Table(fifty_lines.twins, 320),
     "maxout_mnist_original": Table(partial(maxout_mnist.follow, "original"), 20, ensemble=1),
     "maxout_mnist_repaired": Table(
         partial(maxout_mnist.follow, "repaired", epochs=10, at=(10,)), 20, ensemble=1
