@@ -478,9 +478,7 @@ def _is_own(value: object, function: FunctionType) -> bool:
 
 
 def _code(code: CodeType) -> str:
-    parts = [
-        _code(part) if isinstance(part, CodeType) else _described(part, ()) for part in code.co_consts
-    ]
+    parts = [_code(part) if isinstance(part, CodeType) else _described(part, ()) for part in code.co_consts]
     return f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {parts}"
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gan_helpers import _checks
@@ -457,7 +458,7 @@ def _data_set(data: Tensor) -> Tensor:
     _checks.finite("data", data, shape)
     if data.dim() not in (2, 3):
         raise ValueError(f"data must have shape {shape}, not {tuple(data.shape)}: reshape it first.")
-    return data
+    return data.contiguous()  # for `_rows`, which would copy it at each batch
 
 
 def _data_request(data: Tensor, seeds: int, batch: int, rng: Stream) -> tuple[int, int]:
@@ -472,9 +473,11 @@ def _data_request(data: Tensor, seeds: int, batch: int, rng: Stream) -> tuple[in
 
 def _rows(data: Tensor, index: Tensor) -> Tensor:
     """Return the rows ``index`` (seeds, batch) of a data set: (seeds, batch, features)."""
-    if data.dim() == 2:
-        return data[index]
-    return data[torch.arange(len(data), device=data.device).unsqueeze(1), index]
+    if data.dim() == 3:
+        seeds, n, _ = data.shape
+        index = index + torch.arange(0, seeds * n, n, device=data.device).unsqueeze(1)
+    # Not data[index], which fetches number by number where each seed has a set: on a CPU, ten times slower.
+    return F.embedding(index, data.flatten(0, -2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -493,7 +496,7 @@ class Resample:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        _data_set(self.data)
+        object.__setattr__(self, "data", _data_set(self.data))
 
     @property
     def features(self) -> int:

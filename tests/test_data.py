@@ -313,6 +313,17 @@ def test_each_seed_may_have_data_of_its_own(kind):
         torch.testing.assert_close(x[seed].unique(dim=0), own[seed])
 
 
+@pytest.mark.parametrize("kind", [Minibatches, Resample])
+@pytest.mark.parametrize("axes", [(1, 0), (2, 0, 1)])
+def test_data_may_lie_in_memory_in_any_order(kind, axes):
+    plain = torch.rand(*(3, 4, 5)[: len(axes)], generator=torch.Generator().manual_seed(0))
+    turned = plain.permute(axes)
+    x = kind(turned)(turned.shape[0], 6, Stream("data", 0))
+    assert x.equal(kind(turned.clone(memory_format=torch.contiguous_format))(len(x), 6, Stream("data", 0)))
+    own = turned.expand(len(x), *turned.shape[-2:])
+    assert all((x[k].unsqueeze(1) == own[k]).all(2).any(1).all() for k in range(len(x)))
+
+
 def test_minibatches_go_on_from_their_state():
     sampler, rng = Minibatches(ROWS), Stream("data", 0)
     sampler(2, 7, rng)
