@@ -76,17 +76,6 @@ class Stream:
         """Draw an order of 0 to ``n - 1``, each equally likely."""
         return torch.randperm(_checks.whole("n", n), generator=self.generator, device=self.device)
 
-    def bernoulli(self, probability: Tensor) -> Tensor:
-        """Draw 1 with the given ``probability`` and 0 otherwise, elementwise."""
-        _checks.floating("probability", probability, "(...)")
-        try:  # torch looks at every number anyway
-            return torch.bernoulli(probability, generator=self.generator)
-        except RuntimeError as error:
-            low, high = probability.aminmax()
-            raise ValueError(
-                f"probability must hold numbers from 0 to 1, not from {low:g} to {high:g}."
-            ) from error
-
     def keep(self, probability: float, like: Tensor) -> Tensor:
         """Draw a mask shaped as ``like``: 1 with the given ``probability`` and 0 otherwise."""
         _checks.floating("like", like, "(...)")

@@ -352,9 +352,6 @@ CALLS = {
         lambda high, shape: RNG.integers(high, *shape), {"high": 3, "shape": (2,)}, ("shape: *",)
     ),
     "randomness.Stream.permutation": Call(RNG.permutation, {"n": 3}),
-    "randomness.Stream.bernoulli": Call(
-        RNG.bernoulli, {"probability": PIXELS}, ("probability: an axis less",)
-    ),
     "randomness.Stream.keep": Call(
         RNG.keep, {"probability": 0.5, "like": PIXELS}, ("like: an axis less", "like: NaN")
     ),

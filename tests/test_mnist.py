@@ -146,6 +146,11 @@ def test_grey_levels_outside_0_to_1_are_refused(bad):
         mnist.binarise(torch.tensor([0.5, bad]), Stream("pixels", 0))
 
 
+def test_images_and_stream_are_on_one_device():
+    with pytest.raises(ValueError, match="rng must draw on meta, as images are, not on cpu"):
+        mnist.binarise(torch.zeros(2, device="meta"), Stream("pixels", 0))
+
+
 def test_bytes_are_refused():
     with pytest.raises(TypeError, match="images must hold floating-point numbers"):
         mnist.binarise(torch.zeros(2, dtype=torch.uint8), Stream("pixels", 0))

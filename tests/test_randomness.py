@@ -17,7 +17,6 @@ DRAWS: dict[str, Callable[[Stream], Tensor]] = {
     "uniform": lambda rng: rng.uniform(3, 4, low=-2.0, high=5.0),
     "integers": lambda rng: rng.integers(1000, 3, 4),
     "permutation": lambda rng: rng.permutation(30),
-    "bernoulli": lambda rng: rng.bernoulli(torch.full((40,), 0.5, device=rng.device)),
     "keep": lambda rng: rng.keep(0.5, like=torch.zeros(40, device=rng.device)),
 }
 each = pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
@@ -106,11 +105,6 @@ def test_whole_numbers_are_equally_likely_and_below_the_end() -> None:
 def test_a_permutation_holds_every_number_once() -> None:
     order = Stream("p", seed=0).permutation(100)
     assert order.sort().values.tolist() == list(range(100)) != order.tolist()
-
-
-def test_bernoulli_draws_each_number_with_its_own_probability() -> None:
-    drawn = Stream("b", seed=0).bernoulli(torch.tensor([0.0, 0.3, 1.0]).expand(10_000, 3))
-    assert drawn.mean(0).tolist() == pytest.approx([0.0, 0.3, 1.0], abs=0.02)
 
 
 def test_a_mask_keeps_with_the_probability_given_and_looks_like_its_model() -> None:

@@ -68,7 +68,7 @@ def test_the_original_is_the_loop_of_the_source_with_both_gradients_from_one_sta
     one, zero = torch.ones(128, 1), torch.zeros(128, 1)
     for start in range(0, 4 * 128, 128):
         rows = torch.arange(start, start + 128) % len(images)
-        x = data.bernoulli(images[rows].unsqueeze(0))[0]
+        x = mnist.binarise(images[rows], data)
         fake = g(2 * noise.uniform(128, 100) - 1)
         real_answer, fake_answer = d(x), d(fake)
         loss_d = bce(real_answer, one) + bce(fake_answer, zero)
@@ -154,9 +154,9 @@ def test_grey_is_neither_nearly_black_nor_nearly_white() -> None:
 
 def test_a_linear_test_tells_other_odds_and_not_the_same() -> None:
     rng = Stream("odds", seed=0)
-    x = rng.bernoulli(torch.full((2, 800, 50), 0.3))
-    y = rng.bernoulli(torch.full((800, 50), 0.3))
-    x[1] = rng.bernoulli(torch.full((800, 50), 0.7))
+    x = mnist.binarise(torch.full((2, 800, 50), 0.3), rng)
+    y = mnist.binarise(torch.full((800, 50), 0.3), rng)
+    x[1] = mnist.binarise(torch.full((800, 50), 0.7), rng)
     same, other = edward_mnist.two_sample(x, y, seed=0).tolist()
     assert abs(same - 0.5) < 0.08
     assert other > 0.95
@@ -183,8 +183,8 @@ def test_an_untrained_pair_is_measured_as_what_it_is(images: Tensor) -> None:
 
 def test_each_seed_is_judged_on_a_split_of_its_own() -> None:
     rng = Stream("odds", seed=0)
-    x = rng.bernoulli(torch.full((1, 400, 20), 0.35)).expand(3, -1, -1)  # three times the same images
-    found = edward_mnist.two_sample(x, rng.bernoulli(torch.full((400, 20), 0.3)), seed=0)
+    x = mnist.binarise(torch.full((1, 400, 20), 0.35), rng).expand(3, -1, -1)  # three times the same images
+    found = edward_mnist.two_sample(x, mnist.binarise(torch.full((400, 20), 0.3), rng), seed=0)
     assert len(set(found.tolist())) == 3
 
 
