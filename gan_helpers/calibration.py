@@ -109,7 +109,7 @@ TABLES: dict[str, Table] = {
     "edward_sampled": Table(partial(edward_mnist.follow, "sampled"), 20, ensemble=4),
     "fifty_lines_original": _of(fifty_lines.original, 320),
     "fifty_lines_order": Table(_order, 320),
-    "fifty_lines_later": _of(fifty_lines.later, 32),
+    "fifty_lines_later": _of(fifty_lines.later, 320),
     "fifty_lines_repaired": _of(fifty_lines.repaired, 320),
     "fifty_lines_start": Table(_start, 320),
     "fifty_lines_twins": Table(fifty_lines.twins, 320),
