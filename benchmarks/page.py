@@ -90,12 +90,14 @@ HEADINGS = (
 
 def targets(results: Results) -> Table:
     """Return what was aimed at and what was reached."""
-    table = [["Where", "What", "Aim", "One thread", "Two threads", "Reached"]]
+    table = [["Where", "What", "Aim", "One thread", "Two threads", "Reached", "JAX, two threads"]]
     for target in TARGETS:
         found = [target.reached(results, threads) for threads in target.threads]
         written = [MISSING if value is None else target.text(value) for value in found]
         written += [""] * (2 - len(written))  # where it is not a matter of threads
-        table.append([target.what, target.words, target.aim, *written, _verdict(target, found)])
+        jax = target.reached_by_jax(results, 2)
+        written += [_verdict(target, found), "" if jax is None else target.text(jax)]
+        table.append([target.what, target.words, target.aim, *written])
     return table
 
 
@@ -119,7 +121,7 @@ def overview(results: Results, recipes: list[str]) -> Table:
 def aims(results: Results) -> str:
     """Return what was aimed at and what was reached, a line for each."""
     lines = []
-    for what, words, aim, one, two, verdict in targets(results)[1:]:
+    for what, words, aim, one, two, verdict, _ in targets(results)[1:]:
         found = f"{one} with one thread, {two} with two" if two else one
         lines.append(f"{verdict}: {what}, {words}: {aim}; {found}.")
     return "\n".join(lines)
