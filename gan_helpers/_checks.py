@@ -72,6 +72,12 @@ def tensor(name: str, value: Any) -> Tensor:
         raise TypeError(f"{name} must be a tensor, or numbers that make one, not {value!r}.") from error
 
 
+def drawn_beside(name: str, value: Tensor, device: torch.device | str) -> None:
+    """Check that the device of ``rng`` is that of the tensor ``value``."""
+    if value.device.type != torch.device(device).type:
+        raise ValueError(f"rng must be on {value.device}, as {name} is, not on {device}: move one of them.")
+
+
 def same_shape(**named: Tensor) -> None:
     """Check that tensors have one shape."""
     shapes = [tuple(value.shape) for value in named.values()]

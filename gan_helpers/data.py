@@ -466,8 +466,7 @@ def _data_request(data: Tensor, seeds: int, batch: int, rng: Stream) -> tuple[in
     seeds, batch = _request(seeds, batch, rng)
     if data.dim() == 3 and data.shape[0] != seeds:
         raise ValueError(f"seeds must be {data.shape[0]}, not {seeds}: data holds a set for each seed.")
-    if data.device.type != torch.device(rng.device).type:
-        raise ValueError(f"rng must be on {data.device}, as data is, not on {rng.device}: move one of them.")
+    _checks.drawn_beside("data", data, rng.device)
     return seeds, batch
 
 

@@ -147,7 +147,7 @@ def test_grey_levels_outside_0_to_1_are_refused(bad):
 
 
 def test_images_and_stream_are_on_one_device():
-    with pytest.raises(ValueError, match="rng must draw on meta, as images are, not on cpu"):
+    with pytest.raises(ValueError, match="rng must be on meta, as images is, not on cpu"):
         mnist.binarise(torch.zeros(2, device="meta"), Stream("pixels", 0))
 
 
