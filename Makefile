@@ -54,14 +54,14 @@ reliability: environment ## measure what the project promises, slowly, and store
 	$(BIN)/python -m pytest -m reliability tests $(ARGS)
 
 notebooks: environment ## run the notebooks afresh and store their outputs
-	$(BIN)/python tools/notebooks.py $(ARGS)
-	$(BIN)/python tools/pictures.py thumbnails
+	$(BIN)/python -m tools.notebooks $(ARGS)
+	$(BIN)/python -m tools.pictures thumbnails
 
 pictures: environment ## make the pictures of the landing page afresh
-	$(BIN)/python tools/pictures.py $(ARGS)
+	$(BIN)/python -m tools.pictures $(ARGS)
 
 colab: environment ## run the notebooks elsewhere, with NumPy 2 and without the package, as Colab would
-	$(BIN)/python tools/colab.py $(ARGS)
+	$(BIN)/python -m tools.colab $(ARGS)
 
 bench: environment ## measure the package against what a reader would use instead
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -72,7 +72,7 @@ lint: environment ## check style, annotations and types
 	@echo "Nothing to complain about."
 
 publish: environment ## write the address REPOSITORY=https://github.com/OWNER/NAME into all files that need it
-	$(BIN)/python tools/publish.py "$(REPOSITORY)"
+	$(BIN)/python -m tools.publish "$(REPOSITORY)"
 
 clean: ## remove the built pages and all caches; .venv stays
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist .venv-colab

@@ -9,7 +9,6 @@ import ast
 import base64
 import copy
 import csv
-import importlib.util
 import io
 import re
 import struct
@@ -21,13 +20,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tests.reliability import measured
+from tools import notebooks as runner
+from tools import sheets
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
-
-_spec = importlib.util.spec_from_file_location("notebooks", ROOT / "tools" / "notebooks.py")
-runner = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(runner)
 
 KNOWN_TAGS = {
     "animation",  # the page gives it a button to play it again
@@ -660,8 +657,13 @@ def test_notebook(path, rule):
 
 def test_contents_and_folder_agree():
     """Every page in the folder is in _toc.yml and the other way round, and none is there twice."""
-    listed = runner.pages()
+    listed = sheets.pages()
     assert sorted(listed) == sorted({*BOOK.rglob("*.md"), *BOOK.rglob("*.ipynb")} - unlisted())
+
+
+@pytest.mark.parametrize("path", notebook_files(), ids=lambda path: path.stem)
+def test_a_sheet_fits_its_notebook(path):
+    assert sheets.complaints(sheets.read(path), sheets.load(path)) == []
 
 
 def unlisted():

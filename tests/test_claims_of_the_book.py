@@ -14,7 +14,7 @@ from tests.reliability import Reached
 from tools import claims
 from tools.claim_bases import REPLAYS, RESTS, Law, Rest
 from tools.claim_reader import Claim, Reader, cells, claims_of
-from tools.notebooks import notebooks
+from tools.sheets import notebooks
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 

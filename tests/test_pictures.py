@@ -1,8 +1,6 @@
 """The landing page: its moving picture, its thumbnails, and a card for every chapter that says the truth."""
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
 
 import nbformat
@@ -11,13 +9,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from tools import pages, pictures
+from tools.sheets import read
+
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
-
-_spec = importlib.util.spec_from_file_location("pictures", ROOT / "tools" / "pictures.py")
-pictures = importlib.util.module_from_spec(_spec)
-sys.modules["pictures"] = pictures  # where its dataclass looks for its own names
-_spec.loader.exec_module(pictures)
 
 LANDING = (BOOK / "intro.md").read_text(encoding="utf-8")
 
@@ -57,7 +53,7 @@ def test_a_card_bears_the_name_of_its_chapter(name):
 @pytest.mark.parametrize("name", chapters())
 def test_the_minutes_on_a_card_are_those_of_its_chapter(name):
     read, run = cards()[name]["minutes"]
-    assert read == pytest.approx(pictures.minutes_to_read(notebook(name)), rel=0.15, abs=3)
+    assert read == pytest.approx(pages.minutes_to_read(notebook(name)), rel=0.15, abs=3)
     number = {"one": 1, "a": 1, "two": 2, "three": 3, "half": 1}
     said = re.search(r"runs\s+in\s+(?:about\s+)?([\w\s]*?)\s*minutes?", notebook(name).cells[0].source)[1]
     assert run == max(number.get(word, 0) for word in said.split()) + ("and a half" in said)
@@ -70,7 +66,7 @@ def test_a_thumbnail_is_its_chapters_figure_made_small(name):
     assert path.stat().st_size < 40_000
     with Image.open(path) as picture:
         kept = np.asarray(picture.convert("RGB"), dtype=float)
-    fresh = np.asarray(pictures.thumbnail(name), dtype=float)
+    fresh = np.asarray(pictures.thumbnail(read(BOOK / f"{name}.ipynb")), dtype=float)
     assert kept.shape == fresh.shape
     assert np.abs(kept - fresh).mean() < 6, "run make pictures"
 

@@ -1,6 +1,5 @@
 """One address, in all places or in none, and pages whose buttons follow it."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -13,11 +12,8 @@ import yaml
 from browsing import JUPYTER_BOOK
 from bs4 import BeautifulSoup
 
-from tools.notebooks import ROOT
-
-_spec = importlib.util.spec_from_file_location("publish", ROOT / "tools" / "publish.py")
-publisher = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(publisher)
+from tools import publish as publisher
+from tools.sheets import ROOT
 
 FIRST = "https://github.com/Ada-L/gan.book"
 SECOND = "https://github.com/someone/other"

@@ -122,10 +122,10 @@ OTHER_SEEDS = "notebooks from base seeds 1 to 20, with 1 and 2 threads, and with
     "claims", "notebooks from base seeds 1 to 20, with 1 and 2 threads, and with AVX2 alone"
 )
 def test_the_notebooks_passed_from_other_seeds(reached: Reached) -> None:
-    """The runs are those of `python tools/seeds.py`, which take hours."""
+    """The runs are those of `python -m tools.seeds`, which take hours."""
     figure = seeds.summary()
     if figure is None:
-        pytest.skip("No run of the notebooks as they are now is listed: `python tools/seeds.py` makes them.")
+        pytest.skip("No run of the notebooks as they are now is listed: `python -m tools.seeds` makes them.")
     reached(figure)
     assert {row["passed"] for row in seeds.current()} == {"1"}
 

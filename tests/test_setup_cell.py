@@ -21,14 +21,12 @@ import pytest
 import tomllib
 from packaging.requirements import Requirement
 
+from tools import colab
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "gan_helpers"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = {"minimax": "sympy", "mxnet_gaussian": "mxnet", "sinusoids": "keras"}  # for which chapter
-
-_spec = importlib.util.spec_from_file_location("colab", ROOT / "tools" / "colab.py")
-colab = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(colab)
 
 CHAPTERS = colab.notebooks()
 

@@ -15,7 +15,7 @@ from browsing import Visitor
 from bs4 import BeautifulSoup
 
 from tools import site_pages
-from tools.notebooks import ROOT, pages
+from tools.sheets import ROOT, pages
 
 BOOK = [page.relative_to(ROOT).with_suffix(".html").as_posix() for page in pages()]
 MADE = ["search.html", "genindex.html", "py-modindex.html", "_modules/gan_helpers/losses.html"]

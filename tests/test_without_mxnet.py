@@ -61,7 +61,7 @@ def test_the_notebook_and_the_tests_are_skipped(without_mxnet: dict[str, str], t
 def test_make_notebooks_leaves_the_chapter_as_it_was(without_mxnet: dict[str, str]) -> None:
     chapter = ROOT / "book" / "mxnet_gaussian.ipynb"
     before = chapter.read_bytes()
-    done = run(without_mxnet, "tools/notebooks.py", "book/mxnet_gaussian.ipynb")
+    done = run(without_mxnet, "-m", "tools.notebooks", "book/mxnet_gaussian.ipynb")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"book/mxnet_gaussian.ipynb ... left as it was: {SENTENCE}\n"
     assert chapter.read_bytes() == before

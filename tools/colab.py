@@ -1,6 +1,6 @@
 """Run the book's notebooks as a hosted service would: elsewhere, with its NumPy, and without the package.
 
-Usage: python tools/colab.py [NOTEBOOK ...]
+Usage: python -m tools.colab [NOTEBOOK ...]
 
 A service such as Colab opens a notebook alone, in an environment of its own. That is imitated here. The
 environment `.venv-colab` has NumPy 2, torch and Matplotlib, and not `gan_helpers`. Each notebook is copied
@@ -20,8 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from notebooks import ROOT, notebooks, obstacle
+from tools.notebooks import obstacle
+from tools.sheets import ROOT, notebooks
 
 ENVIRONMENT = ROOT / ".venv-colab"
 # NumPy and Matplotlib are of the series that Colab has. The others are pinned as in requirements.txt.

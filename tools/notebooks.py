@@ -1,6 +1,6 @@
 """Run the book's notebooks afresh and store their outputs in place.
 
-Usage: python tools/notebooks.py [NOTEBOOK ...]
+Usage: python -m tools.notebooks [NOTEBOOK ...]
 
 Without arguments, all notebooks of _toc.yml are run, in its order. A notebook whose run fails, or that
 needs what this system cannot have, is left as it was. What is stored depends on the notebook alone: no
@@ -18,59 +18,32 @@ import time
 from pathlib import Path
 
 import nbformat
-import yaml
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.sheets import ROOT, notebooks, read
+
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
 CELL_METADATA = {"mystnb", "tags"}
 PICTURES = {"fig-side-by-side": ROOT / "book" / "_static" / "original-and-repaired.png"}  # for the README
-NEEDS = {"mxnet_gaussian": "gan_helpers.mxnet_backend"}  # what a notebook needs that some systems cannot have
 
 
 def obstacle(path: Path) -> str | None:
     """Return in a sentence why a notebook cannot run on this system, or None if it can."""
-    if path.stem not in NEEDS:
-        return None
-    try:
-        importlib.import_module(NEEDS[path.stem])
-    except ModuleNotFoundError as error:
-        if error.name != "mxnet":
-            raise
-        return str(error)
+    if not path.with_suffix(".toml").exists():
+        return None  # a notebook of the reader's own
+    for name, need in read(path).needs.items():
+        try:
+            importlib.import_module(need.module or "gan_helpers")
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            return str(error)
     return None
-
-
-def pages(root: Path = ROOT) -> list[Path]:
-    """Return the files of all pages in _toc.yml, in its order."""
-    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    found = [toc["root"]]
-
-    def walk(node: dict) -> None:
-        for child in (*node.get("parts", ()), *node.get("chapters", ()), *node.get("sections", ())):
-            if "file" in child:
-                found.append(child["file"])
-            walk(child)
-
-    walk(toc)
-    files = []
-    for name in found:
-        candidates = [root / f"{name}{ending}" for ending in (".ipynb", ".md")]
-        existing = [path for path in candidates if path.exists()]
-        if len(existing) != 1:
-            raise FileNotFoundError(f"_toc.yml names {name}, but {len(existing)} files fit, not one.")
-        files += existing
-    return files
-
-
-def notebooks(root: Path = ROOT) -> list[Path]:
-    """Return the notebooks in _toc.yml, in its order."""
-    return [path for path in pages(root) if path.suffix == ".ipynb"]
 
 
 def tidied(notebook: NotebookNode) -> NotebookNode:

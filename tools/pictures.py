@@ -1,22 +1,18 @@
 """Make the pictures of the landing page: the moving one, its still twin, and a thumbnail of each chapter.
 
-Usage: python tools/pictures.py [hero] [thumbnails]
+Usage: python -m tools.pictures [hero] [thumbnails]
 
 Without arguments, all are made. The moving picture is a GAN that the package trains, one network against one,
-at the base seed 0; nothing is selected. A thumbnail is a figure that its chapter has stored, made small. At
-the end it is said how many minutes of reading each chapter is, for the cards.
+at the base seed 0; nothing is selected. A thumbnail is a figure that its chapter has stored, made small.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import torch
 from matplotlib import style
@@ -30,21 +26,11 @@ from gan_helpers import Ensemble, Stream, adam, losses, penalties, plots, train
 from gan_helpers.animation import animate
 from gan_helpers.data import StandardNormal, ring
 from gan_helpers.models import mlp
+from tools.sheets import ROOT, Sheet, load, sheets
 
-ROOT = Path(__file__).resolve().parent.parent
 STATIC = ROOT / "book" / "_static"
 HERO, STILL, THUMBNAILS = STATIC / "hero.png", STATIC / "hero-still.png", STATIC / "thumbnails"
 
-# The figure that says most about a chapter at the size of a stamp, and the part of it to show: left, top,
-# right and bottom as shares of its size.
-FIGURES = {
-    "fifty_lines": ("fig-side-by-side", (0.0, 0.0, 1.0, 1.0)),
-    "mxnet_gaussian": ("fig-mx-repaired", (0.0, 0.0, 1.0, 1.0)),
-    "sinusoids": ("fig-sine-repaired", (0.0, 0.0, 1.0, 1.0)),
-    "minimax": ("fig-dirac", (0.0, 0.0, 1.0, 1.0)),
-    "maxout_mnist": ("fig-maxout-repair", (0.335, 0.0, 1.0, 1.0)),
-    "edward_mnist": ("fig-edward-eye", (0.0, 0.0, 1.0, 1.0)),
-}
 WIDTH, HEIGHT, COLOURS = 480, 270, 32  # of a thumbnail
 
 # The moving picture: a ring of eight clouds, in a window of the plane.
@@ -59,9 +45,6 @@ SHOWN = [
     *range(160, 400, 30),
     *range(400, 3_001, 260),
 ]
-
-WORDS_PER_MINUTE = 200
-LINES_PER_MINUTE = 12  # of code that is read, not skimmed
 
 
 @dataclass
@@ -165,12 +148,12 @@ def stored(notebook: NotebookNode, name: str) -> Image.Image:
     raise LookupError(f"no figure is called {name}.")
 
 
-def thumbnail(chapter: str) -> Image.Image:
+def thumbnail(sheet: Sheet) -> Image.Image:
     """Return a chapter's figure at the size of a card, on white."""
-    name, box = FIGURES[chapter]
-    figure = stored(nbformat.read(ROOT / "book" / f"{chapter}.ipynb", as_version=4), name)
+    shown = sheet.thumbnail
+    figure = stored(load(ROOT / "book" / f"{sheet.name}.ipynb"), shown.figure)
     size = (figure.width, figure.height) * 2
-    figure = figure.crop(tuple(round(share * length) for share, length in zip(box, size, strict=True)))
+    figure = figure.crop(tuple(round(share * length) for share, length in zip(shown.box, size, strict=True)))
     figure.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
     card = Image.new("RGB", (WIDTH, HEIGHT), "white")
     card.paste(figure, ((WIDTH - figure.width) // 2, (HEIGHT - figure.height) // 2))
@@ -180,22 +163,9 @@ def thumbnail(chapter: str) -> Image.Image:
 def thumbnails() -> None:
     """Write the thumbnails of all chapters."""
     THUMBNAILS.mkdir(exist_ok=True)
-    for chapter in FIGURES:
-        small = thumbnail(chapter).quantize(COLOURS, dither=Image.Dither.NONE)
-        small.save(THUMBNAILS / f"{chapter}.png", optimize=True)
-
-
-def minutes_to_read(notebook: NotebookNode) -> float:
-    """Return how long a chapter takes: its words, and the lines of code that it shows."""
-    text = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    code = [
-        line
-        for cell in notebook.cells
-        if cell.cell_type == "code" and not {"hide-input", "hide-cell"} & set(cell.metadata.get("tags", ()))
-        for line in cell.source.splitlines()
-        if line.strip()
-    ]
-    return len(re.findall(r"\w[\w'-]*", text)) / WORDS_PER_MINUTE + len(code) / LINES_PER_MINUTE
+    for sheet in sheets():
+        small = thumbnail(sheet).quantize(COLOURS, dither=Image.Dither.NONE)
+        small.save(THUMBNAILS / f"{sheet.name}.png", optimize=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -206,9 +176,6 @@ def main(arguments: list[str]) -> int:
         makers[name]()
     for path in (HERO, STILL, *sorted(THUMBNAILS.glob("*.png"))):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.0f} kB")
-    for chapter in FIGURES:
-        notebook = nbformat.read(ROOT / "book" / f"{chapter}.ipynb", as_version=4)
-        print(f"{chapter}: {minutes_to_read(notebook):.0f} minutes to read")
     return 0
 
 

@@ -1,6 +1,6 @@
 """Write the repository's address into every file that needs it.
 
-Usage: python tools/publish.py https://github.com/OWNER/NAME
+Usage: python -m tools.publish https://github.com/OWNER/NAME
 
 The pages take the address from pyproject.toml when they are built (see site_pages.py). Other files are read
 where nothing of the project runs, so each has the address in its own text: the setup cells of the notebooks,
@@ -14,10 +14,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from site_pages import pages_address
+from tools.sheets import ROOT
+from tools.site_pages import pages_address
 
-ROOT = Path(__file__).resolve().parent.parent
 ADDRESS = re.compile(
     r"https://github\.com/[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}"
 )

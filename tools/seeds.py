@@ -1,6 +1,6 @@
 """Run the notebooks against their stored outputs from other seeds, and keep a list of what came out.
 
-Usage: python tools/seeds.py [NOTEBOOK ...] [--seeds 1-20] [--threads 1 --jobs 2]
+Usage: python -m tools.seeds [NOTEBOOK ...] [--seeds 1-20] [--threads 1 --jobs 2]
 
 A new machine is in effect a new seed. Each run sets GAN_BOOK_SEED, and with it, in turn, one or two threads
 and the processor's own instructions or those of AVX2, so that all four pairs meet every notebook. What
@@ -21,10 +21,8 @@ from threading import Lock
 
 import nbformat
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from tools.notebooks import notebooks, obstacle  # noqa: E402
+from tools.notebooks import obstacle
+from tools.sheets import ROOT, notebooks
 
 LEDGER = ROOT / "tests" / "seeds.csv"
 FIELDS = ("notebook", "code", "seed", "threads", "instructions", "passed")
