@@ -1,0 +1,83 @@
+"""The recipes of the GAN in 50 lines: what the chapter writes out, and what the source's later code does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from gan_helpers import Ensemble, Stream
+from gan_helpers.recipes import fifty_lines
+from tests.chapters import Chapter, assert_trains_by
+
+CHAPTER = Chapter("fifty_lines")
+
+
+@pytest.mark.parametrize(("nth", "name"), [(1, "original"), (2, "repaired")])
+def test_the_chapter_trains_by_the_recipe_of_the_package(nth: int, name: str) -> None:
+    alone = {"join_twins": lambda network: network, "with_twins": lambda sampler: sampler}
+    written = CHAPTER.train("train", nth, **alone)
+    recipe = getattr(fifty_lines, name)()
+    assert_trains_by(recipe, written)
+    assert written.options.get("ema") == recipe.options.get("ema")
+
+
+def test_the_four_moments_of_the_exercise_are_those_of_the_package() -> None:
+    x = Stream("moments", seed=0).normal(4, 500, 1)
+    moments_of = CHAPTER.define("moments_of")["moments_of"]
+    torch.testing.assert_close(moments_of(x), fifty_lines.four_moments(x))
+
+
+def test_the_later_recipe_has_the_numbers_of_the_source() -> None:
+    calls = {"D": 0, "G": 0}
+
+    def counted(name: str, loss: Any) -> Any:
+        def count(*args: Any) -> torch.Tensor:
+            calls[name] += 1
+            return loss(*args)
+
+        return count
+
+    recipe = fifty_lines.later()
+    assert (recipe.steps, recipe.batch) == (5_000, 500)
+    counting = replace(recipe, d_loss=counted("D", recipe.d_loss), g_loss=counted("G", recipe.g_loss))
+    counting.train(*recipe.networks(2, seed=3), seed=3, steps=2)
+    assert calls == {"D": 40, "G": 40}  # twenty updates of each player in a step
+    for made, sizes, kind in ((recipe.G(), (1, 5, 5, 1), nn.Tanh), (recipe.D(), (4, 10, 10, 1), nn.Sigmoid)):
+        maps, between = list(made)[::2], list(made)[1::2]
+        assert (*(layer.in_features for layer in maps), maps[-1].out_features) == sizes
+        assert [type(layer) for layer in between] == [kind, kind]
+    for optimiser, network in zip((recipe.g_opt, recipe.d_opt), recipe.networks(1), strict=True):
+        descent = optimiser(network)
+        assert isinstance(descent, torch.optim.SGD)
+        assert (descent.defaults["lr"], descent.defaults["momentum"]) == (1e-3, 0.9)
+
+
+def test_generators_are_measured_at_the_middles_of_the_quantiles() -> None:
+    line = nn.Linear(1, 1)
+    nn.init.constant_(line.weight, 2.0)
+    nn.init.constant_(line.bias, 1.0)
+    G = Ensemble.of([line], device="cpu")
+    samples = fifty_lines.quantile_samples(G, n=4)
+    assert samples.tolist() == [[1.25, 1.75, 2.25, 2.75]] and samples.dtype == torch.float64
+    found = {name: value.item() for name, value in fifty_lines.measure(G).items()}  # of U(1, 3)
+    assert found == {
+        "mean": pytest.approx(2.0, abs=1e-6),
+        "sd": pytest.approx(3**-0.5, abs=1e-5),
+        "skewness": pytest.approx(0.0, abs=1e-4),
+        "kurtosis": pytest.approx(-1.2, abs=1e-4),
+        "w1": pytest.approx(2.0, abs=0.1),  # nearly all of it lies on the left of the law
+        "ks": pytest.approx(1 - stats.norm(4.0, 1.25).cdf(3.0), abs=0.01),
+    }
+
+
+def test_twins_start_one_rounding_apart_and_get_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = replace(fifty_lines.original(), steps=3)
+    monkeypatch.setattr(fifty_lines, "original", lambda: short)
+    gaps = fifty_lines.twins(2, seed=3)
+    assert (gaps["start"] > 0).all() and (gaps["start"] < 1e-6).all()
+    assert (gaps["later"] < 1e-4).all()
