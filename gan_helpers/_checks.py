@@ -134,6 +134,11 @@ def sequence(name: str, value: Any) -> Sequence[Any]:
     return value
 
 
+def texts(name: str, value: Any) -> list[str]:
+    """Return ``value``, a list, a tuple or the like of strings, as a list."""
+    return [text(f"{name}[{i}]", one) for i, one in enumerate(sequence(name, value))]
+
+
 def like_weights(name: str, value: Tensor, weight: Tensor) -> Tensor:
     """Return ``value`` if it is of the precision of the weights that it meets."""
     if value.dtype != weight.dtype and not torch.is_autocast_enabled(value.device.type):

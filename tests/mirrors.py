@@ -1,46 +1,29 @@
-"""IDX files made to order, and a server on this machine that hands them out, or fails to."""
+"""A server on this machine that hands out files, or fails to."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import math
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import pytest
+from gan_helpers.downloads import File
 
-from gan_helpers import mnist
-from gan_helpers.mnist import IdxFile
-
-NAMES = [file.name for file in mnist.FULL]
 Answer = Callable[[BaseHTTPRequestHandler, str], None]
 
 
-def idx(shape: tuple[int, ...], content: bytes, kind: int = 8) -> bytes:
-    """Return an IDX file as the format's description has it, gzipped."""
-    header = bytes((0, 0, kind, len(shape))) + b"".join(n.to_bytes(4, "big") for n in shape)
-    return gzip.compress(header + content, compresslevel=1, mtime=0)
+def entry(name: str, content: bytes) -> File:
+    """Return what is known of a file with this content."""
+    return File(name, len(content), hashlib.sha256(content).hexdigest())
 
 
-def entry(packed: bytes, shape: tuple[int, ...], name: str = "some.gz") -> IdxFile:
-    """Return the entry of a list of files that ``packed`` fits."""
-    return IdxFile(name, shape, max(1, len(packed)), hashlib.sha256(packed).hexdigest())
-
-
-def publish(patch: pytest.MonkeyPatch, shapes: tuple[tuple[int, ...], ...]) -> dict[str, bytes]:
-    """Make four files of these shapes the full set, and return them by name."""
-    files = {
-        name: idx(shape, bytes(range(10)) * (math.prod(shape) // 10))
-        for name, shape in zip(NAMES, shapes, strict=True)
-    }
-    patch.setattr(mnist, "FULL", tuple(entry(files[n], s, n) for n, s in zip(NAMES, shapes, strict=True)))
-    return files
+def pack(content: bytes) -> bytes:
+    return gzip.compress(content, compresslevel=1, mtime=0)
 
 
 class Mirror:
-    """A server on this machine; ``answer`` decides what each request gets, and ``asked`` keeps the names."""
+    """A server of files by name; ``answer`` decides what each request gets, and ``asked`` keeps the names."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files, self.asked = files, []
@@ -81,7 +64,10 @@ class Mirror:
         request.end_headers()
         request.wfile.write(body)
 
-    def close(self) -> None:
+    def __enter__(self) -> Mirror:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self.closing.set()
         self.server.shutdown()
         self.server.server_close()
