@@ -1,4 +1,4 @@
-"""Skips, in one sentence, the cells of a notebook that cannot run here, and brings in `make reliability`."""
+"""Skips, in one sentence, the cells of a notebook that cannot run here, and brings in the project's plugins."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tools.notebooks import obstacle
 
-pytest_plugins = ["tests.reliability"]
+pytest_plugins = ["tests.reliability", "tools.compared"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
