@@ -16,9 +16,8 @@ BOOK := _config.yml _toc.yml pyproject.toml requirements.txt \
   $(wildcard book/*.md book/*.ipynb book/*.bib book/_static/* book/_static/*/* gan_helpers/*.py gan_helpers/*/*.py) \
   tools/reference_links.py tools/site_pages.py
 
-# The reader's own settings must not leak into the environment, the kernels or the figures.
+# The reader's own settings must not leak into the environment; tools/surroundings.py does so for notebooks and tests.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS MPLBACKEND
-export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 ifdef CI
@@ -47,7 +46,7 @@ _build/html/.complete: $(BOOK) | environment
 
 test: environment ## run the unit tests, and the notebooks against their stored outputs
 	@mkdir -p _build
-	$(BIN)/python -m pytest --nbval --junitxml=_build/tests.xml $(ARGS)
+	$(BIN)/python -m pytest --nbval -n auto --junitxml=_build/tests.xml $(ARGS)
 	@echo "The tests passed. Their report: $(CURDIR)/_build/tests.xml"
 
 reliability: environment ## measure what the project promises, slowly, and store the table

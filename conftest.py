@@ -1,4 +1,4 @@
-"""Skips, in one sentence, the cells of a notebook that cannot run here, and brings in the project's plugins."""
+"""Brings in the project's plugins, and skips, in one sentence, a notebook that cannot run here."""
 
 from __future__ import annotations
 

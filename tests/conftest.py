@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from browsing import address, browser, browser_file, pages_tested, site, visit
 from hypothesis import settings
+
+from tests.browsing import address, browser, browser_file, pages_tested, site, visit
 
 __all__ = ["address", "browser", "site", "visit"]
 

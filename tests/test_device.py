@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from plain_gan import numbers
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -27,6 +26,7 @@ from gan_helpers.ensemble import ELEMENTWISE, STACKED, Ensemble
 from gan_helpers.models import Maxout, Standardise, decorate, mlp
 from gan_helpers.randomness import Stream
 from gan_helpers.training import Loss, adam, train
+from tests.plain_gan import numbers
 from tests.reliability import Reached, measured
 
 CPU, META = torch.device("cpu"), torch.device("meta")

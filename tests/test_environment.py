@@ -89,7 +89,7 @@ def pytest_in(checkout: Path, environment: dict[str, str], *options: str) -> tup
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2"), ("-n", "2", "--dist", "worksteal")])
+@pytest.mark.parametrize("options", [(), ("-n", "2", "--dist", "worksteal")])
 def test_no_setting_of_the_reader_changes_what_is_compared(
     checkout: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:

@@ -7,14 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import tomllib
-from browsing import BROWSERS
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
+from tests.browsing import BROWSERS
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -218,6 +220,7 @@ class Sandbox:
             "mkdir",
             "mv",
             "rm",
+            "sleep",
             "touch",
         ):
             (self.bin / name).symlink_to(shutil.which(name))
@@ -326,6 +329,22 @@ def test_a_python_without_venv_is_passed_over_or_refused(sandbox):
     assert "python3-venv" in sandbox.refused(bare)
     sandbox.python("python3", SUPPORTED[1])
     assert sandbox.run().returncode == 0
+
+
+def test_a_second_make_waits_for_the_first_and_finds_the_environment_made(sandbox):
+    sandbox.python("python3", SUPPORTED[0])
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(lambda _: sandbox.run(), range(2)))
+    assert [done.returncode for done in both] == [0, 0]
+    assert [line.split()[0] for line in sandbox.log] == ["venv", "pip"]
+
+
+def test_a_lock_of_a_process_that_is_gone_keeps_no_one_waiting(sandbox):
+    sandbox.python("python3", SUPPORTED[0])
+    lock = sandbox.root / ".venv.lock"
+    lock.write_text("4194304\n")  # no process has so high a number
+    assert sandbox.run().returncode == 0
+    assert not lock.exists()
 
 
 def test_an_interrupted_environment_is_made_afresh(sandbox):

@@ -9,9 +9,9 @@ import nbformat
 import pytest
 import tomllib
 import yaml
-from browsing import JUPYTER_BOOK
 from bs4 import BeautifulSoup
 
+from tests.browsing import JUPYTER_BOOK
 from tools import publish as publisher
 from tools.sheets import ROOT
 

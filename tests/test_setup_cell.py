@@ -269,6 +269,7 @@ def test_the_platform_has_numpy_2_and_otherwise_the_pins_of_the_book() -> None:
     pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     platform = {Requirement(line).name: line for line in colab.PLATFORM}
     assert Requirement(platform.pop("numpy")).specifier.contains("2.1.3")
+    assert platform.pop("torch").startswith("torch==2.11.")
     assert platform.pop("matplotlib").startswith("matplotlib==3.10.")
     assert set(platform.values()) <= set(pins)
     assert "gan_helpers" not in platform

@@ -11,9 +11,9 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 import tomllib
 from axe_playwright_python.base import AXE_SCRIPT
-from browsing import Visitor
 from bs4 import BeautifulSoup
 
+from tests.browsing import Visitor
 from tools import site_pages
 from tools.sheets import ROOT, pages
 

@@ -3,7 +3,8 @@
 Usage: python -m tools.colab [NOTEBOOK ...]
 
 A service such as Colab opens a notebook alone, in an environment of its own. That is imitated here. The
-environment `.venv-colab` has NumPy 2, torch and Matplotlib, and not `gan_helpers`. Each notebook is copied
+environment `.venv-colab` has Colab's Python if it is on the path or GAN_BOOK_COLAB_PYTHON names it, NumPy 2,
+torch and Matplotlib, and not `gan_helpers`. Each notebook is copied
 into an empty folder, and its setup cell installs the package from a wheel that is built here. Its outputs
 are compared with the stored ones, as the tests do. Then what the cell installed is taken away again, so that
 the next chapter has to install for itself; nothing that was there before may have changed.
@@ -20,14 +21,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from tools import surroundings
 from tools.notebooks import obstacle
 from tools.sheets import ROOT, notebooks
 
 ENVIRONMENT = ROOT / ".venv-colab"
-# NumPy and Matplotlib are of the series that Colab has. The others are pinned as in requirements.txt.
+SERIES = "3.13"  # of Colab's Python
+# NumPy, torch and Matplotlib are of the series that Colab has. The others are pinned as in requirements.txt.
 PLATFORM = [
     "numpy==2.1.3",
-    "torch==2.13.0",
+    "torch==2.11.0",
     "matplotlib==3.10.8",
     "scipy==1.17.1",
     "scikit-learn==1.9.1",
@@ -41,6 +44,24 @@ CELL_TIMEOUT = 1_800  # seconds; a setup cell may download a lot
 def python() -> Path:
     """Return the interpreter of the environment."""
     return ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def platform_python() -> str:
+    """Return the Python that GAN_BOOK_COLAB_PYTHON names, or Colab's if it is on the path, or this one."""
+    if named := os.environ.get("GAN_BOOK_COLAB_PYTHON"):
+        return named
+    # A version manager can have a command of that name that only says where the Python would be.
+    found = shutil.which(f"python{SERIES}")
+    if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:
+        return found
+    print(f"There is no python{SERIES}, which Colab has: GAN_BOOK_COLAB_PYTHON can name one.")
+    return sys.executable
+
+
+def version_of(base: str) -> str:
+    """Return the version of a Python, with all that it says of itself."""
+    command = [base, "-c", "import sys; print(sys.version)"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def pip(*arguments: str) -> str:
@@ -60,16 +81,17 @@ def make_environment() -> dict[str, str]:
     The file ``platform.json`` in it says what it was made from and what it then held. It is written last.
     """
     record = ENVIRONMENT / "platform.json"
-    made_from = [sys.version, str(ENVIRONMENT), *PLATFORM]
+    base = platform_python()
+    made_from = [version_of(base), str(ENVIRONMENT), *PLATFORM]
     if record.exists():
         known = json.loads(record.read_text(encoding="utf-8"))
         if known["made from"] == made_from:
             take_away(installed(), known["packages"])
             if installed() == known["packages"]:
                 return known["packages"]
-    print(f"Making {ENVIRONMENT.name}. The first time this downloads a lot.", flush=True)
+    print(f"Making {ENVIRONMENT.name} with {base}. The first time this downloads a lot.", flush=True)
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
+    subprocess.run([base, "-m", "venv", str(ENVIRONMENT)], check=True)
     pip("install", "-qq", *PLATFORM)
     packages = installed()
     record.write_text(json.dumps({"made from": made_from, "packages": packages}), encoding="utf-8")
@@ -107,6 +129,7 @@ def kernel(folder: Path) -> Path:
         "argv": [str(python()), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": "A hosted Python",
         "language": "python",
+        "env": {"PYTHONPATH": ""},  # the checkout is out of reach
     }
     place = folder / "kernels" / KERNEL
     place.mkdir(parents=True)
@@ -124,10 +147,22 @@ def compared(notebook: Path, wheel: Path) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {
             "GAN_BOOK_WHEEL": wheel.as_uri(),
             "JUPYTER_PATH": str(kernel(folder / "jupyter")),
+            "PYTHONPATH": str(ROOT),
         }
-        environment.pop("PYTHONPATH", None)
         options = ["--nbval", f"--nbval-kernel-name={KERNEL}", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *options, copy]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "tools.compared",
+            *options,
+            copy,
+        ]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
@@ -146,6 +181,7 @@ def complaints(before: dict[str, str], now: dict[str, str]) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Run the notebooks named, or all, and say what became of each."""
     chosen = [Path(name).resolve() for name in arguments] or notebooks()
+    surroundings.settle()
     before = make_environment()
     failed = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@
 #
 # FOLDER/.installed holds what the environment was made from. It is written last. FOLDER/.unfinished is
 # there while the work goes on: an environment that still has it was interrupted, and is made afresh.
+# FOLDER.lock holds the number of the process that is at work: a second one waits for it.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -74,17 +75,40 @@ was_made_here() {
     [ "$(head -n 1 "$folder/.installed" 2>/dev/null)" = "$(ingredients "$wanted" | head -n 1)" ]
 }
 
-present=$(version "$(interpreter)")
-wanted=$present
+is_up_to_date() {
+    present=$(version "$(interpreter)")
+    [ -n "$asked" ] || wanted=$present
+    [ -n "$present" ] && [ "$present" = "$wanted" ] && [ ! -e "$folder/.unfinished" ] &&
+        ingredients "$present" | cmp -s - "$folder/.installed"
+}
+
+# Take the lock, and give it back however the script ends. One whose process is gone was left by a kill.
+take_turns() {
+    lock=$folder.lock
+    waited=
+    until (set -C && echo $$ >"$lock") 2>/dev/null; do
+        [ -w . ] || fail "$folder cannot be made because the folder $PWD cannot be written."
+        owner=$(cat "$lock" 2>/dev/null) || continue
+        if [ -n "$owner" ] && ! kill -0 "$owner" 2>/dev/null; then
+            rm -f "$lock"
+        elif [ -z "$waited" ]; then
+            waited=yes
+            echo "Waiting for another make (process $owner) that is making $folder."
+        fi
+        sleep 1
+    done
+    trap 'rm -f "$lock"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
 if [ -n "$asked" ]; then
     find_python "$asked"
     wanted=$(version "$python")
 fi
-
-if [ -n "$present" ] && [ "$present" = "$wanted" ] && [ ! -e "$folder/.unfinished" ] &&
-    ingredients "$present" | cmp -s - "$folder/.installed"; then
-    exit 0
-fi
+is_up_to_date && exit 0
+take_turns
+is_up_to_date && exit 0
 
 # Only an environment that was begun by this script is ever removed.
 if [ -e "$folder" ] && [ ! -e "$folder/.installed" ] && [ ! -e "$folder/.unfinished" ]; then

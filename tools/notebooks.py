@@ -22,6 +22,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+from tools import surroundings
 from tools.sheets import ROOT, notebooks, read
 
 METADATA = {
@@ -99,6 +100,7 @@ def pictures(notebook: NotebookNode) -> dict[Path, bytes]:
 def main(arguments: list[str]) -> int:
     """Run the notebooks named, or all, and say what became of each."""
     os.chdir(ROOT)
+    surroundings.settle()
     for path in [Path(name).resolve() for name in arguments] or notebooks():
         print(f"{path.relative_to(ROOT)} ...", end=" ", flush=True)
         if reason := obstacle(path):

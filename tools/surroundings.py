@@ -1,4 +1,4 @@
-"""What notebooks and tests run in: the reader's own settings stay outside, and threads do not get in each other's way.
+"""What notebooks and tests run in: the reader's own settings stay outside, and waiting threads sleep.
 
 `settle` is called before Matplotlib, torch or a kernel is loaded, by all that runs notebooks or tests.
 """
@@ -29,13 +29,13 @@ FOLDERS = (
     "MPLCONFIGDIR",
 )
 
-# Small networks gain nothing from a second thread, and files run side by side. A thread that spins while it waits
-# takes the core from the one that it waits for, where other programs compute too.
+# Small networks gain nothing from a second thread, and files run side by side. A thread that spins while it
+# waits takes the core from the one that it waits for, where other programs compute too.
 THREADS = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def settle(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Take the reader's settings out of an environment and put the book's in. What is said of threads is kept."""
+    """Take the reader's settings out of an environment and put the book's in, but for those of threads."""
     for name in [name for name in environment if name.startswith(LEAKS) and name not in KEPT]:
         del environment[name]
     for name in FOLDERS:
@@ -46,7 +46,7 @@ def settle(environment: MutableMapping[str, str] = os.environ) -> None:
 
 @functools.cache
 def folder() -> Path:
-    """Return a folder for settings and caches: one in the checkout, or a temporary one where that is read only."""
+    """Return a folder for settings and caches: in the checkout, or a temporary one if that is read only."""
     kept = ROOT / "_build" / "surroundings"
     try:
         kept.mkdir(parents=True, exist_ok=True)
