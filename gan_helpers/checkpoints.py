@@ -19,15 +19,12 @@ from __future__ import annotations
 import copy
 import dis
 import functools
-import glob
 import hashlib
 import inspect
 import json
 import os
 import re
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -40,11 +37,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from gan_helpers.ensemble import Ensemble
-
-try:
-    import fcntl
-except ImportError:  # Windows, where an open file cannot be removed: no lock is needed
-    fcntl = None  # type: ignore[assignment]
+from gan_helpers.files import write_whole
 
 State = dict[str, Tensor]
 
@@ -92,15 +85,12 @@ class Checkpoint:
         run: what is fixed about the run, by name; see `describe`. A file of another run is refused.
 
     Raises:
-        TypeError: if path is not a path.
         CheckpointError: if there is no such folder, or something else than a file is at the path.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], parts: Mapping[str, Stateful], run: Mapping[str, str]
     ) -> None:
-        if not isinstance(path, str | os.PathLike):
-            raise TypeError(f"checkpoint must be the path of a file, not {path!r} ({type(path).__name__}).")
         self.path = Path(path)
         if not self.path.parent.is_dir():
             raise CheckpointError(f"There is no folder {self.path.parent} for the checkpoint: make it first.")
@@ -120,7 +110,7 @@ class Checkpoint:
             for name, value in stateful.state().items()
         }
         try:
-            _write(self.path, _packed(tensors, self._run))
+            write_whole(self.path, packed(tensors, self._run))
         except OSError as error:
             raise CheckpointError(f"The checkpoint {self.path} could not be written: {error}.") from error
 
@@ -236,52 +226,11 @@ def _strings(found: Any) -> dict[str, str]:
     return found
 
 
-def _packed(tensors: State, run: Mapping[str, str]) -> bytes:
+def packed(tensors: State, run: Mapping[str, str]) -> bytes:
     """Return the bytes of a checkpoint, digest included."""
     metadata = {"format": FORMAT, "run": json.dumps(run), "sha256": BLANK}
     blank = bytes_of(tensors, metadata)
     return DIGEST.sub(hashlib.sha256(blank).hexdigest().encode(), blank, count=1)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Put ``content`` in the place of what is at ``path``, in one move that survives a loss of power."""
-    _sweep(path)
-    with _locked_beside(path) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-        if fcntl is None:
-            file.close()  # Windows moves no open file
-        os.replace(file.name, path)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-@contextmanager
-def _locked_beside(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path``, which is locked as long as its writer lives."""
-    with (path.parent / f".{path.name}.{secrets.token_hex(8)}.part").open("xb") as file:
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
-        except BaseException:
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
-            raise
-
-
-def _sweep(path: Path) -> None:
-    """Remove the temporary files of writers that died; those of living ones are locked."""
-    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with suppress(OSError), stale.open("rb") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            stale.unlink()
 
 
 # The parts
