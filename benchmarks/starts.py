@@ -11,7 +11,7 @@ import torch
 from benchmarks.entrants import ours
 from benchmarks.entrants.torch_settings import torch_settings
 from benchmarks.job import Weights, write
-from gan_helpers import Stream, mnist
+from gan_helpers import Stream, Turns, mnist
 from gan_helpers.data import Minibatches, Sampler
 from gan_helpers.recipes import mxnet_gaussian
 
@@ -83,5 +83,5 @@ def _samplers(recipe: str, seeds: int, seed: int) -> tuple[Sampler, Sampler, int
     if recipe == "mxnet_gaussian":
         return Minibatches(mxnet_gaussian.points(seeds, seed)), mxnet_gaussian.NOISE, 1
     made = ours.recipe_of(recipe, seeds, seed, dropout=0.0)
-    once = made.options.get("reuse_noise") or made.options.get("simultaneous")
+    once = not made.options.get("turns", Turns()).fresh_noise
     return made.data, made.noise, 1 if once else 2

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from gan_helpers import _checks, mnist, models
+from gan_helpers.options import Watch
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import (
     Recipe,
@@ -88,7 +89,7 @@ def _start(seeds: int, seed: int) -> Columns:
     recipe = replace(fifty_lines.original(), steps=5_000)
     G, D = recipe.networks(seeds, seed=seed)
     history = recipe.train(
-        G, D, seed=seed, watch=lambda G: {"mean": fifty_lines.quantile_samples(G).mean(1)}, every=200
+        G, D, seed=seed, watch=Watch(lambda G: {"mean": fifty_lines.quantile_samples(G).mean(1)}, every=200)
     )
     return {"highest_mean": history.watched["mean"].amax(0)}
 

@@ -28,8 +28,9 @@ from packaging.version import Version
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gan_helpers import _checks, training
+from gan_helpers import _checks, history
 from gan_helpers.data import Gaussian, Minibatches, Resample, Sampler, StandardNormal
+from gan_helpers.interrupts import interrupts
 from gan_helpers.progress import someone_is_watching
 from gan_helpers.randomness import Stream
 
@@ -718,7 +719,7 @@ def train(
     def draw(sampler: Sampler, rng: Stream) -> Any:
         return array(sampler(G.seeds, batch, rng), like=like)
 
-    with training._interrupts() as stop:
+    with interrupts() as stop:
         record.watch(0)
         shown = progress and someone_is_watching()
         for step in tqdm(range(1, steps + 1), leave=False, disable=not shown):
@@ -798,11 +799,11 @@ class _Record:
             return
         first, turn = divmod(int(turns[0]), 2)
         seeds = bad[first, turn]
-        raise training.NonFiniteLossError(
+        raise history.NonFiniteLossError(
             f"The loss of {'DG'[turn]} is {losses[first, turn][seeds][0].item()} at step {first + 1}, for "
             f"{int(seeds.sum())} of {len(seeds)} seeds: {seeds.nonzero().flatten().tolist()}. Look at its "
             "data, or lower its learning rate. The losses up to there are in this error's history.",
-            training.History(d_loss=losses[: first + 1, 0], g_loss=losses[: first + 1, 1]),
+            history.History(d_loss=losses[: first + 1, 0], g_loss=losses[: first + 1, 1]),
         )
 
     def history(self, averaged: Ensemble | None, interrupted: bool) -> History:

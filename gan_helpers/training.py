@@ -8,7 +8,7 @@ and these are arguments. Nothing in the loop asks an accelerator for a value.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -69,9 +69,8 @@ def adam(network: Ensemble, lr: float, betas: tuple[float, float] = (0.9, 0.999)
     parameters = [p for p in network.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError("network has no weights to train: all are frozen, as those of a copy are.")
-    return torch.optim.Adam(
-        parameters, lr=float(lr), betas=(beta1, beta2), fused=parameters[0].device.type != "meta"
-    )
+    fused = parameters[0].device.type != "meta"
+    return torch.optim.Adam(parameters, lr=float(lr), betas=(beta1, beta2), fused=fused)
 
 
 def train(
@@ -218,7 +217,8 @@ class _Draw:
 
     def __call__(self, name: str) -> Tensor:
         """Return the next batch, ``(seeds, batch, ...)``."""
-        return self.samplers[name](self.seeds, self.batch, self.streams[name])
+        batch: Tensor = self.samplers[name](self.seeds, self.batch, self.streams[name])
+        return batch
 
 
 class _Kept:

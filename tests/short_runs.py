@@ -16,9 +16,11 @@ from torch.utils._pytree import keystr, tree_leaves_with_path
 from gan_helpers import training
 from gan_helpers.data import Uniform
 from gan_helpers.ensemble import Ensemble
+from gan_helpers.history import History
+from gan_helpers.options import Watch
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, edward_mnist, fifty_lines, maxout_mnist, sinusoids
-from gan_helpers.training import History, train
+from gan_helpers.training import train
 
 STEPS = 4
 
@@ -76,8 +78,7 @@ class Run:
             "steps": steps,
             "seed": self.seed,
             "ema": 0.9,
-            "watch": spread,
-            "every": 2,
+            "watch": Watch(spread, every=2),
         }
         self.history = train(
             self.G, self.D, r.data, r.noise, d_loss=r.d_loss, g_loss=r.g_loss, d_opt=self.d_opt,
@@ -141,12 +142,12 @@ def stopped_after(steps: int) -> Iterator[None]:
     def interrupts() -> Iterator[StopAfter]:
         yield StopAfter(steps)
 
-    before = training._interrupts
-    training._interrupts = interrupts
+    before = training.interrupts
+    training.interrupts = interrupts
     try:
         yield
     finally:
-        training._interrupts = before
+        training.interrupts = before
 
 
 if __name__ == "__main__":  # python short_runs.py NAME: what a fresh process makes of a recipe

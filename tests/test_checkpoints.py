@@ -25,17 +25,18 @@ from hypothesis import strategies as st
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from gan_helpers import checkpoints
+from gan_helpers import checkpoints, files
 from gan_helpers.checkpoints import Checkpoint, CheckpointError, Moments, Stateful, Weights, describe, read
 from gan_helpers.data import Minibatches, Normal, Resample
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import mlp
+from gan_helpers.options import Checkpointing, Turns, Watch
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, fifty_lines
 from gan_helpers.training import adam, train
 from tests.reliability import Reached, measured
-from tests.short_runs import RECIPES, STEPS, Run, copied, differing, stopped_after
+from tests.short_runs import RECIPES, STEPS, Run, copied, differing, spread, stopped_after
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -113,7 +114,12 @@ def test_it_may_stop_at_the_first_a_middle_and_the_last_step(stop: int, path: Pa
 
 @pytest.mark.parametrize(
     "options",
-    [{"d_steps": 2, "g_steps": 3}, {"simultaneous": True}, {"reuse_noise": True}, {"ema": None}],
+    [
+        {"turns": Turns(d_steps=2, g_steps=3)},
+        {"turns": Turns(simultaneous=True)},
+        {"turns": Turns(reuse_noise=True)},
+        {"ema": None},
+    ],
     ids=str,
 )
 def test_every_option_of_the_loop_goes_on(options: dict[str, Any], path: Path) -> None:
@@ -197,7 +203,7 @@ def test_a_checkpoint_leaves_the_training_as_it_is(path: Path) -> None:
     plain.train()
     assert differing(plain.left(), saved(path).left()) == []
     other = Run(small(), 2)
-    other.train(checkpoint=path.with_name("other"), checkpoint_every=1)
+    other.train(checkpoint=Checkpointing(path.with_name("other"), every=1))
     assert differing(plain.left(), other.left()) == []
 
 
@@ -205,14 +211,14 @@ def test_it_is_written_at_the_start_every_so_often_and_at_the_end(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    write = checkpoints._write
+    write = checkpoints.write_whole
 
     def noted(path: Path, content: bytes) -> None:
         write(path, content)
         made.append(int(read(path)[1]["history/made"]))
 
-    monkeypatch.setattr(checkpoints, "_write", noted)
-    Run(small(), 2).train(7, checkpoint=path, checkpoint_every=3)
+    monkeypatch.setattr(checkpoints, "write_whole", noted)
+    Run(small(), 2).train(7, checkpoint=Checkpointing(path, every=3))
     assert made == [0, 3, 6, 7]
 
 
@@ -252,7 +258,7 @@ def test_nothing_in_a_checkpoint_is_forgotten(path: Path) -> None:
     run, tensors = read(path)
     for name in tensors:
         rest = {key: value for key, value in tensors.items() if key != name}
-        path.write_bytes(checkpoints._packed(rest, run))
+        path.write_bytes(checkpoints.packed(rest, run))
         with pytest.raises(CheckpointError, match="missing|does not fit"):
             Run(small(), 2).train(checkpoint=path)
 
@@ -273,11 +279,11 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "optimiser": ({"d_opt": lambda D: torch.optim.SGD(D.parameters(), 1e-3)}, {}, "D is "),
     "seed": ({}, {"seed": 1}, "seed is 1 and was 0"),
     "average": ({}, {"ema": 0.5}, "ema is 0.5 and was 0.9"),
-    "looks": ({}, {"every": 3}, "every is 3 and was 2"),
-    "watch": ({}, {"watch": None}, "watch is None and was spread"),
-    "d_steps": ({}, {"d_steps": 2}, "d_steps is 2 and was 1"),
-    "noise": ({}, {"reuse_noise": True}, "reuse_noise is True and was False"),
-    "at once": ({}, {"simultaneous": True}, "simultaneous is True and was False"),
+    "looks": ({}, {"watch": Watch(spread, every=3)}, "every is 3 and was 2"),
+    "watch": ({}, {"watch": Watch(None, 2)}, "watch is None and was spread"),
+    "d_steps": ({}, {"turns": Turns(d_steps=2)}, "d_steps is 2 and was 1"),
+    "noise": ({}, {"turns": Turns(reuse_noise=True)}, "reuse_noise is True and was False"),
+    "at once": ({}, {"turns": Turns(simultaneous=True)}, "simultaneous is True and was False"),
 }
 
 
@@ -365,7 +371,7 @@ def test_a_folder_that_cannot_be_written_to_is_found_at_the_first_step(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(CheckpointError, match="could not be written: .*No space left on device"):
         Run(small(), 2).train(checkpoint=path)
     assert list(path.parent.iterdir()) == [], "the unfinished file is removed"
@@ -393,7 +399,7 @@ def test_a_failed_run_does_not_overwrite_the_last_good_checkpoint(path: Path) ->
         return loss
 
     with pytest.raises(ArithmeticError, match="Weights of G are not finite after step 3"):
-        Run(small(g_loss=spoilt()), 2).train(checkpoint=path, checkpoint_every=1)
+        Run(small(g_loss=spoilt()), 2).train(checkpoint=Checkpointing(path, every=1))
     tensors = read(path)[1]
     assert int(tensors["history/made"]) == 2 and all(v.isfinite().all() for v in tensors.values())
 
@@ -454,9 +460,9 @@ def test_a_killed_writer_leaves_the_old_or_the_new_checkpoint(
 
 
 def test_the_temporary_file_of_a_living_writer_is_not_swept(path: Path) -> None:
-    with checkpoints._locked_beside(path) as file:
+    with files.beside(path) as file:
         file.write(b"half")
-        if checkpoints.fcntl is not None:
+        if files.fcntl is not None:
             saved(path)
             assert Path(file.name).exists()
         os.replace(file.name, path.with_name("done"))
@@ -582,7 +588,7 @@ def test_a_giant_header_is_not_read(
 
 def packed(tensors: dict[str, Tensor], run: dict[str, str]) -> bytes:
     """Return a file with a digest that is right, as someone would make it who means harm."""
-    return checkpoints._packed(tensors, run)
+    return checkpoints.packed(tensors, run)
 
 
 def digested(header: bytes, body: bytes = b"") -> bytes:

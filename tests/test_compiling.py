@@ -14,11 +14,12 @@ from gan_helpers import _compiling as compiling
 from gan_helpers._compiling import Compiled
 from gan_helpers.data import Normal, Uniform
 from gan_helpers.ensemble import Ensemble
+from gan_helpers.history import History
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import mlp
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.training import History, adam, train
+from gan_helpers.training import adam, train
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="There is no C++ compiler here."

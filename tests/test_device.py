@@ -24,6 +24,7 @@ from gan_helpers.data import Sampler
 from gan_helpers.device import candidates, choose_device, default_device, memory_advice, probe
 from gan_helpers.ensemble import ELEMENTWISE, STACKED, Ensemble
 from gan_helpers.models import Maxout, Standardise, decorate, mlp
+from gan_helpers.options import Turns
 from gan_helpers.randomness import Stream
 from gan_helpers.training import Loss, adam, train
 from tests.plain_gan import numbers
@@ -327,7 +328,7 @@ def run_on_meta(
             g_loss=g_loss,
             d_opt=adam(discriminators, 1e-3),
             g_opt=adam(generators, 1e-3),
-            **{"steps": 3, "batch": 4, "every": 2, "watch": None, **options},
+            **{"steps": 3, "batch": 4, **options},
         )
     left = [history.d_loss, history.g_loss, *history.watched.values()]
     for network in (generators, discriminators, history.averaged):
@@ -368,14 +369,14 @@ PENALTIES: dict[str, Loss] = {
     ),
 }
 OPTIONS: dict[str, dict[str, object]] = {
-    "several D steps": {"d_steps": 3},
-    "several G steps": {"g_steps": 2},
-    "simultaneous": {"simultaneous": True},
-    "the same noise": {"reuse_noise": True},
+    "several D steps": {"turns": Turns(d_steps=3)},
+    "several G steps": {"turns": Turns(g_steps=2)},
+    "simultaneous": {"turns": Turns(simultaneous=True)},
+    "the same noise": {"turns": Turns(reuse_noise=True)},
     "an average": {"ema": 0.9},
     "watched": {"watch": lambda G: {"samples": G(torch.zeros(2, 5, 2, device=META))}},
     "everything": {
-        "d_steps": 2, "reuse_noise": True, "ema": 0.9,
+        "turns": Turns(d_steps=2, reuse_noise=True), "ema": 0.9,
         "watch": lambda G: {"mean": G(torch.zeros(2, 5, 2, device=META)).mean((1, 2))},
     },
 }  # fmt: skip

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SETUP = """
 import torch
+from gan_helpers import Checkpointing
 from tests.short_runs import Run, digest
 torch.set_num_threads(1)
 """
@@ -25,7 +26,7 @@ CELL = """
 history = None
 run = Run.of("fifty_lines.repaired")
 open({begun!r}, "w").close()
-history = run.train({steps}, checkpoint={path!r}, checkpoint_every=20)
+history = run.train({steps}, checkpoint=Checkpointing({path!r}, every=20))
 """
 
 

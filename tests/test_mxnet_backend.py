@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import gan_helpers
 from gan_helpers import losses, models, penalties, training
+from gan_helpers.history import NonFiniteLossError
 from gan_helpers.data import Gaussian, Normal, StandardNormal
 from gan_helpers.randomness import Stream
 
@@ -526,7 +527,7 @@ def test_a_loss_that_is_not_finite_is_named_by_network_step_and_seeds(
         return loss(*args) * double(torch.tensor([1.0, math.inf if calls >= at else 1.0]))
 
     message = rf"The loss of {player.upper()} is -?inf at step {at}, for 1 of 2 seeds: \[1\]"
-    with pytest.raises(training.NonFiniteLossError, match=message) as error:
+    with pytest.raises(NonFiniteLossError, match=message) as error:
         short_run(*players(), steps=steps, **{f"{player}_loss": breaks})
     history = error.value.history
     assert history.d_loss.shape == history.g_loss.shape == (at, 2)

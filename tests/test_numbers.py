@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from gan_helpers.checkpoints import read
 from gan_helpers.data import Normal
 from gan_helpers.ensemble import Ensemble
+from gan_helpers.history import NonFiniteLossError
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import mlp
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
-from gan_helpers.training import NonFiniteLossError, adam
+from gan_helpers.training import adam
 from tests.reliability import Reached, measured
 from tests.short_runs import Run, copied, differing
 

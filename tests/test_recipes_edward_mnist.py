@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from gan_helpers import Ensemble, Stream, classifier, mnist
+from gan_helpers.history import History
 from gan_helpers.recipes import edward_mnist
 from gan_helpers.recipes.edward_mnist import Binary, InOrder
-from gan_helpers.training import History
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "book" / "edward_mnist.ipynb"
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_helpers import Ensemble, Stream, classifier, mnist
+from gan_helpers import Ensemble, Stream, Watch, classifier, mnist
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.recipes import maxout_mnist
 
@@ -210,7 +210,7 @@ def test_a_run_is_followed_over_its_epochs(monkeypatch: pytest.MonkeyPatch) -> N
     recipe = maxout_mnist.original(images, epochs=2, answers=answers)
     G, D = recipe.networks(2, seed=3)
     z = Stream("shown", 3, images.device).uniform(2, 2_000, 100)
-    history = recipe.train(G, D, seed=3, watch=lambda G: {"i": maxout_mnist.shown(G, z)}, every=2)
+    history = recipe.train(G, D, seed=3, watch=Watch(lambda G: {"i": maxout_mnist.shown(G, z)}, 2))
     for epoch in (1, 2):
         seen = maxout_mnist.measure(history.watched["i"][epoch], few.test, classifier.load())
         assert torch.equal(columns[f"frechet_{epoch}"], seen["frechet"])

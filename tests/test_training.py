@@ -18,11 +18,14 @@ from torch import Tensor, nn
 
 from gan_helpers import training
 from gan_helpers.ensemble import Ensemble
+from gan_helpers.history import History, NonFiniteLossError
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import mlp
+from gan_helpers.options import Turns, Watch
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import fifty_lines
-from gan_helpers.training import CHECK_EVERY, History, NonFiniteLossError, adam, train
+from gan_helpers.recording import CHECK_EVERY, Record
+from gan_helpers.training import adam, train
 
 SEEDS, BATCH = 3, 5
 
@@ -98,7 +101,7 @@ def test_training_is_that_of_a_plain_loop(options: dict[str, Any]) -> None:
     fresh = 0 if {"reuse_noise", "simultaneous"} & options.keys() else g_steps
     data = Replay(numbers(steps * d_steps, SEEDS, BATCH, 1, seed=2))
     noise = Replay(numbers(steps * (d_steps + fresh), SEEDS, BATCH, 1, seed=3))
-    history = run(G, D, data=data, noise=noise, steps=steps, **options)
+    history = run(G, D, data=data, noise=noise, steps=steps, turns=Turns(**options))
     assert (data.calls, noise.calls) == (len(data.values), len(noise.values)), "every batch is drawn afresh"
     for k in range(SEEDS):
         inputs = (Gs[k], Ds[k], data.of(k), noise.of(k), plain_d_loss, plain_g_loss)
@@ -192,7 +195,7 @@ def test_data_and_noise_come_from_streams_of_their_own() -> None:
     assert len({str(batch.tolist()) for batches in drawn.values() for batch in batches}) == 9
     before = drawn["data"]
     drawn["data"] = []
-    run(*pair(), data=recorded("data"), noise=recorded("noise"), steps=3, reuse_noise=True)
+    run(*pair(), data=recorded("data"), noise=recorded("noise"), steps=3, turns=Turns(reuse_noise=True))
     assert same(before, drawn["data"]), "less noise leaves the data as they were"
 
 
@@ -230,7 +233,7 @@ def test_a_player_that_does_not_move_is_not_moved_by_the_other(still: str, simul
     before = {"G": weights(G), "D": weights(D)}
     stop = torch.optim.SGD((G if still == "G" else D).parameters(), lr=0.0)
     forgetful = {"d_loss": lambda G, D, x, z: minimax_d(D(x), D(G(z)))}
-    run(G, D, **{f"{still.lower()}_opt": stop}, **forgetful, simultaneous=simultaneous)
+    run(G, D, **{f"{still.lower()}_opt": stop}, **forgetful, turns=Turns(simultaneous=simultaneous))
     assert same(before["G"], weights(G)) is (still == "G")
     assert same(before["D"], weights(D)) is (still == "D")
 
@@ -331,7 +334,7 @@ def test_watch_is_called_before_every_so_often_and_at_the_end(steps: int, every:
         one, other = pair()
         run(one, other, steps=length)
         expected.append(weights(one)[0])
-    history = run(G, D, steps=steps, every=every, watch=first_weights)
+    history = run(G, D, steps=steps, watch=Watch(first_weights, every))
     assert history.at.tolist() == at
     assert history.watched["first"].shape == (len(at), SEEDS, 4, 1)
     torch.testing.assert_close(history.watched["first"], torch.stack(expected), rtol=0, atol=0)
@@ -349,7 +352,7 @@ def test_watch_sees_evaluation_mode_without_gradients_and_training_goes_on_as_be
 
     G, D = pair(make_g=make_g)
     other_G, other_D = pair(make_g=make_g)
-    history = run(G, D, watch=watch, every=1)
+    history = run(G, D, watch=Watch(watch, every=1))
     run(other_G, other_D)
     assert modes == [(False, {False})] * 6
     assert history.watched["samples"].shape == (6, SEEDS, 2, 1)
@@ -411,7 +414,7 @@ def test_no_step_is_made_with_a_loss_that_is_not_finite() -> None:
 
 def test_the_error_keeps_what_was_watched() -> None:
     with pytest.raises(NonFiniteLossError) as caught:
-        run(*pair(), d_loss=breaks(5, [1], math.nan, d_loss), every=2, watch=first_weights)
+        run(*pair(), d_loss=breaks(5, [1], math.nan, d_loss), watch=Watch(first_weights, every=2))
     assert caught.value.history.at.tolist() == [0, 2, 4]
     assert len(caught.value.history.watched["first"]) == 3
 
@@ -429,14 +432,12 @@ def test_large_losses_are_not_taken_for_infinite_ones() -> None:
 def test_on_an_accelerator_the_first_bad_loss_is_found_although_one_looks_late(
     name: str, at: int, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = training._Record
-
-    def looks_late(*arguments: Any) -> training._Record:
-        made = record(*arguments)
-        made._look_every = CHECK_EVERY  # as on an accelerator
+    def looks_late(*arguments: Any) -> Record:
+        made = Record(*arguments)
+        made.look_every = CHECK_EVERY  # as on an accelerator
         return made
 
-    monkeypatch.setattr(training, "_Record", looks_late)
+    monkeypatch.setattr(training, "Record", looks_late)
     calls = 0
 
     def counted(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
@@ -508,7 +509,7 @@ def test_an_interrupt_while_watching_ends_the_run_there(handler: Any) -> None:
             signal.raise_signal(signal.SIGINT)
         return first_weights(G)
 
-    history = run(*pair(), steps=50, every=2, watch=watch)
+    history = run(*pair(), steps=50, watch=Watch(watch, every=2))
     assert history.interrupted and history.steps == 4 and history.at.tolist() == [0, 2, 4]
 
 
@@ -653,7 +654,7 @@ def test_players_are_ensembles_and_optimisers_are_optimisers() -> None:
         run(G, D, d_opt=1e-3)
 
 
-@pytest.mark.parametrize("name", ["steps", "batch", "d_steps", "g_steps", "every"])
+@pytest.mark.parametrize("name", ["steps", "batch"])
 @given(value=st.one_of(st.integers(max_value=0), st.floats(), st.booleans(), st.text(), st.none()))
 def test_counts_are_whole_numbers_of_at_least_one(name: str, value: Any) -> None:
     G, D = pair(1)
@@ -670,7 +671,7 @@ def test_the_decay_of_the_average_lies_in_0_to_1(ema: Any) -> None:
 @pytest.mark.parametrize("options", [{"d_steps": 2}, {"g_steps": 2}])
 def test_simultaneous_training_makes_one_update_of_each(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="d_steps and g_steps must be 1 in simultaneous training"):
-        run(*pair(), simultaneous=True, **options)
+        Turns(simultaneous=True, **options)
 
 
 @pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (0.5, TypeError)])

@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 from PIL import Image
 from torch import Tensor, nn
 
-from gan_helpers import Ensemble, Stream, adam, losses, penalties, plots, train
+from gan_helpers import Ensemble, Stream, Watch, adam, losses, penalties, plots, train
 from gan_helpers.animation import animate
 from gan_helpers.data import StandardNormal, ring
 from gan_helpers.models import mlp
@@ -103,7 +103,7 @@ def course(steps: list[int], seed: int = 0) -> list[Frame]:
     history = train(
         G, D, REAL, NOISE, d_loss=d_loss, g_loss=g_loss,
         d_opt=adam(D, 2e-3, betas=(0.5, 0.99)), g_opt=adam(G, 1e-3, betas=(0.5, 0.99)),
-        batch=256, steps=max(steps), watch=look, every=2, seed=seed, progress=False,
+        batch=256, steps=max(steps), watch=Watch(look, every=2), seed=seed, progress=False,
     )  # fmt: skip
     seen = {int(at): number for number, at in enumerate(history.at)}
     fakes, answers = (history.watched[name][:, 0] for name in ("fakes", "answers"))

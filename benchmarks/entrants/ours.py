@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.entrants.torch_settings import torch_settings
 from benchmarks.job import Job, Tick, Weights
-from gan_helpers import Ensemble, mnist, train
+from gan_helpers import Ensemble, Watch, mnist, train
 from gan_helpers.recipes import Recipe, edward_mnist, fifty_lines, maxout_mnist, mxnet_gaussian, sinusoids
 
 #: Whether the package can compile losses here.
@@ -51,7 +51,7 @@ def loop(job: Job, tick: Tick) -> Weights:
         if job.entrant == "compiled":
             options["compile"] = True
             logging.getLogger("gan_helpers").addHandler(Refusal())
-        recipe.train(G, D, watch=_watch(tick), **_common(job), **options)
+        recipe.train(G, D, watch=Watch(_watch(tick), every=job.unit), **_common(job), **options)
         return {"G": arrays(G), "D": arrays(D)}
 
 
@@ -63,12 +63,12 @@ def _mxnet(job: Job, tick: Tick) -> Weights:
         tick()
 
     x = mxnet_gaussian.points(job.seeds, job.seed)
-    run = mxnet_gaussian.original(x, watch=_watch(wait_and_tick), **_common(job))
+    run = mxnet_gaussian.original(x, watch=_watch(wait_and_tick), every=job.unit, **_common(job))
     return {"G": mxnet_arrays(run.G)}
 
 
 def _common(job: Job) -> dict[str, Any]:
-    return {"seed": job.seed, "steps": job.steps, "every": job.unit, "progress": False}
+    return {"seed": job.seed, "steps": job.steps, "progress": False}
 
 
 def _watch(tick: Tick) -> Any:

@@ -15,7 +15,8 @@ from torch.optim import Optimizer
 
 from gan_helpers.data import Sampler
 from gan_helpers.ensemble import Ensemble
-from gan_helpers.training import History, Loss, train
+from gan_helpers.history import History
+from gan_helpers.training import Loss, train
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,14 @@ from gan_helpers.classifier import DigitClassifier
 from gan_helpers.classifier import load as load_judge
 from gan_helpers.data import Uniform
 from gan_helpers.ensemble import Ensemble
+from gan_helpers.history import History
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import dense
+from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
-from gan_helpers.training import History, adam
+from gan_helpers.training import adam
 
 PIXELS = mnist.SIDE**2
 NOISE = Uniform(-1.0, 1.0, features=100)
@@ -162,7 +164,7 @@ def original(
         g_opt=lambda G: adam(G, 1e-3, (beta1, 0.999)),
         steps=steps,
         batch=BATCH,
-        options={"simultaneous": True},
+        options={"turns": Turns(simultaneous=True)},
     )
 
 
@@ -309,7 +311,7 @@ def follow(name: str, seeds: int, seed: int, every: int = 5_000) -> dict[str, Te
     judge = load_judge()
     recipe = original(mnist.load().train.images, **VARIANTS[name])
     G, D = recipe.networks(seeds, seed=seed)
-    history = recipe.train(G, D, seed=seed, watch=lambda G: measure(G, D, judge, seed), every=every)
+    history = recipe.train(G, D, seed=seed, watch=Watch(lambda G: measure(G, D, judge, seed), every))
     return columns(history)
 
 

@@ -16,6 +16,7 @@ from gan_helpers.device import default_device
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import Standardise, decorate, mlp
+from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
@@ -122,7 +123,7 @@ def later() -> Recipe:
         g_opt=sgd,
         steps=5_000,
         batch=500,
-        options={"d_steps": 20, "g_steps": 20},
+        options={"turns": Turns(d_steps=20, g_steps=20)},
     )
 
 
@@ -200,6 +201,6 @@ def twins(seeds: int, seed: int) -> dict[str, Tensor]:
         return {"gap": (samples[:seeds] - samples[seeds:]).abs().amax(1)}
 
     recipe = replace(recipe, data=with_twins(REAL, seeds), noise=with_twins(NOISE, seeds))
-    history = recipe.train(G, D, seed=seed, watch=gap, every=200)
+    history = recipe.train(G, D, seed=seed, watch=Watch(gap, every=200))
     gaps = history.watched["gap"]
     return {"start": gaps[0], "later": gaps[history.at > history.steps / 2].amax(0)}

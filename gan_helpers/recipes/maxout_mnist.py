@@ -20,6 +20,7 @@ from gan_helpers.data import Minibatches, Uniform
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
 from gan_helpers.models import Maxout
+from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
@@ -160,7 +161,7 @@ def original(
         g_opt=lambda G: adam(G, 1e-3, betas=(0.5, 0.999)),
         steps=_checks.whole("epochs", epochs) * (len(images) // BATCH),
         batch=BATCH,
-        options={"reuse_noise": True} if d_first else {"simultaneous": True},
+        options={"turns": Turns(reuse_noise=True) if d_first else Turns(simultaneous=True)},
     )
 
 
@@ -255,7 +256,7 @@ def follow(
     G, D = recipe.networks(seeds, seed=seed)
     noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, 2_000, NOISE.features)
     each = recipe.steps // epochs
-    history = recipe.train(G, D, seed=seed, watch=lambda G: {"images": shown(G, noise)}, every=each)
+    history = recipe.train(G, D, seed=seed, watch=Watch(lambda G: {"images": shown(G, noise)}, each))
     logs = {
         "d_loss": history.d_loss,
         "g_loss": history.g_loss,

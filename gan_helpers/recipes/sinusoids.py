@@ -19,6 +19,7 @@ from gan_helpers.device import default_device
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import dense
+from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
@@ -210,7 +211,7 @@ def recipe(
         g_opt=lambda G: keras_adam(G, beta1),
         steps=epochs * ROWS // BATCH,
         batch=BATCH,
-        options={"reuse_noise": True},
+        options={"turns": Turns(reuse_noise=True)},
     )
 
 
@@ -400,7 +401,7 @@ def trial(seeds: int, seed: int, ema: float | None = None, **changes: Any) -> di
     G, D = made.networks(seeds, seed=seed)
     few = NOISE(seeds, 128, Stream("few", seed, default_device()))
     epoch = ROWS // BATCH
-    history = made.train(G, D, seed=seed, watch=lambda _: {"few": G(few)}, every=epoch, ema=ema)
+    history = made.train(G, D, seed=seed, watch=Watch(lambda _: {"few": G(few)}, epoch), ema=ema)
     columns = judged(G.eval(), sets, seed)
     if history.averaged is not None:
         columns["averaged"] = measure(draw(history.averaged.eval(), seed=seed))["residual"]
