@@ -35,7 +35,9 @@ from tests.reliability import Reached, measured
 PACKAGE = Path(gan_helpers.__file__).parent
 
 #: Modules with tests of their own for what they refuse: long programs, and files that others have made.
-ELSEWHERE = {"animation", "checkpoints", "plots", "recipes", "training"}
+ELSEWHERE = {
+    "animation", "checkpoints", "files", "history", "interrupts", "plots", "recipes", "recording", "training",
+}  # fmt: skip
 #: What the package returns, and nobody else makes.
 RESULTS = {
     "image_metrics.DensityCoverage",
@@ -116,6 +118,9 @@ GOOD: dict[str, Any] = {
     "metrics.moments(x)": LINE,
     "metrics.w1(x)": LINE,
     "models.decorate(x)": LOGITS,
+    "options.Checkpointing.of(checkpoint)": Path("file"),
+    "options.Watch(function)": len,
+    "options.Watch.of(watch)": len,
     "randomness.Stream.integers(high)": 3,
     "randomness.Stream.load_state(state)": RNG.state(),
     "randomness.Stream.uniform(high)": 1.0,
@@ -131,12 +136,15 @@ FINE = "|".join((
     r"losses\.(minimax|non_saturating|least_squares|wasserstein)_g\(fake: an axis less\)",
     r"(classifier|models)\.\w+\.(forward|predict|features)\(.*: an axis less\)",
     r".*\.(w2_gaussian|binarise)\(.*: an axis less\)", r"device\.choose_device\(devices: None\)",
-    r"claims\.claim\((holds: (a list|an axis less)|values: .*)\)",
+    r"options\.Watch.*None\)", r"claims\.claim\((holds: (a list|an axis less)|values: .*)\)",
     r"mxnet_backend\.array\(values: (whole numbers|empty|an axis less|NaN)\)",
 ))  # fmt: skip
 
 #: What an argument is called in messages, if not by its name.
-NAMED = {"data.Gaussian.from_transform(b)": "mean", "penalties.r2(fake)": "x"}
+NAMED = {
+    "data.Gaussian.from_transform(b)": "mean", "options.Checkpointing(path)": "checkpoint",
+    "options.Watch(function)": "watch", "penalties.r2(fake)": "x",
+}  # fmt: skip
 
 
 def add_mxnet() -> None:

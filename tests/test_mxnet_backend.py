@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 import gan_helpers
 from gan_helpers import losses, models, penalties, training
-from gan_helpers.history import NonFiniteLossError
 from gan_helpers.data import Gaussian, Normal, StandardNormal
+from gan_helpers.history import NonFiniteLossError
 from gan_helpers.randomness import Stream
 
 try:
