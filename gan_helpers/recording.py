@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from gan_helpers.checkpoints import State, match
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History, NonFiniteLossError
 from gan_helpers.options import Watch
+from gan_helpers.states import State, match
 
 CHECK_EVERY = 100  # steps between two looks at weights, and at an accelerator's losses: each waits for it
 

@@ -19,18 +19,9 @@ from tqdm.auto import tqdm
 from gan_helpers import _checks
 from gan_helpers._compiling import Compiled
 from gan_helpers._memory import keep_freed_memory
-from gan_helpers.checkpoints import (
-    Checkpoint,
-    CheckpointError,
-    Moments,
-    State,
-    Stateful,
-    Weights,
-    describe,
-    described,
-    match,
-)
+from gan_helpers.checkpoints import Checkpoint
 from gan_helpers.data import Sampler
+from gan_helpers.describing import describe, described
 from gan_helpers.device import memory_advice
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History
@@ -39,6 +30,7 @@ from gan_helpers.options import ONE_EACH, Checkpointing, Look, Turns, Watch
 from gan_helpers.progress import someone_is_watching
 from gan_helpers.randomness import Stream
 from gan_helpers.recording import Record
+from gan_helpers.states import CheckpointError, Moments, State, Stateful, Weights, match
 
 Loss = Callable[[Ensemble, Ensemble, Tensor, Tensor], Tensor]
 
@@ -121,8 +113,8 @@ def train(
         seed: the seed of the streams of data and noise; `gan_helpers.randomness.base_seed` unless given.
         checkpoint: a file that keeps the run, or `gan_helpers.options.Checkpointing` to say how often. If it
             exists, the run goes on from there, to the same end as without the stop. Data, noise and losses
-            take part with all that they remember if they are `gan_helpers.checkpoints.Stateful`. To train
-            longer, raise ``steps``.
+            take part with all that they remember if they are `gan_helpers.states.Stateful`. To train longer,
+            raise ``steps``.
         on_nonfinite: what to do at a loss or a weight that is NaN or infinite. ``"stop"`` raises an error;
             ``"go on"`` lets the other seeds go on, which it does not touch, until none is left.
         compile: turn losses and gradients into machine code of their own, which takes some seconds and then

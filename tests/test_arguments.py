@@ -36,7 +36,8 @@ PACKAGE = Path(gan_helpers.__file__).parent
 
 #: Modules with tests of their own for what they refuse: long programs, and files that others have made.
 ELSEWHERE = {
-    "animation", "checkpoints", "files", "history", "interrupts", "plots", "recipes", "recording", "training",
+    "animation", "checkpoint_files", "checkpoints", "describing", "files", "history", "interrupts", "plots",
+    "recipes", "recording", "states", "training",
 }  # fmt: skip
 #: What the package returns, and nobody else makes.
 RESULTS = {

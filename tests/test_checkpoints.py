@@ -25,15 +25,18 @@ from hypothesis import strategies as st
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from gan_helpers import checkpoints, files
-from gan_helpers.checkpoints import Checkpoint, CheckpointError, Moments, Stateful, Weights, describe, read
+from gan_helpers import checkpoint_files, checkpoints, files
+from gan_helpers.checkpoint_files import read
+from gan_helpers.checkpoints import Checkpoint
 from gan_helpers.data import Minibatches, Normal, Resample
+from gan_helpers.describing import describe
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import mlp
 from gan_helpers.options import Checkpointing, Turns, Watch
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, fifty_lines
+from gan_helpers.states import CheckpointError, Moments, Stateful, Weights
 from gan_helpers.training import adam, train
 from tests.reliability import Reached, measured
 from tests.short_runs import RECIPES, STEPS, Run, copied, differing, spread, stopped_after
@@ -258,7 +261,7 @@ def test_nothing_in_a_checkpoint_is_forgotten(path: Path) -> None:
     run, tensors = read(path)
     for name in tensors:
         rest = {key: value for key, value in tensors.items() if key != name}
-        path.write_bytes(checkpoints.packed(rest, run))
+        path.write_bytes(checkpoint_files.packed(rest, run))
         with pytest.raises(CheckpointError, match="missing|does not fit"):
             Run(small(), 2).train(checkpoint=path)
 
@@ -337,7 +340,7 @@ def itself() -> Any:
 
 def test_descriptions_are_the_same_in_every_process() -> None:
     program = (
-        "from gan_helpers.checkpoints import describe; from gan_helpers.recipes import fifty_lines as f;"
+        "from gan_helpers.describing import describe; from gan_helpers.recipes import fifty_lines as f;"
         "print(describe(f.repaired().d_loss), describe(f.later().g_loss), describe(f.REAL))"
     )
     seen = {
@@ -588,14 +591,14 @@ def test_a_giant_header_is_not_read(
 
 def packed(tensors: dict[str, Tensor], run: dict[str, str]) -> bytes:
     """Return a file with a digest that is right, as someone would make it who means harm."""
-    return checkpoints.packed(tensors, run)
+    return checkpoint_files.packed(tensors, run)
 
 
 def digested(header: bytes, body: bytes = b"") -> bytes:
     """Return a file with any header that has a place for the digest, and the right one in it."""
     content = len(header).to_bytes(8, "little") + header + body
-    digest = checkpoints.hashlib.sha256(content).hexdigest()
-    return checkpoints.DIGEST.sub(digest.encode(), content, count=1)
+    digest = checkpoint_files.hashlib.sha256(content).hexdigest()
+    return checkpoint_files.DIGEST.sub(digest.encode(), content, count=1)
 
 
 def without(tensors: dict[str, Tensor], **changes: Tensor) -> dict[str, Tensor]:
@@ -670,7 +673,7 @@ def test_the_file_of_another_recipe_is_refused(effort: int, reached: Reached, pa
 
 
 BLANK = b'"sha256":"' + b"0" * 64 + b'"'
-FORMAT = json.dumps(checkpoints.FORMAT).encode()
+FORMAT = json.dumps(checkpoint_files.FORMAT).encode()
 
 
 @pytest.mark.parametrize(
@@ -727,7 +730,7 @@ def test_any_json_is_refused_as_a_header(
     metadata: dict[str, Any], rest: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any-json"
-    header = {"__metadata__": metadata | {"format": checkpoints.FORMAT, "sha256": "0" * 64}, "x": rest}
+    header = {"__metadata__": metadata | {"format": checkpoint_files.FORMAT, "sha256": "0" * 64}, "x": rest}
     path.write_bytes(digested(json.dumps(header, separators=(",", ":")).encode()))
     with pytest.raises(CheckpointError):
         read(path)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_helpers.checkpoints import read
+from gan_helpers.checkpoint_files import read
 from gan_helpers.data import Normal
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import NonFiniteLossError

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from gan_helpers import _checks, image_metrics, metrics, mnist
-from gan_helpers.checkpoints import match
 from gan_helpers.classifier import DigitClassifier
 from gan_helpers.classifier import load as load_judge
 from gan_helpers.data import Uniform
@@ -26,6 +25,7 @@ from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
+from gan_helpers.states import match
 from gan_helpers.training import adam
 
 PIXELS = mnist.SIDE**2
@@ -81,7 +81,7 @@ class InOrder:
         return {"start": torch.tensor(self._start)}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from where another one was; see `gan_helpers.checkpoints.Stateful`."""
+        """Go on from where another one was; see `gan_helpers.states.Stateful`."""
         match(self.state(), state)
         self._start = _checks.whole("start", int(state["start"]), at_least=0)
 

@@ -127,7 +127,7 @@ class SameRows:
         return dict(self._state) if self._twin is None else self._twin.state()
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from where another one was; see `gan_helpers.checkpoints.Stateful`."""
+        """Go on from where another one was; see `gan_helpers.states.Stateful`."""
         if state.keys() - {"generator"}:
             raise ValueError(f"state must be that of a stream, or empty, not {sorted(state)}.")
         self._twin, self._state = None, dict(state)
