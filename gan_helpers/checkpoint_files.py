@@ -86,7 +86,15 @@ def _strings(found: Any) -> dict[str, str]:
 
 
 def packed(tensors: State, run: Mapping[str, str]) -> bytes:
-    """Return the bytes of a checkpoint, digest included."""
+    """Return the bytes of a checkpoint, digest included.
+
+    Args:
+        tensors: on the CPU, by name.
+        run: what is fixed about the run, by name.
+
+    Raises:
+        SafetensorError: if tensors have no form in a file.
+    """
     metadata = {"format": FORMAT, "run": json.dumps(run), "sha256": BLANK}
     blank = bytes_of(tensors, metadata)
     return DIGEST.sub(hashlib.sha256(blank).hexdigest().encode(), blank, count=1)
