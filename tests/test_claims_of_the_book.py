@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 import ast
-import csv
 import math
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 import torch
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tests.reliability import Reached
 from tools import claims
-from tools.claim_bases import REPLAYS, RESTS, Law, Rest
-from tools.claim_reader import Claim, Reader, cells, claims_of
-from tools.sheets import notebooks
+from tools.claim_reader import Bound, Claim, claims_of, names, words_of
+from tools.sheets import Sheet, load, sheets
 
-BOOK = Path(__file__).resolve().parent.parent / "book"
+SHEETS = sheets()
+of_each_chapter = pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.name)
+
+#: Claims without a number that could be tightened, and what they compare with.
+NO_NUMBER = {
+    "the points side with A^T A": "two measurements of the same run",
+    "further off than the plain fit": "two measurements of the same run",
+    "against a fixed D, one point beats the copy": "two measurements of the same run",
+    "thirty epochs cover more": "two measurements of the same run",
+    "W1 is above the block's": "what an earlier claim says of the block",
+    "W1 is below the block's": "what an earlier claim says of the block",
+    "the plain fit beats the line": "what an earlier claim says of the line",
+    "closer than the line": "what an earlier claim says of the line",
+    "and no fixed D can hold G above -log 4": "the constant of the theorem",
+    "and here": "what an earlier claim says of the digits",
+}
 
 
-def read(source: str) -> list[Claim]:
-    """Return the claims of a cell."""
-    reader = Reader()
-    reader.read(ast.parse(source).body)
-    return reader.claims
+def notebook_of(sheet: Sheet) -> NotebookNode:
+    """Return the notebook of a sheet."""
+    return load(claims.BOOK / f"{sheet.name}.ipynb")
 
 
-def chances() -> dict[tuple[str, str], float]:
+def read(source: str, printed: str = "") -> list[Claim]:
+    """Return the claims of a cell that has printed something."""
+    return claims_of(
+        new_notebook(cells=[new_code_cell(source, outputs=[new_output("stream", text=printed)])])
+    )
+
+
+def chances(rows: Iterable[dict]) -> dict[tuple[str, str], float]:
     """Return how likely each claim is to fail, by its chapter and its words."""
     found: dict[tuple[str, str], float] = {}
-    for row in claims.calibrated():
+    for row in rows:
         key = row["chapter"], row["claim"]
         found[key] = found.get(key, 0.0) + row["fails with"]
     return found
@@ -38,84 +59,171 @@ def chances() -> dict[tuple[str, str], float]:
 # The book
 
 
-def test_the_chapters_are_those_of_the_book() -> None:
-    assert set(RESTS) == {path.stem for path in notebooks()}
-
-
-@pytest.mark.parametrize("notebook", RESTS)
-def test_every_claim_that_chance_can_reach_says_what_it_rests_on(notebook: str) -> None:
-    random = {claim.words for claim in claims_of(notebook) if claim.random}
-    assert random == set(RESTS[notebook])
-
-
-@pytest.mark.parametrize("notebook", RESTS)
-def test_every_claim_is_read(notebook: str) -> None:
-    written = sum(
-        source.count("\n" + " " * k + "claim(") for source in cells(notebook).values() for k in (0, 4, 8)
-    )
-    written += sum(source.startswith("claim(") for source in cells(notebook).values())
-    assert len(claims_of(notebook)) == written > 20
-
-
-def test_every_claim_fails_less_than_once_in_10_000_runs() -> None:
-    likely = {key: p for key, p in chances().items() if not p < claims.LIMIT}
-    assert not likely, "claim less: another bound, or fewer seeds"
+@of_each_chapter
+def test_every_claim_is_read_and_says_what_it_rests_on_if_chance_can_reach_it(sheet: Sheet) -> None:
+    found = claims_of(notebook_of(sheet))
+    lines = "\n".join(
+        cell.source for cell in notebook_of(sheet).cells if cell.cell_type == "code"
+    ).splitlines()
+    assert len(found) == sum(line.lstrip().startswith("claim(") for line in lines)
+    assert {claim.words for claim in found if claim.random} == set(sheet.claims)
 
 
 @pytest.mark.reliability("claims", "each claim that chance can reach, from tables of many runs")
 def test_what_the_tables_say_of_the_claims(reached: Reached) -> None:
-    found = chances()
+    found = chances(claims.calibrated())
     reached(f"{len(found)} claims; the least sure fails with a probability of {max(found.values()):.0e}")
     assert max(found.values()) < claims.LIMIT
 
 
+def test_every_claim_fails_less_than_once_in_10_000_runs() -> None:
+    likely = {key: p for key, p in chances(claims.calibrated()).items() if not p < claims.LIMIT}
+    assert not likely, "claim less: another bound, or fewer seeds"
+
+
 @pytest.mark.parametrize("name", ["claims.csv", "rates.csv"])
 def test_the_page_shows_what_the_tables_say(name: str) -> None:
-    with (BOOK / name).open(encoding="utf-8", newline="") as file:
-        stored = list(csv.DictReader(file))
-    assert stored == claims.pages()[name], "python tools/claims.py writes it anew"
-    assert f":file: {name}" in (BOOK / "reliability.md").read_text(encoding="utf-8")
+    stored = (claims.BOOK / name).read_text(encoding="utf-8")
+    assert stored == claims.pages()[name], "python -m tools.claims writes it anew"
+    assert f":file: {name}" in (claims.BOOK / "reliability.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("notebook", REPLAYS)
-def test_every_claim_that_is_replayed_has_its_values(notebook: str) -> None:
-    for words, rests in RESTS[notebook].items():
-        for rest in claims.listed(rests):
-            if isinstance(rest, Rest) and rest.table == "replay":
-                runs = len(claims.replayed(notebook, words))
-                assert runs >= 20 * rest.of, words
+@of_each_chapter
+def test_every_claim_that_is_replayed_has_its_values(sheet: Sheet) -> None:
+    for claim in claims_of(notebook_of(sheet)):
+        if claim.random and any(base.table == "replay" for base in claims.bases(sheet, claim.words)):
+            assert len(claims.replays()[sheet.name, claim.words]) >= 20, claim.words
 
 
 def test_a_replay_gives_what_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAN_BOOK_SEED", "0")  # put back afterwards
-    for words, values in claims.replay("maxout_mnist", claims.FIRST_SEED).items():
-        stored = claims.replayed("maxout_mnist", words)[:1].tolist()
-        assert values == pytest.approx(stored, rel=1e-3), words
+    (sheet,) = (sheet for sheet in SHEETS if sheet.name == "maxout_mnist")
+    for words, values in claims.replay(sheet, claims.FIRST_SEED).items():
+        assert values == pytest.approx(claims.replays()[sheet.name, words][:1].tolist(), rel=1e-3), words
+
+
+# No bound can be tightened unnoticed
+
+
+def walked(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the parts of a condition, without those that only choose what it is asked of."""
+    yield node
+    for part in ast.iter_child_nodes(node):
+        if not (isinstance(node, ast.Subscript) or isinstance(getattr(node, "op", None), ast.Invert)):
+            yield from walked(part)
+
+
+def comparisons(tree: ast.Module) -> Iterator[tuple[ast.expr, str, set[str]]]:
+    """Yield each number that something is compared with, a hopeless one, and the claims that it is for."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and names(node.func) == {"claim"}]
+    for statement in ast.walk(tree):
+        if isinstance(statement, ast.Assign):
+            made = {name for target in statement.targets for name in names(target)}
+            uses = {
+                words_of(call)
+                for call in calls
+                if made & {node.id for node in walked(call.args[1]) if isinstance(node, ast.Name)}
+            }
+        elif isinstance(statement, ast.Expr) and statement.value in calls:
+            uses = {words_of(statement.value)}
+        else:
+            continue
+        for node in (node for node in walked(statement) if isinstance(node, ast.Compare)):
+            terms = [node.left, *node.comparators]
+            for op, *sides in zip(node.ops, terms, terms[1:], strict=False):
+                for side, hopeless in zip(sides, ("1e9", "-1e9"), strict=True):
+                    number = side.operand if isinstance(side, ast.UnaryOp) else side
+                    if isinstance(number, ast.Constant):
+                        greater = isinstance(op, (ast.Gt, ast.GtE))
+                        yield side, hopeless if not greater else str(-float(hopeless)), uses
+
+
+def replaced(source: str, node: ast.expr, text: str) -> str:
+    """Return a source with another text in the place of an expression."""
+    lines = source.splitlines(keepends=True)
+    line = lines[node.lineno - 1].encode()
+    lines[node.lineno - 1] = (line[: node.col_offset] + text.encode() + line[node.end_col_offset :]).decode()
+    return "".join(lines)
+
+
+@of_each_chapter
+def test_a_bound_that_is_tightened_makes_its_claim_fail(sheet: Sheet) -> None:
+    notebook, tightened = notebook_of(sheet), set()
+    on_chance = {words for words in sheet.claims if claims.bases(sheet, words)}
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code" and "claim(" in cell.source):
+        source = cell.source
+        for node, hopeless, uses in comparisons(ast.parse(source)):
+            cell.source = replaced(source, node, hopeless)
+            found = chances(claims.of_chapter(sheet, claims_of(notebook))) if uses & on_chance else {}
+            for words in uses & on_chance:
+                assert found[sheet.name, words] > 0.5, cell.source
+            tightened |= uses
+        cell.source = source
+    assert on_chance - tightened == on_chance & set(NO_NUMBER)
+
+
+@of_each_chapter
+def test_a_claim_about_more_seeds_fails_more_often(sheet: Sheet) -> None:
+    found = claims_of(notebook_of(sheet))
+    before = chances(claims.of_chapter(sheet, found))
+    for claim in (claim for claim in found if claim.random and claim.at_least):
+        more = [replace(c, at_least=c.at_least + 1) if c is claim else c for c in found]
+        key = sheet.name, claim.words
+        assert chances(claims.of_chapter(sheet, more))[key] > before[key], claim
 
 
 # How a notebook is read
 
 
 def test_a_claim_is_read_with_its_bounds_and_its_seeds() -> None:
-    (claim,) = read("off = Stream('x').normal(16)\nclaim('near', off < 0.5, at_least=13, values=off)")
-    assert claim == Claim("near", (("<", 0.5),), 13, random=True)
+    (claim,) = read(
+        "off = Stream('x').normal(16)\nclaim('near', off < 0.5, at_least=13, values=off)",
+        "Holds: near [at least 13 of 16 seeds]\n",
+    )
+    assert claim == Claim("near", (Bound("<", 0.5),), 13, (16,), random=True)
+
+
+def test_a_claim_in_a_loop_has_its_parts_in_braces_and_prints_several_lines() -> None:
+    (claim,) = read(
+        "for name, x in runs:\n    claim(f'{name}: near', x < 1, at_least=len(x) // 2)",
+        "Holds: a: near [at least 1 of 2 seeds]\nHolds: b: near [at least 2 of 4 seeds]\nHolds: nearer\n",
+    )
+    assert (claim.words, claim.at_least, claim.seeds) == ("{name}: near", 1, (2, 4))
 
 
 @pytest.mark.parametrize(
-    ("condition", "limits"),
+    ("condition", "bounds"),
     [
-        ("x > 2", [(">", 2.0)]),
-        ("x < -0.2", [("<", -0.2)]),
-        ("0.2 < x < 1.5", [(">", 0.2), ("<", 1.5)]),
-        ("(-0.8 < x) & (x < -0.2)", [(">", -0.8), ("<", -0.2)]),
-        ("(x - 0.5).abs() < 0.08", [("<", 0.08)]),
-        ("x.max() >= 1e-12", [(">", 1e-12)]),
-        ("x < other", []),
+        ("x > 2", "> 2"),
+        ("2 < x", "> 2"),
+        ("x < -0.2", "< -0.2"),
+        ("0.2 < x < 1.5", "> 0.2, < 1.5"),
+        ("(-0.8 < x) & (x < -0.2)", "> -0.8, < -0.2"),
+        ("bool(x > 1 and (y < 2).all())", "> 1, < 2"),
+        ("~counted | (x < 0.2)", "< 0.2"),
+        ("x.median() > 2", "> 2 median"),
+        ("x.max() / y.median() > 2", "> 2 max median"),
+        ("(x - 0.5).abs() < 0.25", "< 0.75, > 0.25"),
+        ("abs(x + 1) < 0.25", "< -0.75, > -1.25"),
+        ("2 * y < x", "< 0"),
+        ("x / 2 < 3 * 4**2", "< 96"),
+        ("x * 4 > 1 - 3", "> -0.5"),
+        ("x.abs() > 2", "> 2"),
+        ("x < limit", "< 7"),
+        ("x < R.mean", "< 4"),
+        ("x < torch.log(torch.tensor(2))", "< 0.693147"),
+        ("x < other", "< 0"),
+        ("x > pinned.cpu()", "> 3.5"),
+        ("x < pinned", "< 2.5"),
+        ("x == 2", ""),
     ],
 )
-def test_bounds_are_numbers_that_something_is_compared_with(condition: str, limits: list[tuple]) -> None:
-    assert read(f"claim('it', {condition})")[0].limits == tuple(limits)
-    assert read(f"holds = {condition}\nclaim('it', holds)")[0].limits == tuple(limits)
+def test_bounds_are_numbers_that_something_is_compared_with(condition: str, bounds: str) -> None:
+    known = "limit = 7\nR = Normal(mean=4.0)\nx, y = Stream('x')\npinned = w(x)\n"
+    known += "claim('pinned', (pinned - 3).abs() < 0.5)\n"
+    for cell in (f"claim('it', {condition})", f"holds = {condition}\nclaim('it', holds)"):
+        said = [f"{b.side} {b.number:.6g} {' '.join(b.parts)}".strip() for b in read(known + cell)[-1].bounds]
+        assert ", ".join(said) == bounds
 
 
 @pytest.mark.parametrize(
@@ -138,60 +246,80 @@ def test_what_chance_can_reach_is_followed_from_name_to_name(source: str, random
     assert claim.random == random
 
 
-def test_a_claim_in_a_loop_has_its_parts_in_braces() -> None:
-    (claim,) = read("for name in 'ab':\n    claim(f'{name}: near', x < 1)")
-    assert claim.words == "{name}: near"
-
-
 # What a table says
 
 
-def miss(values: list[float], limits: tuple, scale: str = "plain", all_hold: bool = True, grain: float = 0.0):
-    rest = Rest("a", "b", scale=scale, grain=grain)
-    return claims.misses(rest, torch.tensor(values, dtype=torch.float64), limits, all_hold)
+def miss(values: list[float], *ends: str, all_hold: bool = True, **said: float | str) -> tuple[float, str]:
+    bounds = [Bound(end[0], float(end[1:])) for end in ends]
+    base = claims.Base(**{"scale": "plain"} | said)
+    return claims.misses(base, torch.tensor(values, dtype=torch.float64), bounds, all_hold)
 
 
-def test_in_a_long_table_misses_are_counted() -> None:
-    p, rule = miss([0.0] * 320, (("<", 1.0),), all_hold=False)
-    assert p == pytest.approx(1 - 0.05 ** (1 / 320)) and rule == "count: 0 missed"
-    p, rule = miss([0.0] * 318 + [1.0, 2.0], (("<", 1.0),), all_hold=False)
-    chance = sum(math.comb(320, k) * p**k * (1 - p) ** (320 - k) for k in range(3))
-    assert chance == pytest.approx(0.05) and rule == "count: 2 missed"
+@pytest.mark.parametrize("missed", [0, 2, 320])
+def test_in_a_long_table_misses_are_counted(missed: int) -> None:
+    p, rule = miss([0.0] * (320 - missed) + [1.0] * missed, "<1", all_hold=False)
+    chance = sum(math.comb(320, k) * p**k * (1 - p) ** (320 - k) for k in range(missed + 1))
+    assert chance == pytest.approx(0.05 if missed < 320 else 1) and rule == f"count: {missed} missed"
 
 
 def test_in_a_short_table_one_more_run_is_foretold() -> None:
     # Of 1 and 3, the mean is 2 and the spread sqrt(2); with one degree of freedom t is the law of Cauchy.
-    p, _ = miss([1.0, 3.0], (("<", 5.0),))
+    p, _ = miss([1.0, 3.0], "<5")
     assert p == pytest.approx(0.5 - math.atan(3 / math.sqrt(2 * 1.5)) / math.pi)
-    both, _ = miss([1.0, 3.0], (("<", 5.0), (">", -1.0)))
+    both, _ = miss([1.0, 3.0], "<5", ">-1")
     assert both == pytest.approx(2 * p)
-    logs, rule = miss([math.e, math.e**3], (("<", math.e**5),), "log")
+    logs, rule = miss([math.e, math.e**3], f"<{math.e**5}", ">-1", scale="log")
     assert logs == pytest.approx(p) and rule == "Student, log"
-    shares, _ = miss([math.sin(0.1) ** 2, math.sin(0.3) ** 2], (("<", math.sin(0.5) ** 2),), "arcsine")
+    shares, _ = miss([math.sin(0.1) ** 2, math.sin(0.3) ** 2], f"<{math.sin(0.5) ** 2}", scale="arcsine")
     assert shares == pytest.approx(p)
-
-
-def test_a_run_of_a_short_table_that_misses_leaves_no_claim() -> None:
-    assert miss([1.0, 2.0, 3.0], (("<", 3.0),))[0] == 1.0
-
-
-def test_equal_runs_are_as_far_apart_as_the_grain() -> None:
-    assert miss([2.0] * 20, (("<", 3.0),), grain=0.1)[0] == pytest.approx(
-        miss([2.0] * 20, (("<", 2.1),), grain=0.01)[0]
-    )
+    assert miss([1.0, 2.0, 3.0], "<3")[0] == 1.0  # a run that misses leaves no claim
+    grains = [miss([2.0] * 20, f"<{2 + 10 * grain}", grain=grain)[0] for grain in (0.1, 0.01)]
+    assert grains[0] == pytest.approx(grains[1])  # equal runs are as far apart as the grain
 
 
 def test_a_claim_fails_if_too_few_of_its_runs_hold() -> None:
     assert claims.fails(0.1, of=1, at_least=1) == pytest.approx(0.1)
-    assert claims.fails(0.1, of=2, at_least=1) == pytest.approx(0.01)
     assert claims.fails(0.1, of=3, at_least=2) == pytest.approx(3 * 0.01 * 0.9 + 0.001)
     assert claims.fails(1 - 0.05 ** (1 / 320), of=16, at_least=13) == pytest.approx(1.25e-5, rel=0.01)
 
 
-def test_a_bound_in_the_notebook_is_the_bound_that_is_judged() -> None:
-    rest = Rest("fifty_lines_repaired", "w1", 16)
-    rows = [next(claims.judged("fifty_lines", Claim("", (("<", b),), 13, True), rest)) for b in (0.11, 0.05)]
-    assert rows[0]["fails with"] < claims.LIMIT < 0.1 < rows[1]["fails with"]
-    law = Law("as likely as its bound", lambda bound: bound)
-    row = next(claims.judged("a", Claim("", (("<", 0.25),), None, True), law))
-    assert row["fails with"] == pytest.approx(0.25)
+@pytest.mark.parametrize(
+    ("parts", "side", "partings", "at_least", "asked"),
+    [
+        (("",), ">", [None], 13, [("> 2", 16, 13)]),
+        (("",), "<", [None, None], None, [("< 2", 8, 8)] * 2),  # two tables share the seeds of one line
+        (("median",), ">", [None], None, [("> 2", 16, 9)]),
+        (("median",), "<", [None], None, [("< 2", 16, 8)]),
+        (("max", "median"), ">", [3, 3], None, [("> 6", 16, 1), ("< 3", 16, 8)]),
+        (("min", "max"), "<", [3, 3], None, [("< 6", 16, 1), ("> 3", 16, 1)]),
+    ],
+)
+def test_what_a_claim_asks_of_each_column(
+    parts: tuple[str, ...], side: str, partings: list, at_least: int | None, asked: list
+) -> None:
+    claim = Claim("", (Bound(side, 2.0, parts),), at_least, (16,), random=True)
+    found = [claims.Base(table="a", parting=parting) for parting in partings]
+    for place, expected in enumerate(asked):
+        (bound,), of, needed = claims.asked(claim, found, place, runs=16)
+        assert (f"{bound.side} {bound.number:g}", of, needed) == expected
+
+
+def test_a_formula_of_columns_is_no_program() -> None:
+    columns = {"a": torch.tensor([1.0, 4.0]), "b": torch.tensor([2.0, 2.0])}
+    assert claims.formula("abs(a - 2 * b) / 3", columns).tolist() == [1.0, 0.0]
+    assert claims.formula("(a > 1) & (b == 2)", columns).tolist() == [False, True]
+    for text in ("a.sum()", "print(a)", "'a'", "a if b else a"):
+        with pytest.raises(ValueError, match="is no formula of columns"):
+            claims.formula(text, columns)
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        (Claim("it", (), None, (16,), random=True), "No bound of 'it' can be read"),
+        (Claim("it", (Bound("<", 1.0),), None, (), random=True), "has not printed 'it': make notebooks"),
+    ],
+)
+def test_a_claim_that_cannot_be_judged_says_why(claim: Claim, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        claims.asked(claim, [claims.Base(table="a")], 0, 16)

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from gan_helpers import Ensemble, Stream, dirac
 from gan_helpers.data import Normal
@@ -184,3 +187,18 @@ def test_learning_wants_at_least_one_step() -> None:
     D = Ensemble(minimax.discriminator, 1, seed=0)
     with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
         minimax.learn(D, minimax.REAL, minimax.FAKE, steps=0)
+
+
+def test_how_likely_plain_draws_are_to_be_off() -> None:
+    edges, rng = np.linspace(1, 7, 25), np.random.default_rng(0)
+    inside = np.diff([stats.norm(law.mean, law.sd).cdf(edges) for law in (minimax.REAL, minimax.FAKE)])
+    real, fake = (rng.binomial(400_000, share, (500, 24)) for share in inside)
+    off = np.abs(real / (real + fake) - inside[0] / inside.sum(0)).max(1)
+    for bound in (0.008, 0.012):
+        assert 0.8 * (off > bound).mean() < minimax.share_off(bound) < 2 * (off > bound).mean()
+
+    x, fakes = (law(1, 400_000, Stream("draws")).double() for law in (minimax.REAL, minimax.FAKE))
+    variances = [softplus(4 - x).var(), softplus(fakes - 4).var()]
+    error = (sum(variances) / 400_000).sqrt().item()
+    assert minimax.value_off(2 * error) == pytest.approx(0.0455, rel=0.03)
+    assert minimax.share_off(-1.0) == minimax.value_off(-1.0) == 1.0

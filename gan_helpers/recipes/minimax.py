@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from scipy import stats
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.optim.lr_scheduler import LinearLR
@@ -23,6 +24,7 @@ from gan_helpers.training import adam
 REAL = Normal(4.0, 1.25)
 FAKE = Normal(5.0, 0.7)
 FAR = Uniform(-5.0, -3.0)  # fakes that no one would take for real
+DRAWN = 400_000  # samples of each law that the chapter counts
 LOOKS = (0, 10, 20, 50, 100, 200, 500, 1_000, 2_000)  # steps at which the pulls are measured
 
 #: The points of the quadrature by the trapezoid rule, which for normal densities is exact to rounding.
@@ -189,3 +191,35 @@ def gradients(seeds: int, seed: int) -> dict[str, Tensor]:
 
     learn(D, REAL, FAR, look=look, seed=seed)
     return columns
+
+
+# How far plain draws are from the densities
+
+
+def share_off(bound: float) -> float:
+    """Return how likely the share of real ones is off by so much in one of 24 bins from 1 to 7.
+
+    Args:
+        bound: by how much, for 400,000 samples of each law; counts in a bin are binomial.
+    """
+    edges = torch.linspace(1.0, 7.0, 25, dtype=torch.float64)
+    real, fake = (DRAWN * law.cdf(edges).diff().numpy() for law in (REAL, FAKE))
+    n, share = real + fake, real / (real + fake)
+    n -= 6 * n**0.5  # there are hardly ever fewer in a bin
+    below = stats.binom.cdf(n * (share - bound), n.round(), share)
+    above = stats.binom.sf(n * (share + bound), n.round(), share)
+    return min(1.0, float((below + above + stats.norm.sf(6)).sum()))
+
+
+def value_off(bound: float) -> float:
+    """Return how likely the sampled value of the game is off by so much, for the logit x - 4.
+
+    Args:
+        bound: by how much, for 400,000 samples of each law; a mean of so many is normal.
+    """
+    width, variance = GRID[1] - GRID[0], 0.0
+    for law, a in ((REAL, 4 - GRID), (FAKE, GRID - 4)):
+        weights = law.density(GRID.unsqueeze(1)) * width
+        first, second = (float(weights @ softplus(a) ** k) for k in (1, 2))
+        variance += (second - first**2) / DRAWN
+    return min(1.0, float(2 * stats.norm.sf(bound / variance**0.5)))
