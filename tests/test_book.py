@@ -286,13 +286,18 @@ def names_no_local_path(notebook):
     return complaints
 
 
+def parses(source):
+    try:
+        return bool(ast.parse(source))
+    except SyntaxError:
+        return False
+
+
 def is_plain_python(notebook):
     """No magics, no shell, and no semicolon at the end, which nbval does not honour."""
     complaints = []
     for i, cell in code_cells(notebook):
-        try:
-            ast.parse(cell.source)
-        except SyntaxError:
+        if not parses(cell.source):
             complaints.append(f"cell {i} is not plain Python")
             continue
         words = [t.string for t in tokenize.generate_tokens(io.StringIO(cell.source).readline)]
@@ -351,6 +356,40 @@ def has_exercises_with_hidden_solutions(notebook):
     return complaints
 
 
+NETWORK = re.compile(r"(\w+_)?[GD]\d?")
+TRAINS = {"train", "step"}  # what trains in itself; step is an optimiser's
+
+
+def calls(*statements):
+    """The calls in statements, by the name of the function, without what stands before its last dot."""
+    nodes = [node for statement in statements for node in ast.walk(statement)]
+    found = [node for node in nodes if isinstance(node, ast.Call)]
+    return [(getattr(node.func, "attr", getattr(node.func, "id", None)), node) for node in found]
+
+
+def trains_what_it_makes(notebook):
+    """A cell that trains also makes the networks, so that it can be run again."""
+    training, complaints = set(TRAINS), []
+    for i, cell in code_cells(notebook):
+        statements = ast.parse(cell.source).body if parses(cell.source) else []
+        defined = [one for one in statements if isinstance(one, ast.FunctionDef | ast.ClassDef)]
+        training |= {one.name for one in defined if training & {name for name, _ in calls(one)}}
+        others = [one for one in statements if one not in defined]
+        names = [node for s in others for node in ast.walk(s) if isinstance(node, ast.Name)]
+        made = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        given = {
+            argument.id
+            for name, call in calls(*others)
+            for argument in call.args
+            if name in training and isinstance(argument, ast.Name) and NETWORK.fullmatch(argument.id)
+        }
+        if given - made:
+            complaints.append(
+                f"cell {i} trains {', '.join(sorted(given - made))}, which another cell has made"
+            )
+    return complaints
+
+
 RULES = [
     is_valid,
     is_as_make_notebooks_leaves_it,
@@ -366,6 +405,7 @@ RULES = [
     tags_animations,
     names_no_local_path,
     is_plain_python,
+    trains_what_it_makes,
     has_short_cells,
     has_ordered_headings,
     has_exercises_with_hidden_solutions,
@@ -575,6 +615,12 @@ BREAKS = {
         changed_cell(1, source="plt.plot(x);"),
         changed_cell(1, source="plt.plot(x);  # drawn\n"),
     ],
+    trains_what_it_makes: [
+        changed_cell(2, source="history = train(G, D2, data, noise)"),
+        changed_cell(
+            2, source="class Game:\n    def run(self):\n        train(self.G)\n\n\nGame(twin_G).run()"
+        ),
+    ],
     has_short_cells: [
         changed_cell(1, source="\n".join(f"a{n} = {n}" for n in range(11))),
         long_imports_after_a_hidden_cell,
@@ -629,6 +675,8 @@ def test_a_broken_notebook_breaks_this_rule_and_no_other(rule, change):
         (has_short_cells, changed_cell(2, source="x = 1\n" * 60, metadata={"tags": ["hide-input"]})),
         (has_short_cells, changed_cell(2, source="x = 1\n" * 60, metadata={"tags": ["complete-program"]})),
         (is_plain_python, changed_cell(1, source="a = 1; b = 2\n# done;")),
+        (trains_what_it_makes, changed_cell(1, source="G, D = made()\ntrain(G, D, lambda G: G(z))")),
+        (trains_what_it_makes, changed_cell(1, source="def run(G):\n    train(G)\n\n\nG = made()\nrun(G)")),
     ],
 )
 def test_what_the_rule_allows(rule, change):
