@@ -8,16 +8,23 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 T = TypeVar("T")
 
 
+def _shown(value: Any) -> str:
+    """Return a value and its type as a message shows them, or the type alone if the value is long."""
+    text, kind = repr(value), type(value).__name__
+    return f"{text} ({kind})" if len(text) <= 80 and "\n" not in text else f"one of type {kind}"
+
+
 def whole(name: str, value: int, at_least: int = 1) -> int:
     """Return ``value`` if it is an integer of at least ``at_least``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be a whole number, not {value!r} ({type(value).__name__}).")
+        raise TypeError(f"{name} must be a whole number, not {_shown(value)}.")
     if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, not {value}.")
     return int(value)
@@ -34,7 +41,7 @@ def number(
 ) -> float:
     """Return ``value`` if it is a finite real number inside the bounds given."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a real number, not {value!r} ({type(value).__name__}).")
+        raise TypeError(f"{name} must be a real number, not {_shown(value)}.")
     value = float(value)
     bounds = (
         (math.isfinite(value), "finite"),
@@ -51,17 +58,49 @@ def number(
 
 def floating(name: str, value: Tensor, shape: str, dims: int | None = None) -> Tensor:
     """Return ``value`` if it is a non-empty floating-point tensor with ``dims`` dimensions."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor of shape {shape}, not {type(value).__name__}.")
+    _tensor_of(name, value, shape, "torch.float32")
     if not value.is_floating_point():
         raise TypeError(
             f"{name} must hold floating-point numbers, not {value.dtype}: call {name}.float() first."
         )
+    return _of_shape(name, value, shape, dims)
+
+
+def classes(name: str, value: Tensor, shape: str, dims: int | None = None) -> Tensor:
+    """Return ``value`` if it is a non-empty tensor of labels with ``dims`` dimensions."""
+    _tensor_of(name, value, shape, "torch.int64")
+    if value.dtype != torch.long:
+        raise TypeError(f"{name} must be of dtype torch.int64, not {value.dtype}: call {name}.long().")
+    return _of_shape(name, value, shape, dims)
+
+
+def _tensor_of(name: str, value: Any, shape: str, dtype: str) -> None:
+    """Check that ``value`` is a tensor."""
+    if not isinstance(value, Tensor):
+        call = f": call torch.tensor({name}, dtype={dtype})" if isinstance(value, list | np.ndarray) else ""
+        raise TypeError(f"{name} must be a torch.Tensor of shape {shape}, not {type(value).__name__}{call}.")
+
+
+def _of_shape(name: str, value: Tensor, shape: str, dims: int | None) -> Tensor:
+    """Return ``value`` if it is not empty and has ``dims`` dimensions."""
     if dims is not None and value.dim() != dims:
-        raise ValueError(f"{name} must have shape {shape}, not {tuple(value.shape)}.")
+        way_out = _reshaped(name, value, shape, dims)
+        raise ValueError(f"{name} must have shape {shape}, not {tuple(value.shape)}{way_out}.")
     if value.numel() == 0:
         raise ValueError(f"{name} is empty: its shape is {tuple(value.shape)}, and {shape} was expected.")
     return value
+
+
+def _reshaped(name: str, value: Tensor, shape: str, dims: int) -> str:
+    """Return how a tensor most likely gets the number of axes that it should have, to end a message with."""
+    more = value.dim() - dims
+    if more == 1 and value.shape[-1] == 1:
+        return f": call {name}.squeeze(-1)"
+    if more > 0 and shape.endswith(" features)"):
+        return f": call {name}.flatten({dims - 1}) on images"
+    if more == -1 and shape.startswith("(seeds, "):
+        return f": call {name}.unsqueeze(0) if it is of one seed"
+    return f": call {name}.unsqueeze(1)" if more == -1 and shape in ("(n, features)", "(m, features)") else ""
 
 
 def tensor(name: str, value: Any) -> Tensor:
@@ -69,7 +108,7 @@ def tensor(name: str, value: Any) -> Tensor:
     try:
         return torch.as_tensor(value).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be a tensor, or numbers that make one, not {value!r}.") from error
+        raise TypeError(f"{name} must be a tensor, or numbers that make one, not {_shown(value)}.") from error
 
 
 def drawn_beside(name: str, value: Tensor, device: torch.device | str) -> None:
@@ -111,7 +150,7 @@ def symmetric(name: str, value: Tensor) -> Tensor:
 def instance(name: str, value: Any, kind: type[T]) -> T:
     """Return ``value`` if it is one of ``kind``."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be of type {kind.__name__}, not {value!r} ({type(value).__name__}).")
+        raise TypeError(f"{name} must be of type {kind.__name__}, not {_shown(value)}.")
     return value
 
 
@@ -123,14 +162,16 @@ def text(name: str, value: str) -> str:
 def path(name: str, value: str | os.PathLike[str]) -> str | os.PathLike[str]:
     """Return ``value`` if it names a file or a folder."""
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} must be a path, not {value!r} ({type(value).__name__}).")
+        raise TypeError(f"{name} must be a path, not {_shown(value)}.")
     return value
 
 
 def sequence(name: str, value: Any) -> Sequence[Any]:
     """Return ``value`` if it is a list, a tuple or the like, and no string."""
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-        raise TypeError(f"{name} must be a list or a tuple, not {value!r}: put a single one into a list.")
+        raise TypeError(
+            f"{name} must be a list or a tuple, not {_shown(value)}: put a single one into a list."
+        )
     return value
 
 
@@ -152,21 +193,21 @@ def like_weights(name: str, value: Tensor, weight: Tensor) -> Tensor:
 def iterable(name: str, value: Any) -> Iterable[Any]:
     """Return ``value`` if one can go through it."""
     if not isinstance(value, Iterable) or isinstance(value, str):
-        raise TypeError(f"{name} must be a list or the like, not {value!r} ({type(value).__name__}).")
+        raise TypeError(f"{name} must be a list or the like, not {_shown(value)}.")
     return value
 
 
 def function(name: str, value: Any) -> Any:
     """Return ``value`` if it can be called."""
     if not callable(value):
-        raise TypeError(f"{name} must be a function, not {value!r} ({type(value).__name__}).")
+        raise TypeError(f"{name} must be a function, not {_shown(value)}.")
     return value
 
 
 def device(name: str, value: torch.device | str) -> torch.device:
     """Return the device that ``value`` is or names."""
     if not isinstance(value, torch.device | str):
-        raise TypeError(f"{name} must be a device or its name, not {value!r} ({type(value).__name__}).")
+        raise TypeError(f"{name} must be a device or its name, not {_shown(value)}.")
     try:
         return torch.device(value)
     except RuntimeError as error:

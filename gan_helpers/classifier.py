@@ -107,7 +107,8 @@ def _pixels(images: Tensor) -> Tensor:
     """Return ``images`` if they are rows of pixels."""
     _checks.floating("images", images, SHAPE)
     if images.shape[-1:] != (mnist.SIDE**2,):
-        raise ValueError(f"images must have shape {SHAPE}, not {tuple(images.shape)}.")
+        call = ": call images.flatten(-2)" if images.shape[-2:] == (mnist.SIDE, mnist.SIDE) else ""
+        raise ValueError(f"images must have shape {SHAPE}, not {tuple(images.shape)}{call}.")
     return images
 
 

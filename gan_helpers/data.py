@@ -6,6 +6,11 @@ stream's device; for a data set that has to be the device of its tensor.
 
 Where the law is known there is ``log_prob``, and in one dimension also ``cdf`` and ``quantile``, so that what
 a generator has learned is compared with the truth and not with one more sample of it.
+
+Raises:
+    TypeError: everywhere, if an argument is not a tensor of floating-point numbers, a number or a `Stream`
+        where one is asked for.
+    ValueError: everywhere, if an argument is empty, not finite, of another shape or out of its range.
 """
 
 from __future__ import annotations
@@ -61,7 +66,8 @@ def _points(x: Tensor, features: int) -> Tensor:
     shape = f"(..., {features})"
     _checks.floating("x", x, shape)
     if x.shape[-1:] != (features,):
-        raise ValueError(f"x must have shape {shape}, not {tuple(x.shape)}: features are the last axis.")
+        call = ": call x.unsqueeze(-1)" if features == 1 else ""
+        raise ValueError(f"x must have shape {shape}, not {tuple(x.shape)}, features last{call}.")
     return x
 
 
@@ -81,10 +87,6 @@ class Density(ABC):
 
         Returns:
             One number for each point, ``(...)``; minus infinity where the density is 0.
-
-        Raises:
-            TypeError: if ``x`` is not a floating-point tensor.
-            ValueError: if ``x`` is empty or its last axis is not ``features`` long.
         """
 
     def density(self, x: Tensor) -> Tensor:
@@ -101,10 +103,6 @@ class Normal(Density):
     Args:
         mean: :math:`\mu`.
         sd: the standard deviation :math:`\sigma > 0`, not the variance.
-
-    Raises:
-        TypeError: if an argument is not a real number.
-        ValueError: if an argument is not finite, or ``sd`` is not positive.
     """
 
     mean: float
@@ -152,10 +150,6 @@ class Uniform(Density):
         low: lower end.
         high: upper end, greater than ``low``.
         features: number of coordinates.
-
-    Raises:
-        TypeError: if an end is not a real number, or ``features`` not a whole one.
-        ValueError: if ``high`` is not greater than ``low``, or ``features`` is below 1.
     """
 
     low: float
@@ -206,10 +200,6 @@ class StandardNormal(Density):
 
     Args:
         features: number of coordinates.
-
-    Raises:
-        TypeError: if ``features`` is not a whole number.
-        ValueError: if ``features`` is below 1.
     """
 
     features: int
@@ -252,8 +242,7 @@ class Gaussian(Density):
         covariance: :math:`\Sigma`, ``(features, features)``, symmetric and positive definite.
 
     Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if the shapes disagree, or ``covariance`` is not symmetric and positive definite.
+        ValueError: if ``covariance`` is not symmetric and positive definite.
     """
 
     mean: Tensor
@@ -282,8 +271,7 @@ class Gaussian(Density):
             b: the shift, ``(features,)``.
 
         Raises:
-            TypeError: if an argument is not a floating-point tensor.
-            ValueError: if the shapes disagree, or X has no spread in some direction.
+            ValueError: if X has no spread in some direction.
         """
         _checks.finite("A", A, "(noise features, features)", dims=2)
         return cls(mean=b, covariance=A.T @ A)
@@ -297,7 +285,7 @@ class Gaussian(Density):
         """Draw a batch for each seed, ``(seeds, batch, features)``; see `Sampler`."""
         seeds, batch = _request(seeds, batch, rng)
         z = rng.normal(seeds, batch, self.features)
-        return z @ self.cholesky.T.to(z) + self.mean.to(z)
+        return z @ self.cholesky.T.to(z) + self.mean.detach().to(z)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the logarithm of the density at ``x``; see `Density.log_prob`."""
@@ -317,10 +305,6 @@ class GaussianMixture(Density):
     Args:
         means: the modes :math:`\mu_i`, ``(modes, features)``.
         sd: the standard deviation :math:`\sigma > 0` of a mode in each coordinate.
-
-    Raises:
-        TypeError: if ``means`` is not a floating-point tensor, or ``sd`` not a real number.
-        ValueError: if ``means`` is not a matrix of finite numbers, or ``sd`` is not positive.
     """
 
     means: Tensor
@@ -346,7 +330,7 @@ class GaussianMixture(Density):
         seeds, batch = _request(seeds, batch, rng)
         mode = rng.integers(self.modes, seeds, batch)
         z = rng.normal(seeds, batch, self.features)
-        return self.means.to(z)[mode] + self.sd * z
+        return self.means.detach().to(z)[mode] + self.sd * z
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the logarithm of the density at ``x``; see `Density.log_prob`."""
@@ -366,10 +350,6 @@ def ring(modes: int = 8, radius: float = 1.0, sd: float = 0.01) -> GaussianMixtu
         radius: of the circle.
         sd: standard deviation of each mode in each coordinate.
 
-    Raises:
-        TypeError: if an argument is not a number of the right kind.
-        ValueError: if an argument is not positive.
-
     Reference:
         Metz et al., *Unrolled Generative Adversarial Networks*, 2017, https://arxiv.org/abs/1611.02163;
         the radius and the width are those of Lin et al., *PacGAN*, 2018, https://arxiv.org/abs/1712.04086.
@@ -387,10 +367,6 @@ def grid(side: int = 5, spacing: float = 2.0, sd: float = 0.05) -> GaussianMixtu
         side: modes in a row; there are ``side**2`` in all.
         spacing: distance between neighbours.
         sd: standard deviation of each mode in each coordinate.
-
-    Raises:
-        TypeError: if an argument is not a number of the right kind.
-        ValueError: if an argument is not positive.
 
     Reference:
         Lin et al., *PacGAN: The power of two samples in generative adversarial networks*, 2018,
@@ -415,10 +391,6 @@ class Sinusoids:
         high: the last position.
         frequency: the ends of the interval of b, in radians for each unit of position.
         phase: the ends of the interval of c, in radians.
-
-    Raises:
-        TypeError: if an argument is not a number of the right kind.
-        ValueError: if there are too few points, or an interval is empty.
     """
 
     points: int = 64
@@ -457,15 +429,19 @@ def _data_set(data: Tensor) -> Tensor:
     shape = "(n, features) or (seeds, n, features)"
     _checks.finite("data", data, shape)
     if data.dim() not in (2, 3):
-        raise ValueError(f"data must have shape {shape}, not {tuple(data.shape)}: reshape it first.")
-    return data.contiguous()  # for `_rows`, which would copy it at each batch
+        call = "flatten(1)" if data.dim() > 3 else "reshape(-1, 1)"
+        raise ValueError(f"data must have shape {shape}, not {tuple(data.shape)}: call data.{call}.")
+    return data.detach().contiguous()  # for `_rows`, which would copy it at each batch
 
 
 def _data_request(data: Tensor, seeds: int, batch: int, rng: Stream) -> tuple[int, int]:
     """Return the two sizes of a call to the sampler of a data set, checked against the data."""
     seeds, batch = _request(seeds, batch, rng)
     if data.dim() == 3 and data.shape[0] != seeds:
-        raise ValueError(f"seeds must be {data.shape[0]}, not {seeds}: data holds a set for each seed.")
+        raise ValueError(
+            f"seeds must be {data.shape[0]}, not {seeds}: data holds a set for each seed, as its shape is "
+            f"{tuple(data.shape)}. A set for all has shape (n, features): call data.flatten(1) on images."
+        )
     _checks.drawn_beside("data", data, rng.device)
     return seeds, batch
 
@@ -485,10 +461,6 @@ class Resample:
 
     Args:
         data: ``(n, features)`` for all seeds alike, or ``(seeds, n, features)`` with a set for each.
-
-    Raises:
-        TypeError: if ``data`` is not a floating-point tensor.
-        ValueError: if ``data`` is empty, not finite, or of another shape.
     """
 
     data: Tensor
@@ -517,10 +489,6 @@ class Minibatches:
 
     Args:
         data: ``(n, features)`` for all seeds alike, or ``(seeds, n, features)`` with a set for each.
-
-    Raises:
-        TypeError: if ``data`` is not a floating-point tensor.
-        ValueError: if ``data`` is empty, not finite, or of another shape.
     """
 
     def __init__(self, data: Tensor) -> None:
@@ -564,7 +532,6 @@ class Minibatches:
             state: what its `state` returned.
 
         Raises:
-            TypeError: if ``state`` is no dictionary.
             ValueError: if ``state`` does not belong to a data set of this many rows.
         """
         _checks.instance("state", state, dict)

@@ -6,6 +6,10 @@ on the number of images: use as many as for the generator.
 
 ``x`` is one sample for each seed, ``(seeds, n, features)``, and ``real`` one for all, ``(m, features)``. The
 features are those of `gan_helpers.classifier`, or of any other network, or the pixels themselves.
+
+Raises:
+    TypeError: everywhere, if an argument is not a tensor of the kind of numbers that it is said to hold.
+    ValueError: everywhere, if an argument is empty, not finite, or of a shape that does not fit.
 """
 
 from __future__ import annotations
@@ -58,15 +62,10 @@ def class_shares(labels: Tensor, classes: int = 10) -> Tensor:
         Shares that sum to 1, ``(seeds, classes)``.
 
     Raises:
-        TypeError: if ``labels`` does not hold whole numbers.
-        ValueError: if ``labels`` is empty, of another shape, or holds another number.
+        ValueError: if ``labels`` holds another number.
     """
     classes = _checks.whole("classes", classes)
-    dtype = getattr(labels, "dtype", type(labels).__name__)
-    if dtype != torch.long:
-        raise TypeError(f"labels must be a tensor of dtype torch.int64, not {dtype}: call labels.long().")
-    if labels.dim() != 2 or labels.numel() == 0:
-        raise ValueError(f"labels must have shape (seeds, n), not {tuple(labels.shape)}.")
+    _checks.classes("labels", labels, "(seeds, n)", dims=2)
     low, high = (int(end) for end in labels.aminmax())
     if low < 0 or high >= classes:
         raise ValueError(f"labels must be from 0 to {classes - 1}, not from {low} to {high}.")
@@ -91,8 +90,7 @@ def class_kl(shares: Tensor, real: Tensor) -> Tensor:
         The divergences, ``(seeds,)``.
 
     Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if shapes disagree, shares are negative or don't sum to 1, or a real class is missing.
+        ValueError: if shares are negative or don't sum to 1, or a real class is missing.
 
     Reference:
         Metz et al., *Unrolled generative adversarial networks*, 2017, https://arxiv.org/abs/1611.02163,
@@ -127,10 +125,6 @@ def frechet_distance(x: Tensor, real: Tensor) -> Tensor:
     Returns:
         The squared distances, ``(seeds,)``.
 
-    Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if an argument is empty, not finite, or of another shape.
-
     Reference:
         Heusel et al., *GANs trained by a two time-scale update rule converge to a local Nash equilibrium*,
         2017, https://arxiv.org/abs/1706.08500.
@@ -157,8 +151,7 @@ def density_coverage(x: Tensor, real: Tensor, k: int = 5) -> DensityCoverage:
         k: which neighbour sets the size of a neighbourhood.
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if an argument is empty, not finite, or of another shape, or ``k`` is not below m.
+        ValueError: if ``k`` is not below m.
 
     Reference:
         Naeem et al., *Reliable fidelity and diversity metrics for generative models*, 2020,
@@ -178,10 +171,6 @@ def nearest(x: Tensor, real: Tensor) -> Nearest:
     Args:
         x: samples, ``(seeds, n, features)``.
         real: real points, ``(m, features)``; for images to show, both are pixels.
-
-    Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if an argument is empty, not finite, or of another shape.
     """
     x, real = (t.detach() for t in _compare(x, real))
     rows = x.flatten(0, 1)
@@ -206,9 +195,7 @@ def copying(x: Tensor, train: Tensor, held_out: Tensor) -> Tensor:
         The shares, ``(seeds,)``.
 
     Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if an argument is empty, not finite, or of another shape, or there are not as many points
-            of both kinds.
+        ValueError: if there are not as many points of both kinds.
     """
     _checks.finite("train", train, "(m, features)", dims=2)
     _checks.finite("held_out", held_out, "(m, features)", dims=2)

@@ -4,6 +4,10 @@ Functions of samples take one sample for each seed, ``(seeds, n)`` or ``(seeds, 
 number for each seed, computed in double precision on the sample's device and without gradients. Two-sample
 tests and divergences compare one pair and return Python numbers. Every moment divides by n: it is the moment
 of the sample itself, and what maximum likelihood fits.
+
+Raises:
+    TypeError: everywhere, if a sample is not a floating-point tensor, or another argument of another type.
+    ValueError: everywhere, if an argument is empty, not finite, or of a shape that does not fit.
 """
 
 from __future__ import annotations
@@ -124,7 +128,7 @@ class ClassifierTest:
     p_value: float
 
 
-def _sample(name: str, x: Tensor, shape: str, dims: int) -> Tensor:
+def _sample(name: str, x: Tensor, shape: str, dims: int | None = None) -> Tensor:
     """Return a checked sample in double precision, without its graph."""
     return _checks.finite(name, x, shape, dims).detach().double()
 
@@ -142,10 +146,6 @@ def moments(x: Tensor) -> Moments:
     Args:
         x: samples, ``(seeds, n)``.
 
-    Raises:
-        TypeError: if ``x`` is not a floating-point tensor.
-        ValueError: if ``x`` is empty, not finite, or of another shape.
-
     Reference:
         Joanes and Gill, *Comparing measures of sample skewness and kurtosis*, 1998,
         https://doi.org/10.1111/1467-9884.00122.
@@ -160,39 +160,39 @@ def moments(x: Tensor) -> Moments:
     return Moments(mean, m2.sqrt(), m3.where(spread, 0) / m2**1.5, m4.where(spread, 0) / m2**2 - 3)
 
 
-def w1(x: Tensor, target: HasQuantile) -> Tensor:
-    r"""Return the 1-Wasserstein distance of each seed's sample from a known distribution on the line.
+def w1(x: Tensor, target: HasQuantile | Tensor) -> Tensor:
+    r"""Return the 1-Wasserstein distance of each seed's sample from a distribution on the line.
 
     .. math:: W_1 = \int_0^1 |Q_x(u) - Q(u)|\, du \approx
         \frac{1}{n} \sum_{i=1}^{n} \left| x_{(i)} - Q\left(\frac{i - 1/2}{n}\right) \right|
 
     That is the exact distance between the sample and the n points that stand for the target best, in
     the units of x. Even a perfect sample is not at 0: its own noise is left, of the order of
-    :math:`\sigma / \sqrt{n}`.
+    :math:`\sigma / \sqrt{n}`. From another sample it is :math:`\int |F_x(t) - F(t)|\, dt`, exactly.
 
     Args:
         x: samples, ``(seeds, n)``.
-        target: what they should follow: `data.Normal`, `data.Uniform` or anything else with ``quantile``.
+        target: what they should follow: `data.Normal`, `data.Uniform` or anything else with ``quantile``; or
+            a sample of it, ``(m,)`` for all seeds alike or ``(seeds, m)``.
 
     Returns:
         The distances, ``(seeds,)``.
-
-    Raises:
-        TypeError: if ``x`` is not a floating-point tensor, or ``target`` has no ``quantile``.
-        ValueError: if ``x`` is empty, not finite, or of another shape.
 
     Reference:
         Vallender, *Calculation of the Wasserstein distance between probability distributions on the line*,
         1974, https://doi.org/10.1137/1118101.
     """
     x = _sample("x", x, "(seeds, n)", dims=2)
+    if isinstance(target, Tensor):
+        points, gap = _gaps(x, target)
+        return (gap[:, :-1] * points.diff()).sum(1)
     _needs(target, "quantile")
     u = (torch.arange(x.shape[1], dtype=x.dtype, device=x.device) + 0.5) / x.shape[1]
     return (x.sort(1).values - target.quantile(u)).abs().mean(1)
 
 
-def ks(x: Tensor, target: HasCdf) -> Tensor:
-    r"""Return the Kolmogorov-Smirnov statistic of each seed's sample against a known distribution.
+def ks(x: Tensor, target: HasCdf | Tensor) -> Tensor:
+    r"""Return the Kolmogorov-Smirnov statistic of each seed's sample against a distribution on the line.
 
     .. math:: D = \sup_t |F_x(t) - F(t)|
         = \max_i \max\left( \frac{i}{n} - F(x_{(i)}),\ F(x_{(i)}) - \frac{i - 1}{n} \right)
@@ -200,20 +200,18 @@ def ks(x: Tensor, target: HasCdf) -> Tensor:
     Args:
         x: samples, ``(seeds, n)``.
         target: what they should follow: `data.Normal`, `data.Uniform` or anything else with a continuous
-            ``cdf``.
+            ``cdf``; or a sample of it, ``(m,)`` for all seeds alike or ``(seeds, m)``.
 
     Returns:
         The statistics, ``(seeds,)``, from 0 to 1.
-
-    Raises:
-        TypeError: if ``x`` is not a floating-point tensor, or ``target`` has no ``cdf``.
-        ValueError: if ``x`` is empty, not finite, or of another shape.
 
     Reference:
         Massey, *The Kolmogorov-Smirnov test for goodness of fit*, 1951,
         https://doi.org/10.1080/01621459.1951.10500769.
     """
     x = _sample("x", x, "(seeds, n)", dims=2)
+    if isinstance(target, Tensor):
+        return _gaps(x, target)[1].amax(1)
     _needs(target, "cdf")
     n = x.shape[1]
     cdf = target.cdf(x.sort(1).values)
@@ -221,11 +219,26 @@ def ks(x: Tensor, target: HasCdf) -> Tensor:
     return torch.maximum(steps[1:] - cdf, cdf - steps[:-1]).amax(1)
 
 
+def _gaps(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the points of two samples in order, and how far apart the shares up to each point are."""
+    target = _sample("target", target, "(m,) or (seeds, m)").to(x.device)
+    if target.dim() not in (1, 2) or target.dim() == 2 and len(target) != len(x):
+        raise ValueError(
+            f"target must have shape (m,) or ({len(x)}, m), for the {len(x)} seeds of x, "
+            f"not {tuple(target.shape)}."
+        )
+    samples = x.sort(1).values, target.expand(len(x), -1).sort(1).values
+    points = torch.cat(samples, 1).sort(1).values
+    shares = [torch.searchsorted(sample, points, right=True).double() / sample.shape[1] for sample in samples]
+    return points, (shares[0] - shares[1]).abs()
+
+
 def _needs(target: object, method: str) -> None:
     """Check that a distribution has the function that a metric is computed from."""
     if not callable(getattr(target, method, None)):
         raise TypeError(
-            f"target must have a method {method}, as data.Normal and data.Uniform have, not {target!r}."
+            f"target must have a method {method}, as data.Normal and data.Uniform have, or be a torch.Tensor "
+            f"with a sample, not of type {type(target).__name__}."
         )
 
 
@@ -239,10 +252,6 @@ def fit_gaussian(x: Tensor) -> GaussianFit:
 
     Args:
         x: samples, ``(seeds, n, features)``.
-
-    Raises:
-        TypeError: if ``x`` is not a floating-point tensor.
-        ValueError: if ``x`` is empty, not finite, or of another shape.
     """
     x = _sample("x", x, "(seeds, n, features)", dims=3)
     mean = x.mean(1)
@@ -270,9 +279,7 @@ def w2_gaussian(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> Ten
         The distances W2 (not squared), in the units of the features, ``(seeds,)``; ``()`` without seeds.
 
     Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if shapes disagree, a number is not finite, or a covariance is not symmetric or has a
-            negative eigenvalue.
+        ValueError: if a covariance is not symmetric or has a negative eigenvalue.
 
     Reference:
         Givens and Shortt, *A class of Wasserstein metrics for probability distributions*, 1984,
@@ -335,7 +342,6 @@ def jsd(p: LineDensity, q: LineDensity, low: float, high: float) -> float:
         high: where it ends.
 
     Raises:
-        TypeError: if a density is not callable, or a limit not a real number.
         ValueError: if a density is negative or not finite somewhere, or its integral differs from 1 by more
             than 0.001, or can't be found as well as that.
 
@@ -367,7 +373,6 @@ def kl(p: LineDensity, q: LineDensity, low: float, high: float) -> float:
         high: where it ends.
 
     Raises:
-        TypeError: if a density is not callable, or a limit not a real number.
         ValueError: if a density is negative or not finite somewhere, or its integral differs from 1 by more
             than 0.001, or can't be found as well as that.
 
@@ -449,9 +454,7 @@ def mmd(
         permutations: number of random splits; the p-value can't be below 1 / (permutations + 1).
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if shapes disagree, a number is not finite, or more than half of the distances are 0 and
-            no ``bandwidth`` is given.
+        ValueError: if more than half of the distances are 0 and no ``bandwidth`` is given.
 
     Reference:
         Gretton et al., *A kernel two-sample test*, 2012, https://jmlr.org/papers/v13/gretton12a.html; the
@@ -527,10 +530,6 @@ def classifier_two_sample_test(
         rng: the stream that the halves are drawn from.
         classifier: anything with scikit-learn's ``fit`` and ``predict``, which is then fitted; unless given,
             k nearest neighbours, with k the square root of the number of training points, made odd.
-
-    Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if shapes disagree, or a number is not finite.
 
     Reference:
         Lopez-Paz and Oquab, *Revisiting classifier two-sample tests*, 2017,

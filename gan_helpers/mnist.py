@@ -99,10 +99,7 @@ class Digits:
     def __post_init__(self) -> None:
         """Check the arguments."""
         n, pixels = len(_checks.floating("images", self.images, "(n, 784)", dims=2)), SIDE**2
-        if _checks.instance("labels", self.labels, Tensor).dtype != torch.long:
-            raise TypeError(
-                f"labels must be of dtype torch.int64, not {self.labels.dtype}: call labels.long()."
-            )
+        _checks.classes("labels", self.labels, "(n,)")
         if self.images.shape != (n, pixels) or self.labels.shape != (n,):
             raise ValueError(
                 f"images must have shape (n, {pixels}) and labels (n,), "

@@ -62,46 +62,28 @@ LAWS = {
 }
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_a_sampler_draws_seeds_by_batch_by_features(name):
+def fresh(name: str, device: str = "cpu") -> Sampler:
+    """Return a sampler, a new one with its data on ``device`` if it is of a data set."""
     sampler = SAMPLERS[name]
-    if isinstance(sampler, Minibatches):
-        sampler = Minibatches(sampler.data)
-    x = sampler(3, 5, Stream("data", 0))
-    assert x.shape == (3, 5, FEATURES.get(name, 2))
-    assert x.shape[-1] == sampler.features
-    assert (x.dtype, x.device.type) == (torch.float32, "cpu")
-    assert not x[0].equal(x[1])
-    assert not x[:, 0].equal(x[:, 1])
+    is_set = isinstance(sampler, Minibatches | Resample)
+    return type(sampler)(ROWS.to(device).requires_grad_()) if is_set else sampler
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_the_stream_alone_decides_what_is_drawn(name):
-    def draw(seed: int) -> Tensor:
-        sampler = SAMPLERS[name]
-        sampler = Minibatches(ROWS) if isinstance(sampler, Minibatches) else sampler
-        return sampler(2, 4, Stream("data", seed))
-
-    assert draw(1).equal(draw(1))
-    assert not draw(1).equal(draw(2))
+def test_a_sampler_draws_seeds_by_batch_by_features_from_its_stream_alone(name):
+    first, again, other = (fresh(name)(3, 5, Stream("data", seed)) for seed in (1, 1, 2))
+    assert first.shape == (3, 5, FEATURES.get(name, 2)) and first.shape[-1] == fresh(name).features
+    assert (first.dtype, first.device.type, first.requires_grad) == (torch.float32, "cpu", False)
+    assert first.equal(again) and not first.equal(other)
+    assert not first[0].equal(first[1]) and not first[:, 0].equal(first[:, 1])
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_works_where_there_are_only_shapes(name):
-    sampler = SAMPLERS[name]
-    if isinstance(sampler, Minibatches | Resample):
-        sampler = type(sampler)(ROWS.to("meta"))
+    sampler = fresh(name, "meta")
     for _ in range(2):
         x = sampler(3, 7, Stream("data", 0, "meta"))
         assert (x.shape, x.device.type) == ((3, 7, sampler.features), "meta")
-
-
-def test_a_sampler_may_be_a_plain_function():
-    def constant(seeds: int, batch: int, rng: Stream) -> Tensor:
-        return torch.ones(seeds, batch, 1)
-
-    sampler: Sampler = constant
-    assert sampler(2, 3, Stream("data", 0)).shape == (2, 3, 1)
 
 
 @pytest.mark.parametrize("name", DENSITIES)
@@ -125,33 +107,10 @@ def test_a_density_is_a_function_of_points_in_any_arrangement(name):
     assert p.log_prob(torch.full_like(x, math.nan)).isnan().all()
 
 
-def cells(low: float, high: float, count: int, dims: int) -> tuple[Tensor, float]:
-    """Return the centres of the cells of a lattice and the volume of one."""
-    width = (high - low) / count
-    line = low + width * (torch.arange(count, dtype=torch.float64) + 0.5)
-    return torch.cartesian_prod(*[line] * dims).reshape(-1, dims), width**dims
-
-
-@pytest.mark.parametrize("name", DENSITIES)
-def test_a_density_integrates_to_one(name):
-    p = DENSITIES[name]
-    x, volume = cells(-16, 16, {1: 3200, 2: 320, 3: 64}[p.features], p.features)
-    assert p.density(x).sum().item() * volume == pytest.approx(1, abs=1e-3)
-
-
-@pytest.mark.parametrize("name", ["normal", "uniform"])
-def test_one_dimensional_samples_follow_their_distribution_function(name):
-    p = DENSITIES[name]
-    x = p(1, 20_000, Stream("data", 5)).flatten().double()
-    assert stats.kstest(x.numpy(), lambda t: p.cdf(torch.as_tensor(t)).numpy()).pvalue > 0.01
-    assert x.mean().item() == pytest.approx(p.mean, abs=0.05)
-    assert x.std().item() == pytest.approx(p.sd, abs=0.05)
-
-
 @pytest.mark.parametrize(
     "p, law", [(Normal(4, 1.25), stats.norm(4, 1.25)), (Uniform(-5, 3), stats.uniform(-5, 8))]
 )
-def test_cdf_and_quantile_are_those_of_scipy(p, law):
+def test_on_the_line_all_is_as_scipy_has_it(p, law):
     x = torch.linspace(-9, 9, 37, dtype=torch.float64).reshape(1, 37)
     u = torch.tensor([0.0, 1e-300, 1e-12, 0.3, 0.5, 1 - 1e-9, 1.0], dtype=torch.float64)
     np.testing.assert_allclose(p.cdf(x), law.cdf(x.numpy()), rtol=1e-12)
@@ -159,14 +118,7 @@ def test_cdf_and_quantile_are_those_of_scipy(p, law):
     assert (p.mean, p.sd) == pytest.approx((law.mean(), law.std()))
     assert p.quantile(torch.tensor([-0.1, 1.1, math.nan])).isnan().all()
     assert p.quantile(torch.rand(2, 3)).dtype == torch.float32
-
-
-@given(st.floats(-50, 50), st.floats(0.01, 20), st.floats(0.001, 0.999))
-@settings(max_examples=40)
-def test_cdf_undoes_quantile(a, width, u):
-    level = torch.tensor(u, dtype=torch.float64)
-    for p in (Normal(a, width), Uniform(a, a + width)):
-        assert p.cdf(p.quantile(level)).item() == pytest.approx(u, abs=1e-9)
+    assert stats.kstest(p(1, 20_000, Stream("data", 5)).flatten().double(), law.cdf).pvalue > 0.01
 
 
 def test_a_uniform_density_is_zero_outside_in_any_coordinate():
@@ -178,21 +130,12 @@ def test_a_uniform_density_is_zero_outside_in_any_coordinate():
 def test_a_linear_map_of_rows_has_covariance_transposed_a_times_a():
     p = Gaussian.from_transform(A, B)
     torch.testing.assert_close(p.covariance, torch.tensor([[1.01, 1.95], [1.95, 4.25]]))
-    assert p.mean.equal(B)
     mapped = Stream("noise", 3).normal(200_000, 2) @ A + B
-    torch.testing.assert_close(mapped.T.cov(correction=0), p.covariance, atol=0.03, rtol=0)
+    for x in (mapped, *p(2, 100_000, Stream("data", 1))):
+        torch.testing.assert_close(x.mean(0), B, atol=0.03, rtol=0)
+        torch.testing.assert_close(x.T.cov(), p.covariance, atol=0.05, rtol=0)
     wide = Gaussian.from_transform(torch.tensor([[1.0], [2.0]]), torch.zeros(1))
     assert wide.covariance.tolist() == [[5.0]]
-
-
-def test_gaussian_samples_have_the_mean_and_covariance_asked_for():
-    p = Gaussian(
-        torch.tensor([1.0, -2.0, 0.0]), torch.tensor([[2.0, 0.9, 0], [0.9, 1, -0.4], [0, -0.4, 0.5]])
-    )
-    x = p(2, 100_000, Stream("data", 1))
-    for seed in x:
-        torch.testing.assert_close(seed.mean(0), p.mean, atol=0.02, rtol=0)
-        torch.testing.assert_close(seed.T.cov(), p.covariance, atol=0.03, rtol=0)
 
 
 def test_a_nearly_singular_gaussian_is_a_thin_line():
@@ -229,13 +172,6 @@ def test_a_ring_has_as_many_modes_as_asked_for(modes):
         assert gaps.min().item() == pytest.approx(4 * math.sin(math.pi / modes), abs=1e-5)
         assert p.means.mean(0).abs().max() < 1e-6
     assert p.means[0].tolist() == pytest.approx([2, 0], abs=1e-6)
-
-
-def test_the_widely_copied_ring_has_seven_modes():
-    angle = torch.linspace(0, 2 * math.pi, 8)
-    copied = torch.stack((angle.cos(), angle.sin()), 1).round(decimals=4) + 0.0
-    assert len(copied.unique(dim=0)) == 7
-    assert len((ring().means.round(decimals=4) + 0.0).unique(dim=0)) == 8
 
 
 def test_the_published_ring_and_grid():
@@ -324,37 +260,22 @@ def test_data_may_lie_in_memory_in_any_order(kind, axes):
     assert all((x[k].unsqueeze(1) == own[k]).all(2).any(1).all() for k in range(len(x)))
 
 
-def test_minibatches_go_on_from_their_state():
+def test_minibatches_go_on_from_a_copy_of_their_state():
     sampler, rng = Minibatches(ROWS), Stream("data", 0)
+    start = sampler.state()
     sampler(2, 7, rng)
     state, generator = sampler.state(), rng.generator.get_state()
     expected = [sampler(2, 7, rng) for _ in range(3)]
 
     resumed, again = Minibatches(ROWS), Stream("data", 99)
     resumed.load_state(state)
+    state["order"].zero_()
     again.generator.set_state(generator)
     for x in expected:
+        resumed.state()["order"].zero_()
         assert resumed(2, 7, again).equal(x)
-
-
-def test_the_state_is_a_copy_in_both_directions():
-    sampler, rng = Minibatches(ROWS), Stream("data", 0)
-    sampler(1, 3, rng)
-    state = sampler.state()
-    state["order"].zero_()
-    assert len(sampler(1, 7, rng).unique(dim=1)[0]) == 7
-
-    other, state = Minibatches(ROWS), sampler.state()
-    other.load_state(state)
-    state["order"].zero_()
-    assert other.state()["order"].equal(sampler.state()["order"])
-
-
-def test_the_state_before_the_first_batch_can_be_loaded():
-    sampler = Minibatches(ROWS)
-    sampler(4, 3, Stream("data", 0))
-    sampler.load_state(Minibatches(ROWS).state())
-    assert sampler(2, 10, Stream("data", 0)).equal(Minibatches(ROWS)(2, 10, Stream("data", 0)))
+    resumed.load_state(start)
+    assert resumed(3, 10, Stream("data", 0)).equal(Minibatches(ROWS)(3, 10, Stream("data", 0)))
 
 
 def test_resampling_draws_rows_whole_and_with_replacement():
@@ -366,100 +287,62 @@ def test_resampling_draws_rows_whole_and_with_replacement():
 
 
 STATE = {"order": torch.arange(10).expand(2, 10), "position": torch.tensor(3)}
+REFUSED = {
+    "sd must be greater than 0, not 0": lambda: Normal(4, 0),
+    "high end of the support must be greater than 2, not 2": lambda: Uniform(2, 2),
+    r"mean must have shape \(features,\), not \(2, 1\): call mean.squeeze": lambda: Gaussian(B[:, None], A),
+    r"covariance must have shape \(2, 2\), as mean has 2": lambda: Gaussian(B, torch.eye(3)),
+    "covariance must be symmetric.*by up to 2.1": lambda: Gaussian(B, A),
+    "covariance must be positive definite.*diagonal": lambda: Gaussian(B, torch.ones(2, 2)),
+    r"must be positive definite, not \[\[1.0, 2.0\]": lambda: Gaussian.from_transform(A[:1], B),
+    r"covariance must have shape \(1, 1\)": lambda: Gaussian.from_transform(A, B[:1]),
+    "sd must be greater than 0, not -1": lambda: GaussianMixture(A, -1),
+    "radius must be greater than 0": lambda: ring(radius=0),
+    "spacing must be greater than 0": lambda: grid(spacing=-1),
+    "points must be at least 2, not 1": lambda: Sinusoids(points=1),
+    "the positions must be greater than 5, not -5": lambda: Sinusoids(low=5, high=-5),
+    "frequency must be greater than 2, not 0.5": lambda: Sinusoids(frequency=(2.0, 0.5)),
+    r"phase must be a pair .* not \(0, 1, 2\)": lambda: Sinusoids(phase=(0, 1, 2)),
+    r"not ndarray: call torch.tensor\(data, dtype=torch.float32\)": lambda: Resample(np.ones((3, 2))),
+    r"data must have shape .* not \(5,\): call data.reshape\(-1, 1\)": lambda: Minibatches(torch.zeros(5)),
+    r"not \(5, 1, 28, 28\): call data.flatten\(1\)": lambda: Resample(torch.zeros(5, 1, 28, 28)),
+    r"data must hold floating.* torch.uint8: call data.float\(\)": lambda: Resample(ROWS.byte()),
+    "data holds 1 values that are not finite": lambda: Minibatches(torch.tensor([[math.inf]])),
+    r"call x.unsqueeze\(-1\)": lambda: Normal(4, 1).log_prob(torch.zeros(5)),
+    r"x must have shape \(..., 2\), not \(3, 5\), features last": lambda: ring().density(torch.zeros(3, 5)),
+    "state must hold order and position": lambda: Minibatches(ROWS).load_state({}),
+    "state must hold orders of 9 rows": lambda: Minibatches(ROWS[:9]).load_state(STATE),
+    "position 11": lambda: Minibatches(ROWS).load_state(STATE | {"position": torch.tensor(11)}),
+    "orders of 10 rows": lambda: Minibatches(ROWS).load_state(STATE | {"order": torch.zeros(2, 10).long()}),
+}
 
 
-@pytest.mark.parametrize(
-    "make, error, message",
-    [
-        (lambda: Normal("4", 1), TypeError, "mean must be a real number, not '4'"),
-        (lambda: Normal(math.nan, 1), ValueError, "mean must be finite, not nan"),
-        (lambda: Normal(4, 0), ValueError, "sd must be greater than 0, not 0"),
-        (lambda: Uniform(2, 2), ValueError, "high end of the support must be greater than 2, not 2"),
-        (lambda: Uniform(0, 1, features=0), ValueError, "features must be at least 1, not 0"),
-        (lambda: Uniform(0, math.inf), ValueError, "high end of the support must be finite"),
-        (lambda: StandardNormal(2.0), TypeError, "features must be a whole number, not 2.0"),
-        (lambda: Gaussian([0.0], torch.eye(1)), TypeError, "mean must be a torch.Tensor"),
-        (
-            lambda: Gaussian(torch.zeros(2, 1), torch.eye(2)),
-            ValueError,
-            r"mean must have shape \(features,\)",
-        ),
-        (lambda: Gaussian(B, torch.eye(3)), ValueError, r"covariance must have shape \(2, 2\).*\(3, 3\)"),
-        (lambda: Gaussian(B, torch.eye(2) * math.nan), ValueError, "covariance holds 4 values that are not"),
-        (lambda: Gaussian(B, A), ValueError, "covariance must be symmetric.*by up to 2.1"),
-        (lambda: Gaussian(B, torch.ones(2, 2)), ValueError, "covariance must be positive definite.*diagonal"),
-        (lambda: Gaussian.from_transform(A.long(), B), TypeError, "A must hold floating-point numbers"),
-        (lambda: Gaussian.from_transform(A[:1], B), ValueError, "covariance must be positive definite"),
-        (lambda: Gaussian.from_transform(A, B[:1]), ValueError, r"covariance must have shape \(1, 1\)"),
-        (lambda: GaussianMixture(B, 1), ValueError, r"means must have shape \(modes, features\), not \(2,\)"),
-        (lambda: GaussianMixture(torch.zeros(0, 2), 1), ValueError, "means is empty"),
-        (lambda: GaussianMixture(A, -1), ValueError, "sd must be greater than 0, not -1"),
-        (lambda: ring(0), ValueError, "modes must be at least 1, not 0"),
-        (lambda: ring(8.0), TypeError, "modes must be a whole number, not 8.0"),
-        (lambda: ring(radius=0), ValueError, "radius must be greater than 0"),
-        (lambda: grid(side=0), ValueError, "side must be at least 1"),
-        (lambda: grid(spacing=-1), ValueError, "spacing must be greater than 0"),
-        (lambda: Sinusoids(points=1), ValueError, "points must be at least 2, not 1"),
-        (lambda: Sinusoids(low=5, high=-5), ValueError, "the positions must be greater than 5, not -5"),
-        (lambda: Sinusoids(frequency=2.0), TypeError, "frequency must be a pair such as .* not 2.0"),
-        (lambda: Sinusoids(frequency=(2.0, 0.5)), ValueError, "frequency must be greater than 2, not 0.5"),
-        (lambda: Sinusoids(phase=(0, 1, 2)), TypeError, r"phase must be a pair .* not \(0, 1, 2\)"),
-        (lambda: Minibatches([[1.0]]), TypeError, "data must be a torch.Tensor"),
-        (lambda: Minibatches(torch.zeros(0, 2)), ValueError, "data is empty"),
-        (lambda: Minibatches(torch.zeros(5)), ValueError, r"data must have shape .* not \(5,\)"),
-        (lambda: Minibatches(torch.zeros(2, 2, 2, 2)), ValueError, "data must have shape"),
-        (
-            lambda: Minibatches(torch.tensor([[math.inf]])),
-            ValueError,
-            "data holds 1 values that are not finite",
-        ),
-        (lambda: Resample(torch.ones(3, 1).int()), TypeError, r"data must hold floating.*data.float\(\)"),
-        (lambda: Resample(torch.zeros(5)), ValueError, "data must have shape"),
-        (lambda: Minibatches(ROWS).load_state({}), ValueError, "state must hold order and position"),
-        (lambda: Minibatches(ROWS[:9]).load_state(STATE), ValueError, "state must hold orders of 9 rows"),
-        (
-            lambda: Minibatches(ROWS).load_state(STATE | {"position": torch.tensor(11)}),
-            ValueError,
-            "position 11",
-        ),
-        (
-            lambda: Minibatches(ROWS).load_state(STATE | {"order": torch.zeros(2, 10).long()}),
-            ValueError,
-            "state must hold orders of 10 rows",
-        ),
-    ],
-)
-def test_bad_parameters_are_refused(make, error, message):
-    with pytest.raises(error, match=message):
-        make()
+@pytest.mark.parametrize("words", REFUSED)
+def test_bad_arguments_are_refused_with_the_way_out(words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        REFUSED[words]()
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize(
-    "seeds, batch, rng, error, message",
+    "seeds, batch, rng, words",
     [
-        (0, 5, Stream("data", 0), ValueError, "seeds must be at least 1, not 0"),
-        (2.0, 5, Stream("data", 0), TypeError, "seeds must be a whole number, not 2.0"),
-        (2, 0, Stream("data", 0), ValueError, "batch must be at least 1, not 0"),
-        (2, True, Stream("data", 0), TypeError, "batch must be a whole number, not True"),
-        (
-            2,
-            5,
-            torch.Generator(),
-            TypeError,
-            r'rng must be a Stream, not Generator: make one with Stream\("data"\)',
-        ),
+        (0, 5, Stream("data", 0), "seeds must be at least 1, not 0"),
+        (2, True, Stream("data", 0), "batch must be a whole number, not True"),
+        (2, 5, torch.Generator(), r'rng must be a Stream, not Generator: make one with Stream\("data"\)'),
     ],
 )
-def test_bad_requests_are_refused(name, seeds, batch, rng, error, message):
-    with pytest.raises(error, match=message):
+def test_bad_requests_are_refused(name, seeds, batch, rng, words):
+    with pytest.raises((TypeError, ValueError), match=words):
         SAMPLERS[name](seeds, batch, rng)
 
 
 @pytest.mark.parametrize("kind", [Minibatches, Resample])
 def test_requests_that_a_data_set_cannot_meet_are_refused(kind):
-    with pytest.raises(ValueError, match="seeds must be 3, not 2: data holds a set for each seed"):
-        kind(torch.zeros(3, 4, 1))(2, 5, Stream("data", 0))
+    with pytest.raises(
+        ValueError, match=r"seeds must be 9, not 2: .*shape is \(9, 28, 28\).*call data.flatten"
+    ):
+        kind(torch.zeros(9, 28, 28))(2, 5, Stream("data", 0))
     with pytest.raises(ValueError, match="rng must be on cpu, as data is, not on meta: move one"):
         kind(ROWS)(2, 5, Stream("data", 0, "meta"))
 
@@ -467,28 +350,5 @@ def test_requests_that_a_data_set_cannot_meet_are_refused(kind):
 def test_the_number_of_seeds_cannot_change_inside_an_epoch():
     sampler = Minibatches(ROWS)
     sampler(3, 4, Stream("data", 0))
-    with pytest.raises(
-        ValueError, match="seeds must be 3, as it was before, not 2.*make another Minibatches"
-    ):
+    with pytest.raises(ValueError, match="seeds must be 3, as it was before, not 2.*another Minibatches"):
         sampler(2, 4, Stream("data", 0))
-
-
-@pytest.mark.parametrize("name", DENSITIES)
-def test_points_of_another_shape_are_refused(name):
-    p = DENSITIES[name]
-    with pytest.raises(ValueError, match=rf"x must have shape \(\.\.\., {p.features}\), not \(2, 7\)"):
-        p.log_prob(torch.zeros(2, 7))
-    with pytest.raises(ValueError, match="x must have shape"):
-        p.density(torch.tensor(0.0))
-    with pytest.raises(ValueError, match="x is empty"):
-        p.log_prob(torch.zeros(0, p.features))
-    with pytest.raises(TypeError, match="x must hold floating-point numbers"):
-        p.log_prob(torch.zeros(2, p.features, dtype=torch.long))
-
-
-@pytest.mark.parametrize("p", [Normal(4, 1.25), Uniform(-5, 3)])
-def test_cdf_and_quantile_want_tensors(p):
-    with pytest.raises(TypeError, match="x must be a torch.Tensor of shape .* not float"):
-        p.cdf(0.5)
-    with pytest.raises(TypeError, match="u must be a torch.Tensor of shape .* not float"):
-        p.quantile(0.5)

@@ -10,8 +10,6 @@ import pytest
 import scipy.linalg
 import scipy.spatial.distance
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
@@ -71,16 +69,6 @@ def test_moments_of_known_distributions():
     assert values == pytest.approx([4, 1.25, 0, 0, 4, 1.25, 0, -1.2], abs=0.01)
 
 
-@given(st.floats(-100, 100), st.floats(0.01, 100))
-@settings(max_examples=30)
-def test_moments_follow_shift_and_scale(shift, scale):
-    base, moved = moments(skewed()), moments(shift + scale * skewed())
-    torch.testing.assert_close(moved.mean, shift + scale * base.mean, atol=1e-9, rtol=1e-9)
-    torch.testing.assert_close(moved.sd, scale * base.sd, atol=1e-9, rtol=1e-9)
-    torch.testing.assert_close(moved.skewness, base.skewness, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(moved.kurtosis, base.kurtosis, atol=1e-5, rtol=1e-5)
-
-
 @pytest.mark.parametrize("value", [0.0, 3.7, -1e6 / 3])
 def test_a_sample_without_spread_has_no_shape(value):
     # In double precision the mean of 1001 numbers like these is off by a rounding.
@@ -98,12 +86,6 @@ def test_w1_of_shifted_normals_is_the_shift(a, b, sd):
     assert w1(quantiles(Normal(a, sd)), Normal(b, sd)).item() == pytest.approx(abs(a - b), rel=1e-9)
 
 
-@pytest.mark.parametrize("sd1, sd2", [(1, 2), (1.25, 0.5)])
-def test_w1_of_normals_of_two_widths(sd1, sd2):
-    expected = abs(sd1 - sd2) * math.sqrt(2 / math.pi)
-    assert w1(quantiles(Normal(3, sd1)), Normal(3, sd2)).item() == pytest.approx(expected, rel=1e-3)
-
-
 def test_w1_and_ks_are_those_of_scipy_for_each_seed():
     x = TARGET(3, 257, Stream("sample", 0)).squeeze(-1) * torch.tensor([[1.0], [0.5], [1.3]])
     against = quantiles(TARGET, 257)[0].numpy()
@@ -113,11 +95,20 @@ def test_w1_and_ks_are_those_of_scipy_for_each_seed():
     np.testing.assert_allclose(ks(x, TARGET), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("metric", [w1, ks])
-def test_distances_do_not_depend_on_the_order_of_a_sample(metric):
-    x = skewed()
-    shuffled = x[:, Stream("order", 0).permutation(x.shape[1])]
-    assert metric(x, TARGET).equal(metric(shuffled, TARGET))
+@pytest.mark.parametrize("m", [1, 39, 40, 1001])
+@pytest.mark.parametrize("decimals", [0, 8], ids=["ties", "no ties"])
+@pytest.mark.parametrize(
+    "metric, scipy_s",
+    [(w1, stats.wasserstein_distance), (ks, lambda x, y: stats.ks_2samp(x, y, mode="asymp").statistic)],
+)
+def test_the_distance_of_two_samples_is_that_of_scipy(metric, scipy_s, decimals, m):
+    x, y = skewed(3, 40).round(decimals=decimals), skewed(3, m).flip(0).round(decimals=decimals) + 1
+    expected = [scipy_s(a.numpy(), b.numpy()) for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(metric(x, y), expected, rtol=1e-9)
+    np.testing.assert_allclose(metric(y, x), expected, rtol=1e-9)
+    alone = [scipy_s(a.numpy(), y[0].numpy()) for a in x]
+    np.testing.assert_allclose(metric(x, y[0]), alone, rtol=1e-9)
+    assert metric(x, x).tolist() == [0, 0, 0]
 
 
 def test_ks_looks_at_both_sides_of_every_step():
@@ -132,13 +123,15 @@ def test_one_number_makes_a_sample():
 
 
 @pytest.mark.parametrize(
-    "metric", [lambda x: w1(x, TARGET), lambda x: ks(x, TARGET), lambda x: moments(x).sd]
+    "metric",
+    [lambda x: w1(x, TARGET), lambda x: ks(x, TARGET), lambda x: w1(x, 2 * x[0]), lambda x: moments(x).sd],
 )
-def test_metrics_are_in_double_precision_and_without_a_graph(metric):
+def test_metrics_are_in_double_precision_without_a_graph_and_do_not_see_the_order(metric):
     x = skewed().float().requires_grad_()
     found = metric(x)
     assert (found.dtype, found.shape, found.requires_grad) == (torch.float64, (3,), False)
     assert found.equal(metric(x.detach().double()))
+    torch.testing.assert_close(metric(x[:, Stream("order", 0).permutation(x.shape[1])]), found)
 
 
 # Gaussians
@@ -148,11 +141,6 @@ def covariances(seeds: int, d: int, seed: int = 0) -> Tensor:
     """Return random covariances, (seeds, d, d)."""
     a = Stream("covariance", seed).normal(seeds, d, d).double()
     return a @ a.mT
-
-
-def rotation(d: int, seed: int = 0) -> Tensor:
-    """Return a random orthogonal matrix."""
-    return torch.linalg.qr(Stream("rotation", seed).normal(d, d).double()).Q
 
 
 def test_the_fitted_gaussian_is_that_of_numpy():
@@ -166,15 +154,6 @@ def test_the_fitted_gaussian_is_that_of_numpy():
         )
 
 
-def test_w2_of_commuting_covariances():
-    q, a, b = rotation(3), torch.tensor([4.0, 1.0, 0.25]).double(), torch.tensor([1.0, 9.0, 0.0]).double()
-    m1, m2 = torch.zeros(3).double(), torch.tensor([1.0, -2.0, 2.0]).double()
-    expected = math.sqrt(9 + (2 - 1) ** 2 + (1 - 3) ** 2 + 0.5**2)
-    found = w2_gaussian(m1, q @ a.diag() @ q.T, m2, q @ b.diag() @ q.T)
-    assert found.shape == ()
-    assert found.item() == pytest.approx(expected, rel=1e-7)
-
-
 def test_w2_is_the_trace_formula_with_scipy_roots():
     c1, c2, mean = covariances(4, 3, seed=1), covariances(4, 3, seed=2), Stream("mean", 0).normal(4, 3)
     found = w2_gaussian(mean, c1, torch.zeros(3), c2)
@@ -183,17 +162,6 @@ def test_w2_is_the_trace_formula_with_scipy_roots():
         cross = scipy.linalg.sqrtm(root @ c1[k].numpy() @ root).real
         squared = (mean[k].double() ** 2).sum() + np.trace(c1[k] + c2[k] - 2 * cross)
         assert found[k].item() == pytest.approx(math.sqrt(squared), rel=1e-9)
-
-
-@given(st.integers(0, 10_000), st.integers(1, 4))
-@settings(max_examples=30)
-def test_w2_does_not_see_a_rotation_and_is_symmetric(seed, d):
-    c1, c2, q = covariances(2, d, seed), covariances(2, d, seed + 1), rotation(d, seed)
-    m1, m2 = Stream("means", seed).normal(2, 2, d).double()
-    found = w2_gaussian(m1, c1, m2, c2)
-    turned = w2_gaussian(m1 @ q, q.T @ c1 @ q, m2 @ q, q.T @ c2 @ q)
-    torch.testing.assert_close(turned, found, rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(w2_gaussian(m2, c2, m1, c1), found, rtol=1e-6, atol=1e-8)
 
 
 def test_w2_between_lines_is_exact():
@@ -214,23 +182,17 @@ def test_w2_resolves_small_distances():
 
 
 def test_w2_takes_one_target_for_all_seeds():
-    p = Gaussian.from_transform(torch.tensor([[1.0, 2.0], [-0.1, 0.5]]), torch.tensor([1.0, 2.0]))
-    fit = fit_gaussian(p(5, 1000, Stream("sample", 0)))
-    found = w2_gaussian(fit.mean, fit.covariance, p.mean, p.covariance)
-    assert (found.shape, found.dtype) == ((5,), torch.float64)
-    assert found.max() < 0.3
-    for k in range(5):
-        alone = w2_gaussian(fit.mean[k], fit.covariance[k], p.mean, p.covariance)
-        assert found[k].item() == pytest.approx(alone.item(), rel=1e-9)
+    c, p = covariances(3, 2), Gaussian.from_transform(torch.tensor([[1.0, 2.0], [-0.1, 0.5]]), torch.ones(2))
+    found = w2_gaussian(torch.zeros(3, 2), c, p.mean, p.covariance)
+    assert (found.shape, found.dtype) == ((3,), torch.float64)
+    alone = torch.stack([w2_gaussian(torch.zeros(2), c[k], p.mean, p.covariance) for k in range(3)])
+    torch.testing.assert_close(found, alone)
 
 
-def test_w2_forgives_what_single_precision_does_to_a_covariance():
+def test_w2_forgives_what_rounding_does_to_a_covariance():
     c = torch.tensor([[1.0, 1.0 + 1e-6], [1.0, 1.0]])
     assert w2_gaussian(torch.zeros(2), c, torch.zeros(2), torch.ones(2, 2)).item() < 2e-3
-
-
-def test_w2_takes_a_slightly_negative_eigenvalue_for_zero():
-    c = torch.tensor([1.0, -1e-8]).diag()
+    c = torch.tensor([1.0, -1e-8]).diag()  # an eigenvalue that is slightly negative
     assert w2_gaussian(torch.zeros(2), c, torch.zeros(2), torch.tensor([1.0, 0.0]).diag()).item() < 1e-12
 
 
@@ -241,16 +203,7 @@ def python_normal(x: float) -> float:
     return math.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
 
 
-@pytest.mark.parametrize(
-    "p",
-    [
-        Normal(0, 1).density,
-        stats.norm(0, 1).pdf,
-        python_normal,
-        lambda x: np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi),
-    ],
-    ids=["density", "scipy", "float", "numpy"],
-)
+@pytest.mark.parametrize("p", [Normal(0, 1).density, stats.norm(0, 1).pdf, python_normal])
 @pytest.mark.filterwarnings("error")
 def test_densities_come_in_every_usual_form(p):
     assert jsd(p, Normal(0, 1).density, -9, 9) == pytest.approx(0, abs=1e-12)
@@ -303,50 +256,25 @@ def test_narrow_peaks_on_a_wide_range_are_found(mean):
     assert jsd(p.density, q.density, *wide) == pytest.approx(jsd(p.density, q.density, *near), abs=1e-6)
 
 
+NORMAL = Normal(0, 1).density
+
+
 @pytest.mark.parametrize("divergence", [jsd, kl])
 @pytest.mark.parametrize(
-    "p, q, low, high, error, message",
+    "p, q, low, high, words",
     [
-        (
-            Normal(0, 1).density,
-            Normal(5, 1).density,
-            -6,
-            6,
-            ValueError,
-            r"q must integrate to 1, but does to 0.84",
-        ),
-        (
-            lambda x: 0.5,
-            Normal(0, 1).density,
-            -9,
-            9,
-            ValueError,
-            r"p must integrate to 1, but does to 9 on \[-9, 9\]",
-        ),
-        (
-            lambda x: x / 2,
-            Normal(0, 1).density,
-            -9,
-            9,
-            ValueError,
-            "p must be a density, finite and at least 0",
-        ),
-        (Normal(0, 1).density, lambda x: math.nan, -9, 9, ValueError, "q must be a density.* but is nan at"),
-        (Normal(0, 1), None, -9, 9, TypeError, "q must be a density such as .* not None"),
-        (
-            Normal(0, 1).density,
-            Normal(0, 1).density,
-            9,
-            -9,
-            ValueError,
-            "high must be greater than 9, not -9",
-        ),
-        (Normal(0, 1).density, Normal(0, 1).density, 0, math.inf, ValueError, "high must be finite, not inf"),
-        (ring().density, Normal(0, 1).density, -9, 9, ValueError, r"x must have shape \(..., 2\)"),
+        (NORMAL, Normal(5, 1).density, -6, 6, "q must integrate to 1, but does to 0.84"),
+        (lambda x: 0.5, NORMAL, -9, 9, r"p must integrate to 1, but does to 9 on \[-9, 9\]"),
+        (lambda x: x / 2, NORMAL, -9, 9, "p must be a density, finite and at least 0"),
+        (NORMAL, lambda x: math.nan, -9, 9, "q must be a density.* but is nan at"),
+        (Normal(0, 1), None, -9, 9, "q must be a density such as .* not None"),
+        (NORMAL, NORMAL, 9, -9, "high must be greater than 9, not -9"),
+        (ring().density, NORMAL, -9, 9, r"x must have shape \(..., 2\)"),
+        (lambda x: torch.ones(2), NORMAL, -9, 9, r"must be one number for one x, not of shape \(2,\)"),
     ],
 )
-def test_what_is_no_density_is_refused(divergence, p, q, low, high, error, message):
-    with pytest.raises(error, match=message):
+def test_what_is_no_density_is_refused(divergence, p, q, low, high, words):
+    with pytest.raises((TypeError, ValueError), match=words):
         divergence(p, q, low, high)
 
 
@@ -373,12 +301,6 @@ def test_a_density_is_computed_once_at_each_point():
 
     jsd(p, Normal(1, 1).density, -9, 9)
     assert len(points) == len(set(points)) > 100
-
-
-def test_a_histogram_is_smooth_enough():
-    sample = Normal(0, 1)(1, 500, Stream("sample", 0)).flatten().numpy()
-    histogram = stats.rv_histogram(np.histogram(sample, bins=8), density=True)
-    assert 0 < jsd(histogram.pdf, Normal(0, 1).density, -7, 7) < 0.05
 
 
 # Two-sample tests
@@ -520,119 +442,39 @@ def test_the_p_value_of_a_classifier_is_the_exact_binomial_one():
 
 HALF = torch.tensor([[0.0, math.nan]])
 EYE = torch.eye(2)
+ONE = EYE[0]
 RNG = Stream("test", 0)
+REFUSED = {
+    r"\(seeds, n\), not ndarray: call torch.tensor\(x": lambda: moments(np.ones((2, 3))),
+    "x must hold floating-point numbers, not torch.int32: call x.float": lambda: w1(EYE.int(), TARGET),
+    r"\(seeds, n\), not \(2,\): call x.unsqueeze\(0\) if": lambda: moments(ONE),
+    r"\(seeds, n\), not \(2, 2, 1\): call x.squeeze\(-1\)": lambda: ks(EYE.unsqueeze(2), TARGET),
+    "x holds 1 values that are not finite, of 2": lambda: moments(HALF),
+    "target must have a method quantile, as data.Normal.* or be a torch.Tensor": lambda: w1(EYE, ring()),
+    "target must have a method cdf, .*not of type ndarray": lambda: ks(EYE, np.ones(900)),
+    r"target must have shape \(m,\) or \(2, m\), .* not \(3, 4\)": lambda: w1(EYE, torch.ones(3, 4)),
+    "target holds 1 values that are not finite": lambda: ks(EYE, HALF[0]),
+    "target must hold floating-point numbers": lambda: ks(EYE, torch.ones(3).int()),
+    r"not \(3, 5, 28, 28\): call x.flatten\(2\) on images": lambda: fit_gaussian(torch.ones(3, 5, 28, 28)),
+    r"mean1 must .* \(2,\) and \(3, 3\)": lambda: w2_gaussian(ONE, torch.eye(3), ONE, EYE),
+    r"mean1 must have .* \(2,\) and \(2,\)": lambda: w2_gaussian(ONE, ONE, ONE, EYE),
+    r"mean1 must have .* \(1, 2, 2\) and": lambda: w2_gaussian(EYE[None], EYE, ONE, EYE),
+    "features, not 2 and 3": lambda: w2_gaussian(ONE, EYE, torch.ones(3), torch.eye(3)),
+    "cov2 must be symmetric": lambda: w2_gaussian(ONE, EYE, ONE, EYE + EYE.roll(1, 1).triu()),
+    "cov1 must have no negative eigenvalue.* -1": lambda: w2_gaussian(ONE, -EYE, ONE, EYE),
+    r"seeds, not \[3, 4\]": lambda: w2_gaussian(torch.ones(4, 2), EYE, ONE, EYE.expand(3, 2, 2)),
+    r"y must have shape \(n, features\), not \(2,\): call y.unsqueeze\(1\)": lambda: mmd(EYE, ONE, RNG),
+    "x and y must have as many features, not 2 and 3": lambda: mmd(EYE, torch.eye(3), RNG),
+    "x and y must have at least 2 rows each, not 2 and 1": lambda: mmd(EYE, EYE[:1], RNG),
+    r'rng must be a Stream, .* Stream\("test"\)': lambda: mmd(EYE, EYE + 1, torch.Generator()),
+    "bandwidth must be greater than 0, not 0": lambda: mmd(EYE, EYE + 1, RNG, bandwidth=0),
+    "median distance .* give a bandwidth": lambda: mmd(torch.ones(3, 1), torch.ones(3, 1), RNG),
+    "as many rows, not 2 and 3: cut the": lambda: classifier_two_sample_test(EYE, torch.ones(3, 2), RNG),
+    "must have methods fit and predict, .* 'knn'": lambda: classifier_two_sample_test(EYE, EYE, RNG, "knn"),
+}
 
 
-@pytest.mark.parametrize("metric", [moments, lambda x: w1(x, TARGET), lambda x: ks(x, TARGET)])
-@pytest.mark.parametrize(
-    "x, error, message",
-    [
-        ([[1.0]], TypeError, r"x must be a torch.Tensor of shape \(seeds, n\), not list"),
-        (
-            torch.ones(1, 2).int(),
-            TypeError,
-            r"x must hold floating-point numbers, not torch.int32: call x.float",
-        ),
-        (torch.ones(3), ValueError, r"x must have shape \(seeds, n\), not \(3,\)"),
-        (torch.ones(3, 4, 1), ValueError, r"x must have shape \(seeds, n\), not \(3, 4, 1\)"),
-        (torch.ones(3, 0), ValueError, r"x is empty: its shape is \(3, 0\)"),
-        (HALF, ValueError, "x holds 1 values that are not finite, of 2"),
-        (HALF.nan_to_num() + math.inf, ValueError, "x holds 2 values that are not finite"),
-    ],
-)
-def test_bad_samples_are_refused(metric, x, error, message):
-    with pytest.raises(error, match=message):
-        metric(x)
-
-
-@pytest.mark.parametrize("metric, method", [(w1, "quantile"), (ks, "cdf")])
-def test_targets_without_the_function_needed_are_refused(metric, method):
-    with pytest.raises(TypeError, match=f"target must have a method {method}, as data.Normal"):
-        metric(torch.ones(1, 3), ring())
-
-
-@pytest.mark.parametrize(
-    "call, error, message",
-    [
-        (
-            lambda: fit_gaussian(torch.ones(3, 4)),
-            ValueError,
-            r"x must have shape \(seeds, n, features\), not",
-        ),
-        (lambda: fit_gaussian(HALF.unsqueeze(0)), ValueError, "x holds 1 values that are not finite"),
-        (lambda: w2_gaussian([0.0], EYE, EYE[0], EYE), TypeError, "mean1 must be a torch.Tensor"),
-        (lambda: w2_gaussian(EYE[0], EYE, EYE[0], HALF.T @ HALF), ValueError, "cov2 holds 3 values"),
-        (
-            lambda: w2_gaussian(EYE[0], torch.eye(3), EYE[0], EYE),
-            ValueError,
-            r"mean1 must .* \(2,\) and \(3, 3\)",
-        ),
-        (
-            lambda: w2_gaussian(EYE[0], EYE[0], EYE[0], EYE),
-            ValueError,
-            r"mean1 must have .* \(2,\) and \(2,\)",
-        ),
-        (
-            lambda: w2_gaussian(torch.tensor(0.0), EYE, EYE[0], EYE),
-            ValueError,
-            r"mean1 must have .* \(\) and",
-        ),
-        (lambda: w2_gaussian(EYE[None], EYE, EYE[0], EYE), ValueError, r"mean1 must have .* \(1, 2, 2\) and"),
-        (
-            lambda: w2_gaussian(EYE[0], EYE, torch.ones(3), torch.eye(3)),
-            ValueError,
-            "as many features, not 2 and 3",
-        ),
-        (
-            lambda: w2_gaussian(EYE[0], EYE, EYE[0], EYE + EYE.roll(1, 1).triu()),
-            ValueError,
-            "cov2 must be symmetric",
-        ),
-        (
-            lambda: w2_gaussian(EYE[0], -EYE, EYE[0], EYE),
-            ValueError,
-            "cov1 must have no negative eigenvalue.* -1",
-        ),
-        (
-            lambda: w2_gaussian(torch.ones(4, 2), EYE, EYE[0], EYE.expand(3, 2, 2)),
-            ValueError,
-            r"must be of as many seeds, not \[3, 4\]",
-        ),
-        (lambda: mmd([1.0], EYE, RNG), TypeError, r"x must be a torch.Tensor of shape \(n, features\)"),
-        (lambda: mmd(EYE, EYE[0], RNG), ValueError, r"y must have shape \(n, features\), not \(2,\)"),
-        (lambda: mmd(EYE, torch.eye(3), RNG), ValueError, "x and y must have as many features, not 2 and 3"),
-        (lambda: mmd(EYE, EYE[:1], RNG), ValueError, "x and y must have at least 2 rows each, not 2 and 1"),
-        (lambda: mmd(HALF, EYE, RNG), ValueError, "x holds 1 values that are not finite"),
-        (
-            lambda: mmd(EYE, EYE + 1, torch.Generator()),
-            TypeError,
-            r'rng must be a Stream, .* Stream\("test"\)',
-        ),
-        (lambda: mmd(EYE, EYE + 1, RNG, bandwidth=0), ValueError, "bandwidth must be greater than 0, not 0"),
-        (
-            lambda: mmd(EYE, EYE + 1, RNG, permutations=0),
-            ValueError,
-            "permutations must be at least 1, not 0",
-        ),
-        (
-            lambda: mmd(torch.ones(3, 1), torch.ones(3, 1), RNG),
-            ValueError,
-            "median distance .* give a bandwidth",
-        ),
-        (lambda: classifier_two_sample_test(HALF, HALF, RNG), ValueError, "x holds 1 values"),
-        (lambda: classifier_two_sample_test(EYE, EYE, 7), TypeError, "rng must be a Stream, not int"),
-        (
-            lambda: classifier_two_sample_test(EYE, torch.ones(3, 2), RNG),
-            ValueError,
-            "x and y must have as many rows, not 2 and 3: cut the longer",
-        ),
-        (
-            lambda: classifier_two_sample_test(EYE, EYE, RNG, classifier="knn"),
-            TypeError,
-            "classifier must have methods fit and predict, .* not 'knn'",
-        ),
-    ],
-)
-def test_bad_arguments_are_refused(call, error, message):
-    with pytest.raises(error, match=message):
-        call()
+@pytest.mark.parametrize("words", REFUSED)
+def test_bad_arguments_are_refused_with_the_way_out(words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        REFUSED[words]()
