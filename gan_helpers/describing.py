@@ -91,6 +91,6 @@ def described(network: Ensemble, optimiser: Optimizer) -> str:
     """
     settings = ", ".join(f"{name}={value!r}" for name, value in sorted(optimiser.defaults.items()))
     return (
-        f"{network.seeds} x {network._plain[0]}, seed {network.dropout.seed}, "
+        f"{network.seeds} x {network.architecture}, seed {network.dropout.seed}, "
         f"{type(optimiser).__name__}({settings})"
     )

@@ -7,26 +7,34 @@ another, so an ensemble trains exactly as K separate runs would.
 A member is written as an ordinary ``torch.nn`` module. `Ensemble` makes K of them, each from its own
 random numbers, and puts a stacked layer in the place of each layer. Weights keep their names and get a
 leading axis: ``weight`` of shape ``(out, in)`` becomes ``(seeds, out, in)``.
+
+What a member does alone is what its seed does in the ensemble. The first call checks this: two members, as
+plain networks, are compared with the ensemble on its input. A network that cannot be stacked joins with
+``stacked=False``: its members run one after the other, which is slower, and all else is the same.
+
+One input of a member that takes several, such as noise and labels, is a tuple: ``G((z, y))`` calls each
+member as ``member(z, y)``. Labels are whole numbers, ``(seeds, batch)``. A member may return a tuple too.
+Without the inner brackets, ``D(x, y)`` means two calls, of ``D(x)`` and of ``D(y)``, in one pass.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_helpers import _checks
+from gan_helpers import _checks, _comparison, _members
+from gan_helpers._stacking import stacked as stack_of
 from gan_helpers.device import default_device
 from gan_helpers.randomness import Stream
 
-# Layers that treat every number by itself: a further axis changes nothing.
-ELEMENTWISE = (
-    nn.ELU, nn.GELU, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Tanh,
-)  # fmt: skip
+Input = Tensor | tuple[Tensor, ...]
 
 
 class Ensemble(nn.Module):
@@ -41,11 +49,13 @@ class Ensemble(nn.Module):
         seed: the seed of that stream; `gan_helpers.randomness.base_seed` unless given. Member k starts
             alike in every ensemble that has a member k, and on every device.
         device: where the weights live; `gan_helpers.device.default_device` unless given.
+        stacked: False for members of any kind, which run one after the other. Random numbers that they draw
+            from torch in training come from the ensemble's own stream.
 
     Raises:
         TypeError: if an argument is of the wrong type, or a layer of the member has no stacked form.
         ValueError: if ``seeds`` is below 1, there is no such device, or ``member`` returns one and the same
-            network twice.
+            network twice, or networks that differ in architecture.
     """
 
     def __init__(
@@ -56,78 +66,118 @@ class Ensemble(nn.Module):
         name: str = "network",
         seed: int | None = None,
         device: torch.device | str | None = None,
+        stacked: bool = True,
     ) -> None:
         super().__init__()
+        if isinstance(member, nn.Module):
+            raise TypeError(
+                f"member must be a function that makes a network, not a network, {type(member).__name__}: "
+                "write lambda: mlp(1, 4, 1), or Ensemble.of([network]) for one that exists."
+            )
         _checks.function("member", member)
         _checks.text("name", name)
         members = [_seeded(member, Stream(f"{name}/{k}", seed)) for k in range(_checks.whole("seeds", seeds))]
         if len({id(network) for network in members}) < seeds:
             raise ValueError("member must make a new network at each call, not return the same one again.")
-        self._stack(members, Stream(f"{name}/dropout", seed, default_device() if device is None else device))
+        device = default_device() if device is None else device
+        self._join(members, Stream(f"{name}/dropout", seed, device), stacked)
 
     @classmethod
-    def of(cls, members: Sequence[nn.Module], device: torch.device | str | None = None) -> Ensemble:
+    def of(
+        cls, members: Sequence[nn.Module], device: torch.device | str | None = None, *, stacked: bool = True
+    ) -> Ensemble:
         """Return an ensemble of networks that exist already, all of one architecture.
 
         Args:
             members: the networks; they are copied.
             device: where the weights live; that of the first network unless given.
+            stacked: False for networks of any kind, which run one after the other.
 
         Raises:
-            TypeError: if an argument is of the wrong type, or a layer has no stacked form.
+            TypeError: if an argument is of the wrong type, or a layer has no stacked form, or differs between
+                the members in more than its weights.
             ValueError: if there is no member or device, or the members differ in architecture.
         """
         for i, member in enumerate(_checks.sequence("members", members)):
             _checks.instance(f"members[{i}]", member, nn.Module)
         if not members:
             raise ValueError("members is empty: an ensemble needs at least one network.")
-        if len({str(member) for member in members}) > 1:
-            raise ValueError(
-                "members differ in architecture: an ensemble stacks networks of one architecture."
-            )
         if device is None:
             device = next((p.device for p in members[0].parameters()), torch.device("cpu"))
         ensemble = cls.__new__(cls)
         nn.Module.__init__(ensemble)
-        ensemble._stack(members, Stream("network/dropout", device=device))
+        ensemble._join(members, Stream("network/dropout", device=device), stacked)
         return ensemble
 
-    def _stack(self, members: Sequence[nn.Module], dropout: Stream) -> None:
-        weights = [id(p) for layer in members[0].modules() for p in layer.parameters(recurse=False)]
-        if len(set(weights)) < len(weights):
-            raise TypeError("A weight that two layers share has no stacked form: use one layer twice.")
+    def _join(self, members: Sequence[nn.Module], dropout: Stream, stacked: bool) -> None:
+        _members.refuse_unlike(members)
         self.seeds = len(members)
         self.dropout = dropout
-        # A list hides the plain network from `parameters()`: it is kept for its architecture alone.
-        self._plain = [copy.deepcopy(members[0]).cpu()]
-        self.network = _stacked(members, dropout, {}).to(dropout.device)
+        # A list hides the plain networks from `parameters()`: they are kept for all but their weights.
+        self._plain = [_members.emptied(member) for member in members]
+        self._takes = _count_of_inputs(members[0])
+        self._compared = not stacked
+        made = stack_of(members, dropout) if stacked else _members.InTurn(self._plain, members, dropout)
+        self.network = made.to(dropout.device)
         self.train(members[0].training)
 
-    def forward(self, *inputs: Tensor) -> Any:
+    def forward(self, *inputs: Input) -> Any:
         """Return the outputs for one input, or a tuple of the outputs for several.
 
         Several inputs go through the network in one pass, joined along the batch axis: faster than one
         after the other, and the same unless a layer looks across the batch, as batch normalisation does.
 
         Args:
-            inputs: one or more tensors of shape ``(seeds, batch, ...)``.
+            inputs: one or more tensors of shape ``(seeds, batch, ...)``; for members that take several
+                tensors, one or more tuples of such tensors, and of whole numbers such as labels.
 
         Raises:
-            TypeError: if an input is not a floating-point tensor of the precision of the weights.
+            TypeError: if an input is not a floating-point tensor of the precision of the weights, a member
+                takes another number of inputs, or at the first call a member alone does something else.
             ValueError: if there is no input, or one does not start with the seed axis or fit the layers.
         """
-        for i, x in enumerate(inputs):
-            _checks.floating(f"inputs[{i}]", x, "(seeds, batch, ...)")
-            if x.dim() < 3 or x.shape[0] != self.seeds:
-                raise ValueError(
-                    f"inputs[{i}] must have shape (seeds, batch, ...) with seeds = {self.seeds}, "
-                    f"not {tuple(x.shape)}."
-                )
-        if len(inputs) == 1:
-            return self.network(inputs[0])
         if not inputs:
             raise ValueError("An ensemble needs at least one input of shape (seeds, batch, ...).")
-        return self.network(torch.cat(inputs, 1)).split([x.shape[1] for x in inputs], 1)
+        calls = [self._parts(f"inputs[{i}]", x) for i, x in enumerate(inputs)]
+        if len(calls) == 1:
+            return self._answer(calls[0])
+        joined = [torch.cat(parts, 1) for parts in zip(*calls, strict=True)]
+        return _apart(self._answer(joined), [parts[0].shape[1] for parts in calls])
+
+    def _parts(self, name: str, x: Input) -> tuple[Tensor, ...]:
+        """Return what a member gets in one call, if it is that."""
+        parts, axes = (x, 2) if isinstance(x, tuple) else ((x,), 3)
+        least, most = self._takes
+        if not least <= len(parts) <= most:
+            raise TypeError(
+                f"{name} must hold {least} tensors, as a member takes them, not {len(parts)}: put what one "
+                "call of a member gets into a tuple, G((z, y)). G(z, y) makes two calls, of G(z) and G(y)."
+            )
+        for j, part in enumerate(parts):
+            label = f"{name}[{j}]" if isinstance(x, tuple) else name
+            if axes == 3 or _checks.instance(label, part, Tensor).is_floating_point():
+                _checks.floating(label, part, "(seeds, batch, ...)")
+            if part.dim() < axes or part.shape[0] != self.seeds:
+                raise ValueError(
+                    f"{label} must have shape (seeds, batch, ...) with seeds = {self.seeds}, "
+                    f"not {tuple(part.shape)}."
+                )
+        if len({part.shape[1] for part in parts}) > 1:
+            raise ValueError(f"{name} must hold one batch, not {[tuple(part.shape) for part in parts]}.")
+        return parts
+
+    def _answer(self, inputs: Sequence[Tensor]) -> Any:
+        if not (self._compared or inputs[0].is_meta or torch.compiler.is_compiling()):
+            chosen = sorted({0, self.seeds - 1})
+            plain = {k: self.member(k).to(inputs[0].device) for k in chosen}
+            stack = partial(stack_of, dropout=self.dropout)
+            self._compared = _comparison.compare(plain, stack, [x[chosen] for x in inputs])
+        return self.network(*inputs)
+
+    @property
+    def architecture(self) -> str:
+        """What a member is, as its printed form tells it."""
+        return str(self._plain[0])
 
     def member(self, k: int) -> nn.Module:
         """Return member ``k`` as a plain network with a copy of its weights, on the CPU.
@@ -143,10 +193,8 @@ class Ensemble(nn.Module):
             raise ValueError(
                 f"k must be at most {self.seeds - 1}, not {k}: the ensemble has {self.seeds} members."
             )
-        plain = copy.deepcopy(self._plain[0])
-        weights = {name: value[k].cpu().clone() for name, value in self.network.state_dict().items()}
-        plain.load_state_dict(weights, assign=True)  # which keeps the precision
-        return plain.train(self.training)
+        weights = {name: value[k] for name, value in _members.values(self.network).items()}
+        return _members.filled(self._plain[k], weights).train(self.training)
 
     def copy(self) -> Ensemble:
         """Return an ensemble with the same weights that shares nothing with this one and is not trained."""
@@ -159,200 +207,30 @@ class Ensemble(nn.Module):
 
 def _seeded(member: Callable[[], nn.Module], stream: Stream) -> nn.Module:
     """Make a member from the numbers of ``stream``; torch's global stream is left as it was."""
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        # Not torch.manual_seed, which would reseed every accelerator too.
-        torch.default_generator.manual_seed(stream.generator.initial_seed())
+    with _members.drawn_from(stream.generator.initial_seed(), torch.device("cpu")), torch.device("cpu"):
         network = member()
     if not isinstance(network, nn.Module):
         raise TypeError(f"member must return a torch.nn.Module, not {type(network).__name__}.")
     return network
 
 
-def _stacked(layers: Sequence[nn.Module], dropout: Stream, made: dict[int, nn.Module]) -> nn.Module:
-    """Return the stacked form of the same layer of all members; a layer used twice stays one layer."""
-    first = layers[0]
-    if id(first) not in made:
-        made[id(first)] = _stack_anew(layers, dropout, made)
-    return made[id(first)]
+def _count_of_inputs(member: nn.Module) -> tuple[int, float]:
+    """Return how many inputs a network needs at least, and takes at most."""
+    given = [p for p in inspect.signature(member.forward).parameters.values() if p.kind != p.KEYWORD_ONLY]
+    if any(p.kind == p.VAR_POSITIONAL for p in given):
+        return 1, math.inf
+    return sum(p.default is p.empty for p in given if p.kind != p.VAR_KEYWORD), len(given)
 
 
-def _stack_anew(layers: Sequence[nn.Module], dropout: Stream, made: dict[int, nn.Module]) -> nn.Module:
-    first: Any = layers[0]
-    kind = type(first)  # not isinstance: a subclass may compute something else
-    twin: nn.Module = copy.deepcopy(first)
-    if kind in ELEMENTWISE:
-        return twin
-    if kind is nn.Dropout:
-        return _Dropout(first.p, dropout)
-    if kind is nn.Flatten:
-        return nn.Flatten(_past_seeds(first.start_dim), _past_seeds(first.end_dim))
-    if kind is nn.Unflatten:
-        return nn.Unflatten(_past_seeds(first.dim), first.unflattened_size)
-    if kind in STACKED:
-        return STACKED[kind](layers)
-    children = {name: child for name, child in first._modules.items() if child is not None}
-    own = [*first.parameters(recurse=False), *first.buffers(recurse=False)]
-    if own or not (children or _is_own(first)):
-        known = [kind.__name__ for kind in (*STACKED, nn.Dropout, nn.Flatten, nn.Unflatten, *ELEMENTWISE)]
-        raise TypeError(f"{kind.__name__} has no stacked form: build members of {', '.join(known)}.")
-    for name in children:
-        setattr(twin, name, _stacked([getattr(layer, name) for layer in layers], dropout, made))
-    return twin
-
-
-def _is_own(layer: nn.Module) -> bool:
-    """Tell whether a layer without weights or children was written outside torch."""
-    return not type(layer).__module__.startswith("torch.")
-
-
-def _past_seeds(axis: int) -> int:
-    """Return an axis counted from the front as it is behind the seed axis."""
-    return axis if axis < 0 else axis + 1
-
-
-class _Stacked(nn.Module):
-    """Parameters and buffers of K equal layers, each with a leading seed axis."""
-
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        super().__init__()
-        for name, parameter in layers[0].named_parameters():
-            values = torch.stack([layer.get_parameter(name).detach() for layer in layers])
-            self.register_parameter(name, nn.Parameter(values, requires_grad=parameter.requires_grad))
-        for name, _ in layers[0].named_buffers():
-            self.register_buffer(name, torch.stack([layer.get_buffer(name) for layer in layers]))
-        self.seeds = len(layers)
-        self.kind = type(layers[0]).__name__
-
-    def _takes(self, x: Tensor, size: int, *dims: int) -> None:
-        """Check that an input has the precision of the weights, so many features or channels, and axes."""
-        if (weight := self._parameters.get("weight")) is not None:
-            _checks.like_weights("inputs", x, weight)
-        if x.dim() not in dims or x.shape[2] != size:
-            rest = ", height, width" if dims == (5,) else ""
-            raise ValueError(
-                f"inputs must reach {self.kind} as (seeds, batch, {size}{rest}), not {tuple(x.shape)}."
-            )
-
-
-class _Linear(_Stacked):
-    """K linear layers: (seeds, batch, in) to (seeds, batch, out)."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, layers: Sequence[nn.Linear]) -> None:
-        super().__init__(layers)
-        self.has_bias = layers[0].bias is not None
-
-    def forward(self, x: Tensor) -> Tensor:
-        self._takes(x, self.weight.shape[2], 3)
-        if not self.has_bias:
-            return torch.bmm(x, self.weight.mT)
-        if x.shape[2] == 1:  # one feature: each product is a single number
-            return torch.addcmul(self.bias.unsqueeze(1), x, self.weight.mT)
-        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.mT)
-
-
-class _Dropout(nn.Module):
-    """Dropout whose masks come from the ensemble's own stream."""
-
-    def __init__(self, p: float, stream: Stream) -> None:
-        super().__init__()
-        self.p = p
-        self.stream = stream
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0.0:
-            return x
-        if self.p == 1.0:
-            return torch.zeros_like(x)
-        return x * self.stream.keep(1 - self.p, like=x).div_(1 - self.p)
-
-
-def _fold(x: Tensor) -> Tensor:
-    """Join seeds and channels: (seeds, batch, channels, ...) to (batch, seeds * channels, ...)."""
-    return x.transpose(0, 1).flatten(1, 2)
-
-
-def _unfold(x: Tensor, seeds: int) -> Tensor:
-    """Undo `_fold`."""
-    unfolded: Tensor = x.unflatten(1, (seeds, -1))
-    return unfolded.transpose(0, 1)
-
-
-class _BatchNorm(_Stacked):
-    """K batch normalisations: each seed's statistics are its own."""
-
-    weight: Tensor
-    bias: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-
-    def __init__(self, layers: Sequence[nn.BatchNorm1d | nn.BatchNorm2d]) -> None:
-        super().__init__(layers)
-        self.eps, self.affine = layers[0].eps, layers[0].affine
-        self.features = layers[0].num_features
-        self.dims = (3, 4) if self.kind == "BatchNorm1d" else (5,)
-        self.momentum, self.tracks = layers[0].momentum, layers[0].track_running_stats
-        if self.momentum is None:
-            raise TypeError(
-                "BatchNorm with momentum=None has no stacked form: give it a momentum, such as 0.1."
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        self._takes(x, self.features, *self.dims)
-        if self.training and self.tracks:
-            self.num_batches_tracked += 1
-        folded = F.batch_norm(
-            _fold(x),
-            self.running_mean.flatten() if self.tracks else None,
-            self.running_var.flatten() if self.tracks else None,
-            self.weight.flatten() if self.affine else None,
-            self.bias.flatten() if self.affine else None,
-            training=self.training or not self.tracks,
-            momentum=self.momentum or 0.0,
-            eps=self.eps,
+def _apart(outputs: Any, sizes: list[int]) -> tuple[Any, ...]:
+    """Take the outputs for several inputs apart, those of several outputs one by one."""
+    if isinstance(outputs, tuple):
+        return tuple(zip(*(_apart(output, sizes) for output in outputs), strict=True))
+    if not isinstance(outputs, Tensor):
+        raise TypeError(f"A member must return a tensor or a tuple of tensors, not {type(outputs).__name__}.")
+    if outputs.shape[1] != sum(sizes):
+        raise ValueError(
+            f"The outputs, {tuple(outputs.shape)}, are not one for each of {sum(sizes)} samples, and can't "
+            "be taken apart: call the ensemble once for each input."
         )
-        return _unfold(folded, self.seeds)
-
-
-class _Convolution(_Stacked):
-    """K convolutions as one with K times the groups: (seeds, batch, channels, height, width)."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, layers: Sequence[nn.Conv2d | nn.ConvTranspose2d]) -> None:
-        super().__init__(layers)
-        layer = layers[0]
-        if layer.padding_mode != "zeros":
-            raise TypeError(
-                f"{type(layer).__name__} with padding_mode={layer.padding_mode!r} has no stacked form."
-            )
-        self.options: dict[str, Any] = {
-            "stride": layer.stride,
-            "padding": layer.padding,
-            "dilation": layer.dilation,
-            "groups": layer.groups * self.seeds,
-        }
-        self.channels = layer.in_channels
-        self.convolve: Callable[..., Tensor] = F.conv2d
-        if isinstance(layer, nn.ConvTranspose2d):
-            self.options["output_padding"] = layer.output_padding
-            self.convolve = F.conv_transpose2d
-        self.has_bias = layer.bias is not None
-
-    def forward(self, x: Tensor) -> Tensor:
-        self._takes(x, self.channels, 5)
-        bias = self.bias.flatten() if self.has_bias else None
-        return _unfold(self.convolve(_fold(x), self.weight.flatten(0, 1), bias, **self.options), self.seeds)
-
-
-STACKED: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
-    nn.Linear: _Linear,
-    nn.BatchNorm1d: _BatchNorm,
-    nn.BatchNorm2d: _BatchNorm,
-    nn.Conv2d: _Convolution,
-    nn.ConvTranspose2d: _Convolution,
-}
+    return tuple(outputs.split(sizes, 1))

@@ -25,6 +25,11 @@ def mlp(*sizes: int, activation: Callable[[], nn.Module] = nn.ELU) -> nn.Sequent
         TypeError: if a size is not a whole number, or ``activation`` makes no module.
         ValueError: if there are fewer than two sizes, or one is below 1.
     """
+    if isinstance(activation, nn.Module):
+        raise TypeError(
+            f"activation must be a function that makes a module, not the module {activation!r}: give its "
+            "class, or lambda: nn.LeakyReLU(0.2)."
+        )
     _checks.function("activation", activation)
     if len(sizes) < 2:
         raise ValueError(f"mlp needs at least two sizes, of its input and its output, not {sizes}.")

@@ -20,9 +20,10 @@ from torch.utils._pytree import tree_leaves
 
 import gan_helpers
 from gan_helpers import data, device, losses, penalties
+from gan_helpers._stacking import ELEMENTWISE, STACKED
 from gan_helpers.data import Sampler
 from gan_helpers.device import candidates, choose_device, default_device, memory_advice, probe
-from gan_helpers.ensemble import ELEMENTWISE, STACKED, Ensemble
+from gan_helpers.ensemble import Ensemble
 from gan_helpers.models import Maxout, Standardise, decorate, mlp
 from gan_helpers.options import Turns
 from gan_helpers.randomness import Stream

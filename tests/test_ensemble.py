@@ -21,7 +21,8 @@ from plain_gan import (
 from torch import Tensor, nn
 
 from gan_helpers import losses, penalties
-from gan_helpers.ensemble import ELEMENTWISE, STACKED, Ensemble
+from gan_helpers._stacking import ELEMENTWISE, STACKED
+from gan_helpers.ensemble import Ensemble
 from gan_helpers.models import Maxout, Standardise, mlp
 from gan_helpers.randomness import Stream
 from gan_helpers.training import adam, train
@@ -127,6 +128,7 @@ def stride_2(channels_in: int, channels_out: int) -> nn.Conv2d:
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "linear": (lambda: nn.Linear(4, 5), (4,)),
+    "embedding": (lambda: nn.Embedding(4, 5), ()),
     "linear without bias": (lambda: nn.Linear(4, 5, bias=False), (4,)),
     "linear of one feature": (lambda: nn.Linear(1, 5), (1,)),
     "linear of one feature without bias": (lambda: nn.Linear(1, 5, bias=False), (1,)),

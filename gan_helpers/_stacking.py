@@ -1,0 +1,323 @@
+"""The stacked form of a network: K equal layers as one, which computes for each seed what its layer would.
+
+What has no such form, and what would be lost in it, is refused by name: hooks, layers in a plain list, plain
+attributes that differ between the members.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan_helpers import _checks
+from gan_helpers.randomness import Stream
+
+IN_TURN = "give stacked=False, which runs the members one after the other"
+
+# Layers that treat every number by itself: a further axis changes nothing.
+ELEMENTWISE = (
+    nn.ELU, nn.GELU, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Tanh,
+)  # fmt: skip
+
+# What every module has; all else that is no parameter, buffer or child, its class has put there.
+COMMON = vars(nn.Module()).keys() - {"training"}
+PLAIN = bool | int | float | str | None  # what a message can show
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
+def stacked(members: Sequence[nn.Module], dropout: Stream) -> nn.Module:
+    """Return the stacked form of networks of one architecture; `dropout` gives the masks.
+
+    Raises:
+        TypeError: if a layer has none, or holds what would be lost.
+    """
+    weights = [id(p) for layer in members[0].modules() for p in layer.parameters(recurse=False)]
+    if len(set(weights)) < len(weights):
+        raise TypeError(
+            f"A weight that two layers share has no stacked form: use one layer twice, or {IN_TURN}."
+        )
+    return _stacked(members, dropout, {})
+
+
+def _stacked(layers: Sequence[nn.Module], dropout: Stream, made: dict[int, nn.Module]) -> nn.Module:
+    """Return the stacked form of the same layer of all members; a layer used twice stays one layer."""
+    first = layers[0]
+    if id(first) not in made:
+        made[id(first)] = _stack_anew(layers, dropout, made)
+    return made[id(first)]
+
+
+def _stack_anew(layers: Sequence[nn.Module], dropout: Stream, made: dict[int, nn.Module]) -> nn.Module:
+    first: Any = layers[0]
+    kind = type(first)  # not isinstance: a subclass may compute something else
+    children = {name: child for name, child in first._modules.items() if child is not None}
+    if kind not in KNOWN:
+        own = [*first.parameters(recurse=False), *first.buffers(recurse=False)]
+        if own or not (children or _is_own(first)):
+            known = ", ".join(kind.__name__ for kind in KNOWN)
+            raise TypeError(f"{kind.__name__} has no stacked form: build members of {known}, or {IN_TURN}.")
+    _refuse_what_would_be_lost(layers)
+    if kind in STACKED:
+        return STACKED[kind](layers)
+    if kind is nn.Dropout:
+        return Dropout(first.p, dropout)
+    if kind is nn.Flatten:
+        return nn.Flatten(_past_seeds(first.start_dim), _past_seeds(first.end_dim))
+    if kind is nn.Unflatten:
+        return nn.Unflatten(_past_seeds(first.dim), first.unflattened_size)
+    twin: nn.Module = copy.deepcopy(first)
+    for name in children:
+        setattr(twin, name, _stacked([getattr(layer, name) for layer in layers], dropout, made))
+    return twin
+
+
+def _is_own(layer: nn.Module) -> bool:
+    """Tell whether a layer without weights or children was written outside torch."""
+    return not type(layer).__module__.startswith("torch.")
+
+
+def _past_seeds(axis: int) -> int:
+    """Return an axis counted from the front as it is behind the seed axis."""
+    return axis if axis < 0 else axis + 1
+
+
+# What would be lost
+
+
+def _refuse_what_would_be_lost(layers: Sequence[nn.Module]) -> None:
+    """Check that the same layer of all members is no more than its class, its weights and its children."""
+    kind = type(layers[0]).__name__
+    for layer in layers:
+        for place in HOOKS:
+            for hook in getattr(layer, place).values():
+                name = getattr(hook, "__name__", type(hook).__name__)
+                raise TypeError(
+                    f"{kind} has a hook, {name}, which has no stacked form: remove it, or {IN_TURN}."
+                )
+        if "forward" in vars(layer):
+            raise TypeError(
+                f"{kind} has a forward of its own, set on the instance, which has no stacked form: "
+                f"write a class, or {IN_TURN}."
+            )
+    states = [{k: v for k, v in vars(layer).items() if k not in COMMON} for layer in layers]
+    for name in dict.fromkeys(name for state in states for name in state):
+        value, *others = (state.get(name) for state in states)
+        if any(isinstance(part, nn.Module | nn.Parameter) for part in _parts(value)):
+            raise TypeError(
+                f"{kind} keeps layers or weights in {name}, a plain {type(value).__name__}, where they are "
+                f"not seen: use nn.ModuleList, or {IN_TURN}."
+            )
+        for k, other in enumerate(others, start=1):
+            if not _same(value, other):
+                shown = f", {other!r} and {value!r}" if isinstance(value, PLAIN) else ""
+                raise TypeError(
+                    f"{kind} has another {name} in member {k} than in member 0{shown}. In an ensemble they "
+                    f"share what is no parameter: make it the same, or {IN_TURN}."
+                )
+
+
+def _parts(value: object) -> Iterator[object]:
+    """Yield a value, and what is inside it if it is a container."""
+    yield value
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        for part in value:
+            yield from _parts(part)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two plain values are the same; of what can't be compared, the first call tells more."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Tensor):
+        return torch.equal(one, other.to(one.device))
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, float):
+        return repr(one) == repr(other)  # NaN is itself
+    if type(one).__eq__ is object.__eq__:  # type: ignore[comparison-overlap]
+        return True
+    equal = one == other
+    return bool(equal.all() if hasattr(equal, "all") else equal)
+
+
+# The layers
+
+
+class _Stacked(nn.Module):
+    """Parameters and buffers of K equal layers, each with a leading seed axis."""
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        for name, parameter in layers[0].named_parameters():
+            values = torch.stack([layer.get_parameter(name).detach() for layer in layers])
+            self.register_parameter(name, nn.Parameter(values, requires_grad=parameter.requires_grad))
+        for name, _ in layers[0].named_buffers():
+            self.register_buffer(name, torch.stack([layer.get_buffer(name) for layer in layers]))
+        self.seeds = len(layers)
+        self.kind = type(layers[0]).__name__
+
+    def _takes(self, x: Tensor, size: int, *dims: int) -> None:
+        """Check that an input has the precision of the weights, so many features or channels, and axes."""
+        if (weight := self._parameters.get("weight")) is not None:
+            _checks.like_weights("inputs", x, weight)
+        if x.dim() not in dims or x.shape[2] != size:
+            rest = ", height, width" if dims == (5,) else ""
+            raise ValueError(
+                f"inputs must reach {self.kind} as (seeds, batch, {size}{rest}), not {tuple(x.shape)}."
+            )
+
+
+class _Linear(_Stacked):
+    """K linear layers: (seeds, batch, in) to (seeds, batch, out)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+        super().__init__(layers)
+        self.has_bias = layers[0].bias is not None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._takes(x, self.weight.shape[2], 3)
+        if not self.has_bias:
+            return torch.bmm(x, self.weight.mT)
+        if x.shape[2] == 1:  # one feature: each product is a single number
+            return torch.addcmul(self.bias.unsqueeze(1), x, self.weight.mT)
+        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.mT)
+
+
+class Dropout(nn.Module):
+    """Dropout whose masks come from the ensemble's own stream."""
+
+    def __init__(self, p: float, stream: Stream) -> None:
+        super().__init__()
+        self.p = p
+        self.stream = stream
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0.0:
+            return x
+        if self.p == 1.0:
+            return torch.zeros_like(x)
+        return x * self.stream.keep(1 - self.p, like=x).div_(1 - self.p)
+
+
+def _fold(x: Tensor) -> Tensor:
+    """Join seeds and channels: (seeds, batch, channels, ...) to (batch, seeds * channels, ...)."""
+    return x.transpose(0, 1).flatten(1, 2)
+
+
+def _unfold(x: Tensor, seeds: int) -> Tensor:
+    """Undo `_fold`."""
+    unfolded: Tensor = x.unflatten(1, (seeds, -1))
+    return unfolded.transpose(0, 1)
+
+
+class _BatchNorm(_Stacked):
+    """K batch normalisations: each seed's statistics are its own."""
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, layers: Sequence[nn.BatchNorm1d | nn.BatchNorm2d]) -> None:
+        super().__init__(layers)
+        self.eps, self.affine = layers[0].eps, layers[0].affine
+        self.features = layers[0].num_features
+        self.dims = (3, 4) if self.kind == "BatchNorm1d" else (5,)
+        self.momentum, self.tracks = layers[0].momentum, layers[0].track_running_stats
+        if self.momentum is None:
+            raise TypeError(
+                f"BatchNorm with momentum=None has no stacked form: give it one, such as 0.1, or {IN_TURN}."
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._takes(x, self.features, *self.dims)
+        if self.training and self.tracks:
+            self.num_batches_tracked += 1
+        folded = F.batch_norm(
+            _fold(x),
+            self.running_mean.flatten() if self.tracks else None,
+            self.running_var.flatten() if self.tracks else None,
+            self.weight.flatten() if self.affine else None,
+            self.bias.flatten() if self.affine else None,
+            training=self.training or not self.tracks,
+            momentum=self.momentum or 0.0,
+            eps=self.eps,
+        )
+        return _unfold(folded, self.seeds)
+
+
+class _Convolution(_Stacked):
+    """K convolutions as one with K times the groups: (seeds, batch, channels, height, width)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, layers: Sequence[nn.Conv2d | nn.ConvTranspose2d]) -> None:
+        super().__init__(layers)
+        layer = layers[0]
+        if layer.padding_mode != "zeros":
+            raise TypeError(
+                f"{type(layer).__name__} with padding_mode={layer.padding_mode!r} has no stacked form: "
+                f"take zeros, or {IN_TURN}."
+            )
+        self.options: dict[str, Any] = {
+            "stride": layer.stride,
+            "padding": layer.padding,
+            "dilation": layer.dilation,
+            "groups": layer.groups * self.seeds,
+        }
+        self.channels = layer.in_channels
+        self.convolve: Callable[..., Tensor] = F.conv2d
+        if isinstance(layer, nn.ConvTranspose2d):
+            self.options["output_padding"] = layer.output_padding
+            self.convolve = F.conv_transpose2d
+        self.has_bias = layer.bias is not None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._takes(x, self.channels, 5)
+        bias = self.bias.flatten() if self.has_bias else None
+        return _unfold(self.convolve(_fold(x), self.weight.flatten(0, 1), bias, **self.options), self.seeds)
+
+
+class _Embedding(_Stacked):
+    """K tables: labels (seeds, batch, ...) to (seeds, batch, ..., features)."""
+
+    weight: Tensor
+
+    def __init__(self, layers: Sequence[nn.Embedding]) -> None:
+        super().__init__(layers)
+        for option in ("padding_idx", "max_norm", "scale_grad_by_freq", "sparse"):
+            if (value := getattr(layers[0], option)) is not None and value is not False:
+                raise TypeError(
+                    f"Embedding with {option}={value!r} has no stacked form: leave it out, or {IN_TURN}."
+                )
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Not F.embedding with shifted labels: one that is too large would read the next member's table.
+        labels = x.flatten(1).unsqueeze(2).expand(-1, -1, self.weight.shape[2])
+        features: Tensor = self.weight.gather(1, labels).unflatten(1, x.shape[1:])
+        return features
+
+
+STACKED: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    nn.Linear: _Linear,
+    nn.Embedding: _Embedding,
+    nn.BatchNorm1d: _BatchNorm,
+    nn.BatchNorm2d: _BatchNorm,
+    nn.Conv2d: _Convolution,
+    nn.ConvTranspose2d: _Convolution,
+}
+KNOWN = (*STACKED, nn.Dropout, nn.Flatten, nn.Unflatten, *ELEMENTWISE)
