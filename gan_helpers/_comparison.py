@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ Outputs = list[Tensor] | Exception
 @torch.no_grad()
 def compare(
     members: Mapping[int, nn.Module],
-    stack: Callable[[Sequence[nn.Module]], nn.Module],
+    stacked: nn.Module,
     inputs: Sequence[Tensor],
 ) -> bool:
     """Compare what networks return alone with what their stacked form returns; tell whether it was possible.
@@ -33,14 +33,13 @@ def compare(
 
     Args:
         members: some members of an ensemble as plain networks, by number.
-        stack: makes the stacked form of such networks.
+        stacked: their stacked form.
         inputs: what they get, each ``(members, batch, ...)``.
 
     Raises:
         TypeError: if they differ.
     """
     inputs = _with_different_rows(inputs)
-    stacked = stack(list(members.values()))
     for precision, tolerance in PRECISIONS.items():
         together = _outputs(stacked, inputs, precision)
         for k, (number, member) in enumerate(members.items()):

@@ -18,10 +18,11 @@ log = logging.getLogger("gan_helpers")
 
 
 class Compiled:
-    """A function of tensors that is compiled at its first call, and stays plain where that is not possible.
+    """A function of tensors that is compiled at its second call, and stays plain where that is not possible.
 
-    It is not possible with random numbers from a stream of one's own, as in dropout, with a list that the
-    function makes longer, and without a compiler or with an older PyTorch. One line of notice says so.
+    In the first call the networks look at what their members compute, which can't be traced. Nor can random
+    numbers from a stream of one's own, as in dropout, or a list that the function makes longer; and there may
+    be no compiler, or an older PyTorch. One line of notice says so.
 
     Args:
         function: takes and returns tensors, and may call ``torch.autograd.grad``.
@@ -30,10 +31,12 @@ class Compiled:
     def __init__(self, function: Callable[..., Any]) -> None:
         self._plain = function
         self._best: Callable[..., Any] | None = None
+        self._called = False
 
     def __call__(self, *args: Any) -> Any:
         """Return what the function returns."""
-        if self._best is self._plain:
+        if self._best is self._plain or not self._called:
+            self._called = True
             return self._plain(*args)
         try:
             return self._trace(*args) if self._best is None else self._best(*args)

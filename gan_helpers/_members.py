@@ -74,7 +74,7 @@ def emptied(member: nn.Module) -> nn.Module:
     """Return a copy of a network on the CPU that keeps all but the numbers in its weights and buffers."""
     plain = copy.deepcopy(member)
     for value in values(plain).values():
-        value.data = torch.empty(0)
+        value.data = torch.empty(0, device="cpu")
     return plain
 
 

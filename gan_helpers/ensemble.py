@@ -23,7 +23,6 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -167,12 +166,15 @@ class Ensemble(nn.Module):
         return parts
 
     def _answer(self, inputs: Sequence[Tensor]) -> Any:
-        if not (self._compared or inputs[0].is_meta or torch.compiler.is_compiling()):
-            chosen = sorted({0, self.seeds - 1})
-            plain = {k: self.member(k).to(inputs[0].device) for k in chosen}
-            stack = partial(stack_of, dropout=self.dropout)
-            self._compared = _comparison.compare(plain, stack, [x[chosen] for x in inputs])
+        if not (self._compared or torch.compiler.is_compiling() or self._has_no_numbers(inputs)):
+            some = sorted({0, self.seeds - 1})
+            plain = {k: self.member(k).to(inputs[0].device) for k in some}
+            stacked = stack_of(list(plain.values()), self.dropout).train(self.training)
+            self._compared = _comparison.compare(plain, stacked, [x[some] for x in inputs])
         return self.network(*inputs)
+
+    def _has_no_numbers(self, inputs: Sequence[Tensor]) -> bool:
+        return any(tensor.is_meta for tensor in (*inputs, *self.network.parameters()))
 
     @property
     def architecture(self) -> str:

@@ -400,6 +400,22 @@ DISCRIMINATORS: dict[str, Callable[[], nn.Module]] = {
 }  # fmt: skip
 
 
+def sides(x: Tensor) -> Tensor:
+    return (x[..., 0] > 0).long()
+
+
+class Labelled(nn.Module):
+    """A discriminator of samples and their labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = nn.Embedding(2, 3), nn.Linear(5, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        logits: Tensor = self.head(torch.cat([x, self.table(y)], -1))
+        return logits
+
+
 def samplers() -> dict[str, Sampler]:
     rows = torch.empty(6, 2, device=META)
     return {
@@ -420,6 +436,11 @@ PATHS: dict[str, dict[str, object]] = {
     **{f"option: {name}": options for name, options in OPTIONS.items()},
     **{f"generator: {name}": {"G": G, "ema": 0.9} for name, G in GENERATORS.items()},
     **{f"discriminator: {name}": {"D": D} for name, D in DISCRIMINATORS.items()},
+    "labels": {
+        "D": Labelled,
+        "d_loss": lambda G, D, x, z: losses.minimax_d(*D((x, sides(x)), (G(z), sides(x)))),
+        "g_loss": lambda G, D, x, z: losses.non_saturating_g(D((G(z), sides(x)))),
+    },
     "decorated batch": {
         "D": lambda: mlp(8, 4, 1), "G": lambda: mlp(2, 4, 1), "data": draw(1),
         "d_loss": lambda G, D, x, z: losses.minimax_d(D(decorate(x)), D(decorate(G(z)))),
@@ -442,7 +463,7 @@ def test_no_sampler_leaves_a_tensor_on_the_cpu(name: str) -> None:
 
 
 def test_every_layer_loss_penalty_and_sampler_is_on_a_path() -> None:
-    networks = [make() for make in (*GENERATORS.values(), *DISCRIMINATORS.values())]
+    networks = [make() for make in (*GENERATORS.values(), *DISCRIMINATORS.values(), Labelled)]
     used = {type(part) for network in networks for part in network.modules()}
     assert {*STACKED, *ELEMENTWISE, nn.Dropout} <= used
     classes = {

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import copy
+import functools
+import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from plain_gan import (
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune, spectral_norm
+
+from gan_helpers import losses, penalties
+from gan_helpers._stacking import ELEMENTWISE, STACKED
+from gan_helpers.checkpoints import Weights
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.models import Maxout, Standardise, mlp
+from gan_helpers.randomness import Stream
+from gan_helpers.training import adam, train
+from tests.plain_gan import (
     PLAIN_LOSSES,
     Replay,
     cross_entropy,
@@ -18,16 +31,9 @@ from plain_gan import (
     plain_penalty,
     play,
 )
-from torch import Tensor, nn
 
-from gan_helpers import losses, penalties
-from gan_helpers._stacking import ELEMENTWISE, STACKED
-from gan_helpers.ensemble import Ensemble
-from gan_helpers.models import Maxout, Standardise, mlp
-from gan_helpers.randomness import Stream
-from gan_helpers.training import adam, train
-
-SEEDS = 2
+SEEDS = 3
+Make = Callable[[], nn.Module]
 
 LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "minimax": (losses.minimax_d, lambda real, fake: losses.minimax_g(fake)),
@@ -42,9 +48,9 @@ PENALTIES = ("none", "r1", "r2", "gradient penalty")
 
 def assert_members_are(ensemble: Ensemble, members: list[nn.Module], **tolerance: float) -> None:
     """Compare every weight and buffer of every member with those of a plain network."""
-    stacked = ensemble.network.state_dict()
+    stacked = dict(ensemble.network.named_parameters()) | dict(ensemble.network.named_buffers())
     for k, member in enumerate(members):
-        for name, value in member.state_dict().items():
+        for name, value in (*member.named_parameters(), *member.named_buffers()):
             torch.testing.assert_close(
                 stacked[name][k], value, **tolerance, msg=lambda m, k=k, name=name: f"member {k}, {name}: {m}"
             )
@@ -58,16 +64,25 @@ def stacked_penalty(name: str, D: Ensemble, x: Tensor, fake: Tensor, rng: Stream
     return {"r1": penalties.r1, "r2": penalties.r2}[name](D, x if name == "r1" else fake)
 
 
+def normalised() -> nn.Module:
+    return nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2))
+
+
 def compare_with_separate_runs(
-    loss: str, penalty: str, steps: int, dtype: torch.dtype = torch.float64, **tolerance: float
+    loss: str = "non-saturating",
+    penalty: str = "none",
+    make_g: Make = lambda: mlp(2, 6, 2),
+    stacked: bool = True,
+    dtype: torch.dtype = torch.float64,
+    atol: float = 1e-9,
 ) -> None:
     """Train an ensemble, and a plain pair for each member on the same data and noise; compare all weights."""
-    batch, weight = 5, 0.3
-    Gs = [G.to(dtype) for G in plain_networks(lambda: mlp(2, 6, 2), SEEDS)]
-    Ds = [D.to(dtype) for D in plain_networks(lambda: mlp(2, 6, 6, 1), SEEDS, seed=1)]
+    batch, weight, steps = 5, 0.3, 50
+    Gs = [G.to(dtype) for G in plain_networks(make_g, SEEDS)]
+    Ds = [D.to(dtype) for D in plain_networks(lambda: nn.Sequential(Maxout(2, 6, 2), mlp(6, 6, 1)), SEEDS)]
     data = Replay(numbers(steps, SEEDS, batch, 2, seed=2, dtype=dtype) + 2)
     noise = Replay(numbers(2 * steps, SEEDS, batch, 2, seed=3, dtype=dtype))
-    G, D = Ensemble.of(Gs), Ensemble.of(Ds)
+    G, D = (Ensemble.of(networks, stacked=stacked) for networks in (Gs, Ds))
     stacked_d, stacked_g = LOSSES[loss]
     rng = Stream("penalty", seed=0)
 
@@ -77,18 +92,10 @@ def compare_with_separate_runs(
         return stacked_d(real_logits, fake_logits) + weight * stacked_penalty(penalty, D, x, fake, rng)
 
     train(
-        G,
-        D,
-        data,
-        noise,
-        d_loss=d_loss,
-        g_loss=lambda G, D, x, z: stacked_g(D(x), D(G(z))),
-        d_opt=adam(D, 5e-3, betas=(0.5, 0.9)),
-        g_opt=adam(G, 5e-3, betas=(0.5, 0.9)),
-        steps=steps,
-        batch=batch,
-        progress=False,
-    )
+        G, D, data, noise, d_loss=d_loss, g_loss=lambda G, D, x, z: stacked_g(D(x), D(G(z))),
+        d_opt=adam(D, 5e-3, betas=(0.5, 0.9)), g_opt=adam(G, 5e-3, betas=(0.5, 0.9)),
+        steps=steps, batch=batch, progress=False,
+    )  # fmt: skip
 
     plain_d, plain_g = PLAIN_LOSSES[loss]
     for k in range(SEEDS):
@@ -105,35 +112,87 @@ def compare_with_separate_runs(
             return plain_g(D(x), D(G(z)))
 
         play(Gs[k], Ds[k], data.of(k), noise.of(k), plain_d_loss, plain_g_loss, steps=steps)
-    assert_members_are(G, Gs, **tolerance)
-    assert_members_are(D, Ds, **tolerance)
+    assert_members_are(G, Gs, rtol=0, atol=atol)
+    assert_members_are(D, Ds, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("loss", LOSSES)
-def test_an_ensemble_trains_exactly_as_separate_networks(loss: str, penalty: str) -> None:
-    compare_with_separate_runs(loss, penalty, steps=100, rtol=0, atol=1e-9)
-
-
-def test_an_ensemble_trains_as_separate_networks_in_single_precision_too() -> None:
-    compare_with_separate_runs("non-saturating", "r1", steps=100, dtype=torch.float32, rtol=0, atol=1e-4)
+@pytest.mark.parametrize(
+    "options",
+    [
+        *[{"loss": loss} for loss in LOSSES],
+        *[{"penalty": penalty} for penalty in PENALTIES[1:]],
+        {"make_g": normalised},
+        {"make_g": normalised, "stacked": False},
+        {"penalty": "r1", "dtype": torch.float32, "atol": 1e-4},
+    ],
+    ids=str,
+)
+def test_an_ensemble_trains_exactly_as_separate_networks(options: dict[str, Any]) -> None:
+    compare_with_separate_runs(**options)
 
 
 # --- One layer after the other ---------------------------------------------------------------------------
+
+
+class Of(nn.Module):
+    """A linear map, and then a function of what it returns: a module of one's own."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+        self.function = function
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self.linear(x))
+
+
+class Residual(nn.Module):
+    """A module of one's own, with children, an absent child and axes counted from the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.ModuleList([nn.Linear(4, 4), nn.Tanh()])
+        self.absent = None
+        self.register_module("absent_too", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x
+        for part in self.inner:
+            h = part(h)
+        return x + h - x.mean(-1, keepdim=True)
+
+
+class Labelled(nn.Module):
+    """A network of noise and labels, which returns two things."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.body, self.head = nn.Embedding(3, 2), mlp(6, 5), mlp(5, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.body(torch.cat([x, self.table(y)], -1))
+        return h, self.head(h)
+
+
+def layer_used_twice() -> nn.Module:
+    layer = nn.Linear(4, 4)
+    return nn.Sequential(layer, nn.Tanh(), layer)
 
 
 def stride_2(channels_in: int, channels_out: int) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1)
 
 
-LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+#: Networks, and the shape of a sample; "labels" are whole numbers.
+LAYERS: dict[str, tuple[Make, tuple[int, ...] | str]] = {
     "linear": (lambda: nn.Linear(4, 5), (4,)),
-    "embedding": (lambda: nn.Embedding(4, 5), ()),
     "linear without bias": (lambda: nn.Linear(4, 5, bias=False), (4,)),
     "linear of one feature": (lambda: nn.Linear(1, 5), (1,)),
     "linear of one feature without bias": (lambda: nn.Linear(1, 5, bias=False), (1,)),
     "square linear": (lambda: nn.Linear(4, 4), (4,)),
     "square linear without bias": (lambda: nn.Linear(4, 4, bias=False), (4,)),
+    "embedding": (lambda: nn.Embedding(3, 2), "labels"),
+    "noise and labels": (Labelled, "noise and labels"),
     "mlp": (lambda: mlp(4, 6, 6, 2), (4,)),
     "maxout": (lambda: Maxout(4, 3, pieces=5), (4,)),
     "standardise": (lambda: nn.Sequential(Standardise(3.0, 2.0), nn.Linear(4, 4)), (4,)),
@@ -160,35 +219,158 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         ),
         (4,),
     ),
+    "a module of one's own": (lambda: nn.Sequential(Residual(), nn.Linear(4, 1)), (4,)),
+    "a layer used twice": (layer_used_twice, (4,)),
+    "a threshold": (lambda: Of(lambda h: (h > 0).to(h) + h), (4,)),
+    "centred along the batch": (lambda: Of(lambda h: h - h.mean(-2, keepdim=True)), (4,)),
     **{kind.__name__: (lambda kind=kind: nn.Sequential(nn.Linear(4, 4), kind()), (4,))
        for kind in ELEMENTWISE},
 }  # fmt: skip
 
 
+class Counting(nn.Module):
+    """Puts a new tensor in the place of its buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        return x * self.calls
+
+
+class Scaled(nn.Module):
+    """Multiplies by a number that is no parameter."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+class Hidden(nn.Module):
+    """Keeps a layer in a list, where torch does not see it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = [nn.Linear(4, 4).double()]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers[0](x)
+
+
+class Doubled(nn.Linear):
+    """Computes something else than its base: to treat it as one would be wrong without a word."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def hooked() -> nn.Module:
+    layer = nn.Linear(4, 4)
+    layer.register_forward_hook(lambda layer, inputs, output: 2 * output)
+    return layer
+
+
+def with_forward_of_its_own() -> nn.Module:
+    layer = nn.Linear(4, 4)
+    layer.forward = lambda x: 2 * x
+    return layer
+
+
+def tied() -> nn.Module:
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    network[1].weight = network[0].weight
+    return network
+
+
+def refused(function: Callable[[Tensor], Tensor], message: str = "other numbers than its seed") -> Any:
+    return lambda: Of(function), (4,), f"Member 0 alone .*{message}"
+
+
+#: Networks without a stacked form, the shape of a sample, and what is said of them.
+UNSTACKED: dict[str, tuple[Make, tuple[int, ...] | str, str]] = {
+    "GRU": (lambda: nn.GRU(4, 3), (4,), "GRU has no stacked form: build members of Linear"),
+    "layer norm": (lambda: nn.LayerNorm(4), (4,), "LayerNorm has no stacked form"),
+    "softmax": (lambda: nn.Softmax(dim=1), (4,), "Softmax has no stacked form"),
+    "a subclass": (lambda: Doubled(4, 4), (4,), "Doubled has no stacked form"),
+    "a buffer": (Counting, (4,), "Counting has no stacked form"),
+    "spectral norm": (lambda: parametrizations.spectral_norm(nn.Linear(4, 4)), (4,), "has no stacked form"),
+    "a shared weight": (tied, (4,), "A weight that two layers share has no stacked form"),
+    "momentum": (lambda: nn.BatchNorm1d(4, momentum=None), (4,), "momentum=None has no stacked form"),
+    "padding": (lambda: nn.Conv2d(4, 1, 3, padding_mode="circular"), (4, 3, 3), "padding_mode='circular'"),
+    "padding index": (lambda: nn.Embedding(3, 2, padding_idx=0), "labels", "Embedding with padding_idx=0"),
+    "a hook": (hooked, (4,), "Linear has a hook, <lambda>, which has no stacked form"),
+    "a forward": (with_forward_of_its_own, (4,), "Linear has a forward of its own"),
+    "a list": (Hidden, (4,), "Hidden keeps layers or weights in layers, a plain list"),
+    "a number": (lambda: Scaled(torch.rand(()).item()), (4,), "another factor in member 1 than in member 0,"),
+    "a tensor": (lambda: Scaled(torch.rand(4)), (4,), "another factor in member 1 than in member 0. In an"),
+    "a constant": (
+        lambda: Of(functools.partial(torch.mul, other=torch.rand(()))), (4,), "Member 2 alone returns other",
+    ),
+    "centred": refused(lambda h: h - h.mean(0)),
+    "softmax of a function": refused(lambda h: F.softmax(h, 1)),
+    "normalised": refused(F.normalize),
+    "batch norm of a function": refused(lambda h: F.batch_norm(h, None, None, training=True)),
+    "the first sample": refused(lambda h: h + h[0]),
+    "an axis counted as in an ensemble": refused(lambda h: h - h.mean(1, keepdim=True)),
+    "rows": refused(lambda h: h.sum(1).view(-1, 1), r"returns \(3, 1\), but the ensemble \(6, 1\)"),
+    "an outer product": refused(lambda h: torch.einsum("bi,bj->bij", h, h), "in the ensemble it fails: eins"),
+    "two batch axes": refused(lambda h: h.flatten(2), "fails, and in the ensemble it works"),
+}  # fmt: skip
+
+
+def inputs_of(shape: tuple[int, ...] | str) -> tuple[Tensor, ...]:
+    # As many seeds as samples: to swap these axes would go unnoticed by shapes.
+    labels = torch.tensor([[0, 2, 1], [1, 1, 0], [2, 0, 0]])
+    if isinstance(shape, str):
+        return (labels,) if shape == "labels" else (numbers(3, 3, 4), labels)
+    return (numbers(3, 3, *shape),)
+
+
+def leaves(network: nn.Module, inputs: tuple[Tensor, ...], answer: Any) -> list[Tensor]:
+    """Return outputs, and their gradients in weights and inputs."""
+    outputs = list(answer) if isinstance(answer, tuple) else [answer]
+    roots = [v for v in (*network.parameters(), *inputs) if v.requires_grad]
+    slopes = torch.autograd.grad(sum(out.square().sum() for out in outputs), roots, allow_unused=True)
+    return [*outputs, *(slope for slope in slopes if slope is not None)]
+
+
+def assert_does_as_alone(make: Make, shape: tuple[int, ...] | str, stacked: bool) -> None:
+    members = plain_networks(make, SEEDS)
+    ensemble = Ensemble.of(members, stacked=stacked)
+    for training in (True, True, False):  # twice, so that running statistics are moved twice
+        inputs = tuple(x.requires_grad_(x.is_floating_point()) for x in inputs_of(shape))
+        together = leaves(ensemble, inputs, ensemble.train(training)(inputs))
+        for k, member in enumerate(members):
+            mine = tuple(x[k].detach().requires_grad_(x.is_floating_point()) for x in inputs)
+            alone = leaves(member, mine, member.train(training)(*mine))
+            torch.testing.assert_close([x[k] for x in together], alone)
+    assert_members_are(ensemble, members)
+    for k, member in enumerate(members):
+        assert_members_are(Ensemble.of([ensemble.member(k)], stacked=stacked), [member])
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_stacked_layer_does_to_each_seed_what_the_plain_layer_does(layer: str) -> None:
-    make, shape = LAYERS[layer]
-    members = plain_networks(make, 3)
-    ensemble = Ensemble.of(members)
-    x = numbers(3, 3, *shape)  # as many seeds as samples: to swap these axes would go unnoticed by shapes
-    for training in (True, True, False):  # twice, so that running statistics are moved twice
-        ensemble.train(training)
-        stacked_x = x.clone().requires_grad_()
-        out = ensemble(stacked_x)
-        for k, member in enumerate(members):
-            member.train(training)
-            plain_x = x[k].clone().requires_grad_()
-            plain_out = member(plain_x)
-            torch.testing.assert_close(out[k], plain_out)
-            (plain_gradient,) = torch.autograd.grad(plain_out.square().sum(), plain_x)
-            (gradient,) = torch.autograd.grad(out.square().sum(), stacked_x, retain_graph=True)
-            torch.testing.assert_close(gradient[k], plain_gradient)
-    assert_members_are(ensemble, members)
+    assert_does_as_alone(*LAYERS[layer], stacked=True)
 
 
 def test_every_layer_that_has_a_stacked_form_is_tested() -> None:
     tested = {type(part) for make, _ in LAYERS.values() for part in make().modules()}
     assert {*STACKED, *ELEMENTWISE, nn.Flatten, nn.Unflatten} <= tested
+
+
+@pytest.mark.parametrize("network", UNSTACKED)
+def test_what_has_no_stacked_form_is_named_and_runs_one_after_the_other(network: str) -> None:
+    make, shape, message = UNSTACKED[network]
+    with pytest.raises(TypeError, match=f"{message}.*give stacked=False, which runs the members one after"):
+        Ensemble.of(plain_networks(make, SEEDS))(inputs_of(shape))
+    if network != "two batch axes":
+        assert_does_as_alone(make, shape, stacked=False)
 
 
 @pytest.mark.parametrize("layer", ["linear", "maxout", "batch norm", "batch norm of images",
@@ -211,47 +393,87 @@ def test_what_goes_wrong_in_one_member_stays_there(layer: str) -> None:
         assert "num_batches" in name or other[1].isnan().all(), name
 
 
-def test_batch_norm_networks_train_as_separate_ones_running_statistics_included() -> None:
-    steps, seeds = 20, 3
+# --- The comparison at the first call --------------------------------------------------------------------
 
-    def make_g() -> nn.Module:
-        return nn.Sequential(
-            nn.BatchNorm1d(2), nn.Linear(2, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("x", [torch.zeros(3, 1, 4), torch.ones(3, 5, 4), numbers(5, 4).expand(3, 5, 4)])
+def test_inputs_that_hide_a_mixing_do_not_hide_it(x: Tensor, seeds: int) -> None:
+    for function in (lambda h: h - h.mean(0), lambda h: h.softmax(1), lambda h: h + h.flip(0)):
+        with pytest.raises(TypeError, match="alone returns other numbers"):
+            Ensemble.of([Of(function).to(x.dtype) for _ in range(seeds)])(x[:seeds])
+    for function in (lambda h: h - h.mean(-2, keepdim=True), lambda h: h.softmax(-1)):
+        Ensemble.of([Of(function).to(x.dtype) for _ in range(seeds)])(x[:seeds])
+
+
+def test_the_comparison_leaves_no_trace_and_is_made_once() -> None:
+    calls = []
+
+    def noisy(h: Tensor) -> Tensor:
+        calls.append(1)
+        return F.dropout(h + torch.randn_like(h), 0.5) * torch.rand(())
+
+    x, outputs = numbers(3, 5, 4, dtype=torch.float32), []
+    for before in (True, False):
+        ensemble = Ensemble(
+            lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Dropout(), Of(noisy)), 3, seed=0, device="cpu"
         )
+        if before:
+            ensemble.eval()(x)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            outputs.append([ensemble.train()(x), *ensemble.state_dict().values(), torch.get_rng_state()])
+        calls.clear()
+        for known in (ensemble, ensemble.copy(), copy.deepcopy(ensemble)):
+            known(x)
+        assert len(calls) == 3
+    assert all(map(torch.equal, *outputs))
 
-    def make_d() -> nn.Module:
-        return nn.Sequential(Maxout(2, 4, 3), nn.Linear(4, 1))
 
-    Gs, Ds = plain_networks(make_g, seeds), plain_networks(make_d, seeds, seed=1)
-    G, D = Ensemble.of(Gs), Ensemble.of(Ds)
-    data, noise = Replay(numbers(steps, seeds, 6, 2)), Replay(numbers(2 * steps, seeds, 6, 2, seed=1))
-    train(
-        G,
-        D,
-        data,
-        noise,
-        d_loss=lambda G, D, x, z: losses.minimax_d(D(x), D(G(z).detach())),
-        g_loss=lambda G, D, x, z: losses.non_saturating_g(D(G(z))),
-        d_opt=adam(D, 5e-3, betas=(0.5, 0.9)),
-        g_opt=adam(G, 5e-3, betas=(0.5, 0.9)),
-        steps=steps,
-        batch=6,
-    )
-    for k in range(seeds):
-        play(
-            Gs[k],
-            Ds[k],
-            data.of(k),
-            noise.of(k),
-            lambda G, D, x, z: cross_entropy(D(x), 1) + cross_entropy(D(G(z)), 0),
-            lambda G, D, x, z: cross_entropy(D(G(z)), 1),
-            steps=steps,
-        )
-    assert_members_are(G, Gs, rtol=0, atol=1e-9)
-    assert_members_are(D, Ds, rtol=0, atol=1e-9)
-    z = numbers(seeds, 6, 2, seed=9)
-    for k, plain in enumerate(Gs):
-        torch.testing.assert_close(G.eval()(z)[k], plain.eval()(z[k]))
+def test_what_cannot_be_compared_goes_on() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * next(odds)
+
+    odds = itertools.count()
+    assert Ensemble(Odd, 2, device="cpu")(torch.ones(2, 3, 1)).shape == (2, 3, 1)
+    mixing = Ensemble(lambda: Of(lambda h: h - h.mean(0)), 2, device="meta")
+    assert mixing(torch.ones(2, 3, 4, device="meta")).is_meta
+
+
+def test_training_of_compiled_losses_compares_too() -> None:
+    G = Ensemble(lambda: Of(lambda h: h.softmax(1)), 2, device="cpu")
+    D = Ensemble(lambda: nn.Linear(3, 1), 2, device="cpu")
+    with pytest.raises(TypeError, match="alone returns other numbers"):
+        train(
+            G, D, Replay(numbers(1, 2, 5, 3).float()), Replay(numbers(2, 2, 5, 4).float()),
+            d_loss=lambda G, D, x, z: losses.minimax_d(D(x), D(G(z))),
+            g_loss=lambda G, D, x, z: losses.non_saturating_g(D(G(z))),
+            d_opt=adam(D, 1e-3), g_opt=adam(G, 1e-3), steps=1, batch=5, compile=True,
+        )  # fmt: skip
+
+
+# --- Several inputs and outputs --------------------------------------------------------------------------
+
+
+def test_several_inputs_go_through_in_one_pass_and_come_back_apart() -> None:
+    ensemble = Ensemble(lambda: mlp(2, 5, 3), 4, device="cpu").double()
+    batches = [numbers(4, batch, 2, seed=batch) for batch in (1, 3, 6)]
+    for one, out in zip(batches, ensemble(*batches), strict=True):
+        torch.testing.assert_close(out, ensemble(one))
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_tuples_are_the_inputs_of_one_call_and_the_outputs_of_one(stacked: bool) -> None:
+    ensemble = Ensemble.of(plain_networks(Labelled, 3), stacked=stacked)
+    (x, y), (z, w) = inputs_of("noise and labels"), (numbers(3, 2, 4, seed=1), torch.zeros(3, 2).long())
+    for inputs, (h, logits) in zip(((x, y), (z, w)), ensemble((x, y), (z, w)), strict=True):
+        torch.testing.assert_close((h, logits), ensemble(inputs))
+
+
+def test_a_label_that_is_too_large_does_not_read_another_member() -> None:
+    with pytest.raises((RuntimeError, IndexError), match="out of"):
+        Ensemble.of(plain_networks(lambda: nn.Embedding(3, 2), 3))((torch.full((3, 2), 3),))
 
 
 # --- Dropout ---------------------------------------------------------------------------------------------
@@ -270,7 +492,7 @@ def test_dropout_networks_train_as_separate_ones_with_the_same_masks(monkeypatch
 
     monkeypatch.setattr(Stream, "keep", recorded)
     optimiser = adam(ensemble, 5e-3, betas=(0.5, 0.9))
-    for _ in range(100):
+    for _ in range(30):
         optimiser.zero_grad()
         losses.non_saturating_g(ensemble(x)).sum().backward()
         optimiser.step()
@@ -278,326 +500,208 @@ def test_dropout_networks_train_as_separate_ones_with_the_same_masks(monkeypatch
         mine = iter(masks)
         monkeypatch.setattr(F, "dropout", lambda h, p, *_, k=k, mine=mine: h * next(mine)[k] / (1 - p))
         optimiser = plain_adam(member)
-        for _ in range(100):
+        for _ in range(30):
             optimiser.zero_grad()
             cross_entropy(member(x[k]), 1).backward()
             optimiser.step()
-    assert len(masks) == 100
+    assert len(masks) == 30
     assert_members_are(ensemble, members, rtol=0, atol=1e-9)
 
 
-def dropout(p: float, seeds: int = 4, **options: int) -> Ensemble:
-    return Ensemble(lambda: nn.Dropout(p), seeds, device="cpu", seed=0, **options)
+@pytest.mark.parametrize("stacked", [True, False])
+def test_dropout(stacked: bool) -> None:
+    def dropout(p: float) -> Ensemble:
+        return Ensemble(lambda: nn.Dropout(p), 4, device="cpu", seed=0, stacked=stacked)
 
-
-def test_dropout_drops_the_share_asked_for_and_scales_up_what_is_left() -> None:
-    out = dropout(0.3)(torch.ones(4, 1000, 5))
-    assert out.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
-    assert (out == 0).double().mean((1, 2)).tolist() == pytest.approx([0.3] * 4, abs=0.03)
-
-
-def test_members_draw_masks_of_their_own_and_new_ones_at_each_call() -> None:
-    ensemble, x = dropout(0.5), torch.ones(4, 50, 2)
-    first, second = ensemble(x), ensemble(x)
-    assert len({str(mask.tolist()) for mask in (*first, *second)}) == 8
-
-
-def test_dropout_is_off_in_evaluation_and_at_the_ends_of_its_range() -> None:
-    x = numbers(4, 5, 2)
-    assert torch.equal(dropout(0.5).eval()(x), x)
-    assert torch.equal(dropout(0.0)(x), x)
-    assert torch.equal(dropout(1.0)(x), torch.zeros_like(x))
+    before, x = torch.get_rng_state(), torch.ones(4, 1000, 5)
+    network = dropout(0.3)
+    kept = Weights(network).state()
+    first, second = network(x), network(x)
+    assert first.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    assert (first == 0).double().mean((1, 2)).tolist() == pytest.approx([0.3] * 4, abs=0.03)
+    assert len({str(mask.tolist()) for mask in (*first, *second)}) == 8, (
+        "masks of their own, new at each call"
+    )
+    assert torch.equal(network.eval()(x), x)
+    Weights(network.train()).load_state(kept)
+    assert torch.equal(network(x), first) and torch.equal(dropout(0.3)(x), first)
+    assert torch.equal(dropout(0.0)(x), x) and not dropout(1.0)(x).any()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 # --- Starting numbers ------------------------------------------------------------------------------------
 
 
-def test_a_member_starts_alike_in_ensembles_of_any_size() -> None:
-    def make() -> nn.Module:
-        return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), Maxout(4, 2, 2))
+def linear(seeds: int = 3, **options: Any) -> Ensemble:
+    return Ensemble(lambda: nn.Linear(2, 2), seeds, **{"seed": 0, "device": "cpu"} | options)
 
-    large, small = (Ensemble(make, seeds, name="G", seed=5, device="cpu") for seeds in (4, 2))
+
+def test_a_member_starts_alike_in_ensembles_of_any_size_and_wherever_torch_makes_tensors() -> None:
+    large, small = linear(4), linear(2)
+    with torch.device("meta"):
+        elsewhere = linear(2)
     for name, value in small.state_dict().items():
         assert torch.equal(value, large.state_dict()[name][:2]), name
+        assert torch.equal(value, elsewhere.state_dict()[name]), name
 
 
 def test_members_names_and_seeds_all_start_differently() -> None:
-    weights = [
-        weight
-        for name, seed in (("G", 0), ("D", 0), ("G", 1))
-        for weight in Ensemble(lambda: nn.Linear(2, 2), 3, name=name, seed=seed, device="cpu").network.weight
-    ]
-    assert len({str(weight.tolist()) for weight in weights}) == 9
+    ensembles = (linear(name=name, seed=seed) for name, seed in (("G", 0), ("D", 0), ("G", 1)))
+    assert len({str(w.tolist()) for ensemble in ensembles for w in ensemble.network.weight}) == 9
 
 
 def test_a_member_is_initialised_as_torch_initialises_it() -> None:
-    ensemble = Ensemble(lambda: nn.Linear(25, 400), 2, seed=0, device="cpu")
-    bound = 1 / 25**0.5
-    assert bound * 0.99 < ensemble.network.weight.abs().max() < bound
-    assert abs(ensemble.network.weight.std().item() - bound / 3**0.5) < 0.02 * bound
+    weight, bound = Ensemble(lambda: nn.Linear(25, 400), 2, seed=0, device="cpu").network.weight, 1 / 25**0.5
+    assert bound * 0.99 < weight.abs().max() < bound
+    assert abs(weight.std().item() - bound / 3**0.5) < 0.02 * bound
 
 
-def test_weights_do_not_depend_on_the_device_that_torch_makes_tensors_on() -> None:
-    plain = Ensemble(lambda: nn.Linear(2, 2), 2, seed=0, device="cpu")
-    with torch.device("meta"):
-        elsewhere = Ensemble(lambda: nn.Linear(2, 2), 2, seed=0, device="cpu")
-    assert torch.equal(plain.network.weight, elsewhere.network.weight)
-
-
-def test_the_random_numbers_of_torch_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_random_numbers_of_torch_do_not_matter_and_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("accelerators were reseeded"))
-    before = torch.get_rng_state()
-    ensemble = Ensemble(lambda: nn.Sequential(nn.Linear(2, 2), nn.Dropout()), 3, device="cpu")
-    ensemble(torch.ones(3, 4, 2))
-    ensemble.copy().member(1)
-    assert torch.equal(torch.get_rng_state(), before)
 
-
-def test_the_random_numbers_of_torch_do_not_matter() -> None:
     def one(seed: int) -> Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
+            before = torch.get_rng_state()
             network = Ensemble(lambda: nn.Sequential(nn.Linear(2, 9), nn.Dropout()), 2, seed=3, device="cpu")
-            return network(torch.ones(2, 4, 2))
+            out = network.copy()(torch.ones(2, 4, 2))
+            assert network.member(1) and torch.equal(torch.get_rng_state(), before)
+            return out
 
     assert torch.equal(one(1), one(2))
 
 
+# --- Members and copies ----------------------------------------------------------------------------------
+
+
 def test_weights_keep_their_names_and_get_a_leading_axis() -> None:
-    plain = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    stacked = Ensemble(lambda: copy.deepcopy(plain), 4, device="cpu").network.state_dict()
-    assert {name: value.shape for name, value in stacked.items()} == {
-        name: (4, *value.shape) for name, value in plain.state_dict().items()
-    }
+    plain = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1).requires_grad_(False))
+    for stacked in (True, False):
+        ensemble = Ensemble(lambda: copy.deepcopy(plain), 4, device="cpu", stacked=stacked)
+        assert {name: value.shape for name, value in ensemble.network.state_dict().items()} == {
+            name: (4, *value.shape) for name, value in plain.state_dict().items()
+        }
+        assert [p.requires_grad for p in ensemble.parameters()] == [True] * 4 + [False] * 2
+        assert "seeds=4" in repr(ensemble) and ensemble.architecture == repr(plain)
 
 
-# --- Calls, members and copies ---------------------------------------------------------------------------
+def test_a_member_taken_out_is_a_plain_copy_in_its_precision_and_mode() -> None:
+    members = plain_networks(lambda: nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout()), 2)
+    for ensemble in (Ensemble.of(members), Ensemble.of([member.eval() for member in members])):
+        taken = ensemble.member(1)
+        assert [type(layer) for layer in taken] == [nn.Linear, nn.BatchNorm1d, nn.Dropout]
+        assert all(p.requires_grad and p.dtype == torch.float64 for p in taken.parameters())
+        assert {part.training for part in (*ensemble.modules(), *taken.modules())} == {ensemble.training}
+        nn.init.zeros_(taken[0].weight)
+        nn.init.zeros_(ensemble.network[0].weight[0])
+        assert_members_are(Ensemble.of([ensemble.member(1)]), [members[1]], rtol=0, atol=0)
+        assert members[0][0].weight.all()
+    assert not ensemble.training and ensemble.float().member(0)[0].weight.dtype == torch.float32
 
 
-def test_one_network_is_an_ensemble_of_one() -> None:
-    (plain,) = plain_networks(lambda: mlp(2, 5, 1), 1)
-    x = numbers(1, 7, 2)
-    out = Ensemble.of([plain])(x)
-    assert out.shape == (1, 7, 1)
-    torch.testing.assert_close(out[0], plain(x[0]))
-
-
-def test_several_inputs_go_through_in_one_pass_and_come_back_apart() -> None:
-    ensemble = Ensemble(lambda: mlp(2, 5, 3), 4, device="cpu").double()
-    x, y, z = (numbers(4, batch, 2, seed=batch) for batch in (1, 3, 6))
-    outs = ensemble(x, y, z)
-    assert isinstance(outs, tuple)
-    for one, out in zip((x, y, z), outs, strict=True):
-        torch.testing.assert_close(out, ensemble(one))
-
-
-def test_a_member_taken_out_is_a_plain_network_with_the_same_answers() -> None:
-    def make() -> nn.Module:
-        return nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ELU(), nn.Linear(4, 1))
-
-    ensemble = Ensemble(make, 3, device="cpu")
-    ensemble(torch.randn(3, 8, 2, generator=torch.Generator().manual_seed(0)))  # moves the statistics
-    ensemble.eval()
-    x = numbers(5, 2, dtype=torch.float32)
-    for k in range(3):
-        member = ensemble.member(k)
-        assert type(member) is nn.Sequential and type(member[0]) is nn.Linear and not member.training
-        torch.testing.assert_close(member(x), ensemble(x.expand(3, 5, 2))[k])
-
-
-def test_a_member_taken_out_keeps_its_precision() -> None:
-    members = plain_networks(lambda: nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), 2)
-    x = numbers(4, 2)
-    for k, member in enumerate(members):
-        taken = Ensemble.of(members).member(k)
-        assert all(p.requires_grad for p in taken.parameters())
-        assert torch.equal(taken(x), member(x))
-    single = Ensemble(lambda: nn.Linear(2, 3), 2, device="cpu")
-    assert single.member(0).weight.dtype == torch.float32
-    assert single.double().member(0).weight.dtype == torch.float64
-
-
-def test_a_member_taken_out_is_a_copy() -> None:
-    ensemble = Ensemble(lambda: nn.Linear(2, 2), 2, device="cpu")
-    before = ensemble.network.weight.detach().clone()
-    nn.init.zeros_(ensemble.member(0).weight)
-    assert torch.equal(ensemble.network.weight, before)
-    assert not torch.equal(ensemble.member(0).weight, torch.zeros(2, 2))
-
-
-def test_an_ensemble_of_networks_copies_them_and_gives_them_back() -> None:
-    members = plain_networks(lambda: mlp(2, 3, 1), 3)
-    ensemble = Ensemble.of(members)
-    assert_members_are(ensemble, members, rtol=0, atol=0)
-    before = [copy.deepcopy(member.state_dict()) for member in members]
-    nn.init.zeros_(ensemble.network[0].weight)
-    for member, values in zip(members, before, strict=True):
-        assert all(torch.equal(value, values[name]) for name, value in member.state_dict().items())
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_an_ensemble_of_networks_is_in_the_mode_that_they_are_in(training: bool) -> None:
-    members = [nn.Sequential(nn.BatchNorm1d(2), nn.Dropout()).train(training) for _ in range(2)]
-    ensemble = Ensemble.of(members)
-    assert {part.training for part in ensemble.modules()} == {training}
-    assert ensemble.member(0).training is training
-
-
-def test_a_copy_shares_nothing_and_is_not_trained() -> None:
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_copy_shares_nothing_and_is_not_trained(stacked: bool) -> None:
     members = [nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout()) for _ in range(2)]
-    ensemble = Ensemble.of(members)
+    ensemble = Ensemble.of(members, stacked=stacked)
     twin = ensemble.copy()
     assert not any(p.requires_grad for p in twin.parameters())
     assert all(p.requires_grad for p in ensemble.parameters())
+    before = copy.deepcopy(ensemble.network.state_dict())
     x = torch.ones(2, 40, 2)
     first = twin(x)  # draws masks and moves statistics, of the twin alone
-    assert ensemble.network[1].num_batches_tracked.tolist() == [0, 0]
+    assert all(map(torch.equal, before.values(), ensemble.network.state_dict().values()))
     assert torch.equal(ensemble(x), first)
-    nn.init.zeros_(ensemble.network[0].weight)
-    assert twin.network[0].weight.abs().sum() > 0
-
-
-def test_frozen_weights_stay_frozen() -> None:
-    member = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 1))
-    ensemble = Ensemble(lambda: copy.deepcopy(member), 2, device="cpu")
-    assert [p.requires_grad for p in ensemble.parameters()] == [False, False, True, True]
-
-
-# --- Members of one's own --------------------------------------------------------------------------------
-
-
-class Residual(nn.Module):
-    """A module of one's own, with children, an absent child and axes counted from the last one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = nn.ModuleList([nn.Linear(3, 3), nn.Tanh()])
-        self.absent = None
-        self.register_module("absent_too", None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = x
-        for part in self.inner:
-            h = part(h)
-        return x + h - x.mean(-1, keepdim=True)
-
-
-def test_modules_of_ones_own_are_stacked_child_by_child() -> None:
-    members = plain_networks(lambda: nn.Sequential(Residual(), nn.Linear(3, 1)), 3)
-    x = numbers(3, 3, 3)
-    out = Ensemble.of(members)(x)
-    for k, member in enumerate(members):
-        torch.testing.assert_close(out[k], member(x[k]))
-
-
-def test_a_layer_used_twice_stays_one_layer_in_every_member() -> None:
-    def make() -> nn.Module:
-        layer, drop = nn.Linear(2, 2), nn.Dropout(0.5)
-        return nn.Sequential(layer, drop, nn.Tanh(), layer, drop)
-
-    members = [member.eval() for member in plain_networks(make, 3)]
-    ensemble = Ensemble.of(members)
-    x = numbers(3, 4, 2)
-    for k, member in enumerate(members):
-        torch.testing.assert_close(ensemble(x)[k], member(x[k]))
-    assert [tuple(p.shape) for p in ensemble.parameters()] == [(3, 2, 2), (3, 2)]
-    assert ensemble.network[0] is ensemble.network[3]
-    before = torch.get_rng_state()
-    ensemble.train()(x)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-class Doubled(nn.Linear):
-    """Computes something else than its base: to treat it as one would be wrong without a word."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return 2 * super().forward(x)
-
-
-class WithBuffer(nn.Module):
-    """Holds numbers that no seed axis could be given to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("shift", torch.ones(2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.shift
-
-
-def tied() -> nn.Module:
-    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    network[1].weight = network[0].weight
-    return network
-
-
-@pytest.mark.parametrize(
-    ("member", "message"),
-    [
-        (lambda: nn.Sequential(nn.GRU(2, 2)), "GRU has no stacked form: build members of Linear"),
-        (lambda: nn.LayerNorm(2), "LayerNorm has no stacked form"),
-        (lambda: nn.Softmax(dim=1), "Softmax has no stacked form"),
-        (lambda: nn.Dropout2d(), "Dropout2d has no stacked form"),
-        (lambda: Doubled(2, 2), "Doubled has no stacked form"),
-        (WithBuffer, "WithBuffer has no stacked form"),
-        (lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2)), "has no stacked form"),
-        (tied, "A weight that two layers share has no stacked form"),
-        (lambda: nn.BatchNorm1d(2, momentum=None), "BatchNorm with momentum=None has no stacked form"),
-        (lambda: nn.Conv2d(1, 1, 3, padding_mode="circular"), "padding_mode='circular' has no stacked form"),
-        (lambda: torch.ones(2), "member must return a torch.nn.Module, not Tensor"),
-    ],
-)
-def test_what_cannot_be_stacked_is_named(member: Callable[[], nn.Module], message: str) -> None:
-    with pytest.raises(TypeError, match=message):
-        Ensemble(member, 2, device="cpu")
-
-
-def test_a_member_function_that_returns_one_network_again_and_again_is_an_error() -> None:
-    network = mlp(1, 2, 1)
-    with pytest.raises(ValueError, match="member must make a new network at each call"):
-        Ensemble(lambda: network, 2, device="cpu")
 
 
 # --- Wrong arguments -------------------------------------------------------------------------------------
 
+NETWORK = mlp(1, 2, 1)
+ONES = torch.ones(3, 2, 2)
+LABELS = torch.zeros(3, 2).long()
+
 
 @pytest.mark.parametrize(
-    ("seeds", "error"), [(0, ValueError), (-1, ValueError), (2.0, TypeError), (True, TypeError)]
+    ("make", "error", "message"),
+    [
+        *[(lambda seeds=seeds: linear(seeds), ValueError, "seeds must be") for seeds in (0, -1)],
+        *[(lambda seeds=seeds: linear(seeds), TypeError, "seeds must be") for seeds in (2.0, True)],
+        (
+            lambda: Ensemble(lambda: torch.ones(2), 2),
+            TypeError,
+            "member must return a torch.nn.Module, not Tensor",
+        ),
+        (lambda: Ensemble(NETWORK, 2), TypeError, r"not a network, Sequential: write lambda: mlp\(1, 4, 1\)"),
+        (lambda: Ensemble(lambda: NETWORK, 2), ValueError, "member must make a new network at each call"),
+        (lambda: Ensemble.of([]), ValueError, "members is empty"),
+        (lambda: Ensemble.of([mlp(2, 3, 1), mlp(2, 4, 1)]), ValueError, "members differ in architecture"),
+        (lambda: Ensemble.of([NETWORK, mlp(1, 2, 1).double()]), ValueError, "float64 .* and .*float32"),
+        (lambda: Ensemble.of([mlp(1, 2, 1).eval(), NETWORK]), TypeError, "another training in member 1"),
+        (
+            lambda: Ensemble.of([spectral_norm(nn.Linear(2, 2))]),
+            TypeError,
+            "a hook, SpectralNorm.*parametrizations",
+        ),
+        (
+            lambda: Ensemble.of([prune.identity(nn.Linear(2, 2), "weight")]),
+            TypeError,
+            "Identity.*prune.remove",
+        ),
+    ],
 )
-def test_the_number_of_seeds_is_a_whole_number_of_at_least_one(seeds: int, error: type[Exception]) -> None:
-    with pytest.raises(error, match="seeds must be"):
-        Ensemble(lambda: mlp(1, 1), seeds, device="cpu")
+def test_wrong_members_are_refused(make: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
 
 
 @pytest.mark.parametrize(
     ("inputs", "error", "message"),
     [
-        ([torch.ones(3, 2)], ValueError, r"inputs\[0\] must have shape .* with seeds = 3, not \(3, 2\)"),
+        ([ONES[0]], ValueError, r"inputs\[0\] must have shape .* with seeds = 3, not \(2, 2\)"),
         ([torch.ones(5, 3, 2)], ValueError, r"seeds = 3, not \(5, 3, 2\)"),
-        ([torch.ones(3, 1, 2), torch.ones(1, 1, 2)], ValueError, r"inputs\[1\] must have shape"),
-        ([torch.ones(3, 0, 2)], ValueError, r"inputs\[0\] is empty"),
-        ([torch.ones(3, 1, 2, dtype=torch.long)], TypeError, r"call inputs\[0\]\.float\(\) first"),
+        ([ONES, ONES[:1]], ValueError, r"inputs\[1\] must have shape"),
+        ([ONES[:, :0]], ValueError, r"inputs\[0\] is empty"),
+        ([ONES.long()], TypeError, r"call inputs\[0\]\.float\(\) first"),
         ([[[1.0, 2.0]]], TypeError, r"inputs\[0\] must be a torch.Tensor"),
         ([], ValueError, "at least one input"),
+        ([(ONES, LABELS)], TypeError, r"inputs\[0\] must hold 1 tensors, as a member takes them, not 2"),
     ],
 )
-def test_wrong_inputs_are_told_apart(inputs: list[Tensor], error: type[Exception], message: str) -> None:
+def test_wrong_inputs_are_told_apart(inputs: list[Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Ensemble(lambda: mlp(2, 1), 3, device="cpu")(*inputs)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        ([ONES, LABELS], TypeError, r"inputs\[0\] must hold 2 .*, not 1: put .* into a tuple, G\(\(z, y\)\)"),
+        ([(ONES, [1, 2])], TypeError, r"inputs\[0\]\[1\] must be of type Tensor"),
+        ([(ONES, LABELS[:2])], ValueError, r"inputs\[0\]\[1\] must have shape .* not \(2, 2\)"),
+        (
+            [(ONES, LABELS[:, :1])],
+            ValueError,
+            r"inputs\[0\] must hold one batch, not \[\(3, 2, 2\), \(3, 1\)\]",
+        ),
+    ],
+)
+def test_wrong_tuples_are_told_apart(inputs: list[Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Ensemble(Labelled, 3, device="cpu")(*inputs)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"), [(lambda h: {"logits": h}, TypeError), (lambda h: h.mean(-2, True), ValueError)]
+)
+def test_outputs_that_cannot_be_taken_apart_are_refused(
+    answer: Callable[[Tensor], Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="A member must return|call the ensemble once for each input"):
+        Ensemble(lambda: Of(answer), 3, device="cpu")(torch.ones(3, 2, 4), torch.ones(3, 2, 4))
 
 
 @pytest.mark.parametrize(("k", "error"), [(3, ValueError), (-1, ValueError), (1.0, TypeError)])
 def test_only_members_that_exist_can_be_taken_out(k: int, error: type[Exception]) -> None:
     with pytest.raises(error, match="k must be"):
-        Ensemble(lambda: mlp(2, 1), 3, device="cpu").member(k)
-
-
-def test_members_of_different_architecture_cannot_be_stacked() -> None:
-    with pytest.raises(ValueError, match="members differ in architecture"):
-        Ensemble.of([mlp(2, 3, 1), mlp(2, 4, 1)])
-    with pytest.raises(ValueError, match="members is empty"):
-        Ensemble.of([])
-
-
-def test_the_printed_form_tells_the_number_of_members() -> None:
-    assert "seeds=3" in repr(Ensemble(lambda: mlp(2, 1), 3, device="cpu"))
+        linear().member(k)
