@@ -7,6 +7,11 @@ D itself rounds to 0 or 1.
 
 The training loop adds the losses of the seeds up. It never averages them: so each member of an ensemble
 gets exactly the gradient that it would get alone.
+
+Raises:
+    TypeError: in all functions, if an argument is not a floating-point tensor.
+    ValueError: in all functions, if an argument is empty or has no batch axis, or two are not of as many
+        seeds; in the relativistic ones, if the two differ in shape.
 """
 
 from __future__ import annotations
@@ -54,10 +59,6 @@ def minimax_d(real: Tensor, fake: Tensor) -> Tensor:
     Returns:
         One loss per seed in nats, ``(seeds,)``; 2 log 2 where D answers 1/2 throughout.
 
-    Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if an argument is empty or has no batch axis.
-
     References:
         Goodfellow et al. (2014), equation 1. https://arxiv.org/abs/1406.2661
     """
@@ -77,10 +78,6 @@ def minimax_g(fake: Tensor) -> Tensor:
 
     Returns:
         One loss per seed in nats, ``(seeds,)``; at most 0.
-
-    Raises:
-        TypeError: if the argument is not a floating-point tensor.
-        ValueError: if the argument is empty or has no batch axis.
 
     References:
         Goodfellow et al. (2014), equation 1. https://arxiv.org/abs/1406.2661
@@ -102,10 +99,6 @@ def non_saturating_g(fake: Tensor) -> Tensor:
     Returns:
         One loss per seed in nats, ``(seeds,)``; at least 0.
 
-    Raises:
-        TypeError: if the argument is not a floating-point tensor.
-        ValueError: if the argument is empty or has no batch axis.
-
     References:
         Goodfellow et al. (2014), section 3. https://arxiv.org/abs/1406.2661
     """
@@ -125,10 +118,6 @@ def least_squares_d(real: Tensor, fake: Tensor) -> Tensor:
     Returns:
         One loss per seed, ``(seeds,)``.
 
-    Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if an argument is empty or has no batch axis.
-
     References:
         Mao et al. (2017), equation 9. https://arxiv.org/abs/1611.04076
     """
@@ -146,10 +135,6 @@ def least_squares_g(fake: Tensor) -> Tensor:
 
     Returns:
         One loss per seed, ``(seeds,)``.
-
-    Raises:
-        TypeError: if the argument is not a floating-point tensor.
-        ValueError: if the argument is empty or has no batch axis.
 
     References:
         Mao et al. (2017), equation 9. https://arxiv.org/abs/1611.04076
@@ -170,10 +155,6 @@ def wasserstein_d(real: Tensor, fake: Tensor) -> Tensor:
     Returns:
         One loss per seed, ``(seeds,)``.
 
-    Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if an argument is empty or has no batch axis.
-
     References:
         Arjovsky, Chintala and Bottou (2017), equation 3. https://arxiv.org/abs/1701.07875
     """
@@ -191,10 +172,6 @@ def wasserstein_g(fake: Tensor) -> Tensor:
 
     Returns:
         One loss per seed, ``(seeds,)``.
-
-    Raises:
-        TypeError: if the argument is not a floating-point tensor.
-        ValueError: if the argument is empty or has no batch axis.
 
     References:
         Arjovsky, Chintala and Bottou (2017), algorithm 1. https://arxiv.org/abs/1701.07875
@@ -217,10 +194,6 @@ def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
     Returns:
         One loss per seed, ``(seeds,)``.
 
-    Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if an argument is empty or has no batch axis.
-
     References:
         Lim and Ye (2017). https://arxiv.org/abs/1705.02894
     """
@@ -239,10 +212,6 @@ def relativistic_d(real: Tensor, fake: Tensor) -> Tensor:
 
     Returns:
         One loss per seed in nats, ``(seeds,)``; log 2 where D tells nothing.
-
-    Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if an argument is empty, has no batch axis, or the two differ in shape.
 
     References:
         Jolicoeur-Martineau (2019), https://arxiv.org/abs/1807.00734; Huang et al. (2024), equation 2,
@@ -263,10 +232,6 @@ def relativistic_g(real: Tensor, fake: Tensor) -> Tensor:
 
     Returns:
         One loss per seed in nats, ``(seeds,)``; log 2 where D tells nothing.
-
-    Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if an argument is empty, has no batch axis, or the two differ in shape.
 
     References:
         Jolicoeur-Martineau (2019), https://arxiv.org/abs/1807.00734; Huang et al. (2024), equation 2,

@@ -2,6 +2,11 @@
 
 Each is a mean over the batch of a function of one sample's own gradient norm. A discriminator that
 looks across the batch, through batch normalisation for example, has no such gradient: leave it out of D.
+
+Raises:
+    TypeError: in all functions, if samples are no floating-point tensor, or D no function that returns one.
+    ValueError: in all functions, if samples are empty or have no batch and feature axes, if real and
+        generated ones differ in shape, or D(x) does not depend on x.
 """
 
 from __future__ import annotations
@@ -28,10 +33,6 @@ def squared_slopes(D: Discriminator, x: Tensor) -> Tensor:
 
     Returns:
         One squared norm per sample, ``(seeds, batch)``, in squared logits per squared unit of x.
-
-    Raises:
-        TypeError: if D is no function that returns a tensor, or x not a floating-point tensor.
-        ValueError: if x has no batch and feature axes, or is empty, or D(x) does not depend on x.
     """
     _checks.function("D", D)
     _checks.floating("x", x, "(seeds, batch, ...)")
@@ -62,10 +63,6 @@ def r1(D: Discriminator, x: Tensor) -> Tensor:
     Returns:
         One penalty per seed, ``(seeds,)``.
 
-    Raises:
-        TypeError: if x is not a floating-point tensor.
-        ValueError: if x has no batch and feature axes, or is empty.
-
     References:
         Mescheder, Geiger and Nowozin (2018), equation 9. https://arxiv.org/abs/1801.04406
     """
@@ -85,10 +82,6 @@ def r2(D: Discriminator, fake: Tensor) -> Tensor:
 
     Returns:
         One penalty per seed, ``(seeds,)``.
-
-    Raises:
-        TypeError: if fake is not a floating-point tensor.
-        ValueError: if fake has no batch and feature axes, or is empty.
 
     References:
         Mescheder, Geiger and Nowozin (2018), equation 10. https://arxiv.org/abs/1801.04406
@@ -113,10 +106,6 @@ def gradient_penalty(D: Discriminator, x: Tensor, fake: Tensor, rng: Stream, tar
 
     Returns:
         One penalty per seed, ``(seeds,)``.
-
-    Raises:
-        TypeError: if an argument is not a floating-point tensor.
-        ValueError: if the shapes of x and fake differ, or they are empty.
 
     References:
         Gulrajani et al. (2017), algorithm 1. https://arxiv.org/abs/1704.00028

@@ -25,10 +25,7 @@ def ax() -> Iterator[Axes]:
     yield Figure().subplots()
 
 
-def test_the_three_roles_differ_in_colour_and_in_line() -> None:
-    roles = (plots.REAL, plots.FAKE, plots.DISCRIMINATOR)
-    assert len({role["color"] for role in roles}) == len({role["linestyle"] for role in roles}) == 3
-
+ROLES = (plots.REAL, plots.FAKE, plots.DISCRIMINATOR)
 
 # How a colour looks to those who lack one kind of cone, in linear RGB: Machado, Oliveira and Fernandes
 # (2009), table 1, severity 1. https://doi.org/10.1109/TVCG.2009.113
@@ -61,15 +58,15 @@ def lab(light: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("vision", VISIONS)
-def test_the_three_roles_are_told_apart_with_every_kind_of_colour_vision(vision: str) -> None:
-    seen = [lab(VISIONS[vision] @ linear(r["color"])) for r in (plots.REAL, plots.FAKE, plots.DISCRIMINATOR)]
-    for one, other in combinations(seen, 2):
-        assert np.linalg.norm(one - other) > 15
+def test_the_three_roles_are_told_apart_with_every_kind_of_colour_vision_and_in_print(vision: str) -> None:
+    assert len({role["linestyle"] for role in ROLES}) == 3
 
+    def gap(one: str, other: str) -> float:
+        return np.linalg.norm(lab(VISIONS[vision] @ linear(one)) - lab(VISIONS[vision] @ linear(other)))
 
-def test_a_red_and_a_green_would_not_be_told_apart() -> None:
-    one, other = (lab(VISIONS["no green ones"] @ linear(colour)) for colour in ("#C04000", "#7A7400"))
-    assert np.linalg.norm(one - other) < 15
+    assert all(gap(one["color"], other["color"]) > 15 for one, other in combinations(ROLES, 2))
+    if vision == "no green ones":  # a red and a green, which would not do
+        assert gap("#C04000", "#7A7400") < 15
 
 
 def test_the_three_roles_stand_out_from_the_white_of_the_figures() -> None:
@@ -78,28 +75,17 @@ def test_the_three_roles_stand_out_from_the_white_of_the_figures() -> None:
         grounds = [matplotlib.rcParams[f"{name}.facecolor"] for name in ("figure", "axes", "savefig")]
         assert not matplotlib.rcParams["savefig.transparent"]  # or a dark page would shine through
     assert grounds == ["white"] * 3
-    for role in (plots.REAL, plots.FAKE, plots.DISCRIMINATOR):
+    for role in ROLES:
         assert 1.05 / (TO_XYZ[1] @ linear(role["color"]) + 0.05) > 3
 
 
-def test_a_band_draws_the_median_over_seeds(ax: Axes) -> None:
-    values = torch.tensor([[1.0, 2.0, 9.0], [3.0, 5.0, 4.0]])
-    plots.band(ax, torch.tensor([0, 10]), values, "median")
+def test_a_band_draws_the_median_over_seeds_and_leaves_out_what_is_not_a_number(ax: Axes) -> None:
+    values = torch.tensor([[1.0, 2.0, 9.0], [3.0, 5.0, 4.0], [1.0, float("nan"), 3.0]])
+    plots.band(ax, torch.tensor([0, 10, 20]), values, "median")
     (line,) = ax.get_lines()
-    assert line.get_ydata().tolist() == [2.0, 4.0]
-    assert line.get_xdata().tolist() == [0, 10]
+    assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == ([0, 10, 20], [2.0, 4.0, 2.0])
     whole = ax.collections[0].get_paths()[0].vertices[:, 1]
     assert (whole.min(), whole.max()) == (1.0, 9.0)
-
-
-def test_a_band_leaves_out_what_is_not_a_number(ax: Axes) -> None:
-    plots.band(ax, torch.tensor([0]), torch.tensor([[1.0, float("nan"), 3.0]]), "median")
-    assert ax.get_lines()[0].get_ydata().tolist() == [2.0]
-
-
-def test_a_band_wants_a_step_for_each_record(ax: Axes) -> None:
-    with pytest.raises(ValueError, match="at must have one step for each of the 2 records"):
-        plots.band(ax, torch.tensor([0]), torch.ones(2, 3), "median")
 
 
 def test_histograms_are_densities_over_the_true_one(ax: Axes) -> None:
@@ -123,52 +109,33 @@ def test_one_point_is_drawn_for_each_seed(ax: Axes) -> None:
     assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
 
 
-def test_samples_need_a_seed_axis(ax: Axes) -> None:
-    with pytest.raises(ValueError, match=r"samples must have shape \(seeds, n\)"):
-        plots.density(ax, torch.ones(5), Normal(0.0, 1.0))
-
-
-def plane(sign: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    x, y = torch.linspace(-3, 3, 31).double(), torch.linspace(-1, 1, 21).double()
-    return x, y, sign * 2 * (x - 1).expand(21, 31)  # D says real on the right of 1
-
-
-def test_the_boundary_of_a_surface_lies_where_the_logit_is_zero(ax: Axes) -> None:
-    plots.surface(ax, *plane())
-    _, boundary, _ = ax.collections
-    assert np.unique(boundary.get_paths()[0].vertices[:, 0]).tolist() == pytest.approx([1.0])
+X, Y = torch.linspace(-3, 3, 31).double(), torch.linspace(-1, 1, 21).double()
+PLANE = 2 * (X - 1).expand(21, 31)  # D says real on the right of 1
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_arrows_lead_uphill_and_fade_where_fakes_pass(ax: Axes, sign: float) -> None:
-    plots.surface(ax, *plane(sign), arrows=8)
-    arrows = ax.collections[-1]
+    plots.surface(ax, X, Y, sign * PLANE, arrows=8, scale=2.0)
+    _, boundary, arrows = ax.collections
+    assert np.unique(boundary.get_paths()[0].vertices[:, 0]).tolist() == pytest.approx([1.0])
     across = torch.as_tensor(arrows.XY[:, 0])
     force = (1 - torch.sigmoid(sign * 2 * (across - 1))) * 2 * sign
     assert arrows.U.tolist() == pytest.approx(force.tolist(), rel=1e-5, abs=1e-6)
     assert arrows.V.tolist() == pytest.approx([0.0] * len(arrows.V), abs=1e-6)
     assert len(set(arrows.XY[:, 0])) == 8 and len(set(arrows.XY[:, 1])) == 7
+    assert arrows.scale == 2.0  # so that arrows of two surfaces can be compared
 
 
-def test_arrows_lead_upwards_too(ax: Axes) -> None:
-    x, y = torch.linspace(-3, 3, 31).double(), torch.linspace(-1, 1, 21).double()
-    plots.surface(ax, x, y, y.unsqueeze(1).expand(21, 31))
-    arrows = ax.collections[-1]
-    assert (arrows.V > 0.2).all() and np.abs(arrows.U).max() < 1e-6
+def test_arrows_lead_upwards_too_and_a_surface_without_a_boundary_has_none(ax: Axes) -> None:
+    plots.surface(ax, X, Y, 2 + Y.unsqueeze(1).expand(21, 31))
+    _, arrows = ax.collections
+    assert (arrows.V > 0.04).all() and np.abs(arrows.U).max() < 1e-6
 
 
-def test_arrows_of_two_surfaces_can_be_compared(ax: Axes) -> None:
-    plots.surface(ax, *plane(), scale=2.0)
-    assert ax.collections[-1].scale == 2.0
-
-
-def test_a_surface_without_boundary_has_none(ax: Axes) -> None:
-    x, y, logits = plane()
-    plots.surface(ax, x, y, logits.abs() + 1)
-    assert len(ax.collections) == 2
-
-
-def test_a_surface_has_rows_first(ax: Axes) -> None:
-    x, y, logits = plane()
+def test_wrong_shapes_are_named(ax: Axes) -> None:
+    with pytest.raises(ValueError, match="at must have one step for each of the 2 records"):
+        plots.band(ax, torch.tensor([0]), torch.ones(2, 3), "median")
+    with pytest.raises(ValueError, match=r"samples must have shape \(seeds, n\)"):
+        plots.density(ax, torch.ones(5), Normal(0.0, 1.0))
     with pytest.raises(ValueError, match=r"logits must have shape \(21, 31\), as y and x, not \(31, 21\)"):
-        plots.surface(ax, x, y, logits.T)
+        plots.surface(ax, X, Y, PLANE.T)
