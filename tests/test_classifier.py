@@ -159,16 +159,6 @@ def test_a_classifier_learns_and_its_seed_decides(digits):
     assert torch.get_rng_state().equal(before), "torch's own stream is left alone"
 
 
-def test_moved_digits_are_still_digits(digits):
-    images = digits.test.images[:200]
-    moved = classifier._moved(images, Stream("moves", 0))
-    assert moved.shape == images.shape
-    assert moved.amin() >= 0 and moved.amax() <= 1
-    assert (moved != images).any(1).all(), "every digit is moved"
-    ink = moved.sum(1) / images.sum(1)
-    assert 0.75 < ink.amin() and ink.amax() < 1.3, "none has left the image"
-
-
 def test_moves_go_as_far_to_one_side_as_to_the_other():
     """A cross, thick enough for its centre and its tilt to be read off the pixels."""
     cross = torch.zeros(28, 28)
@@ -176,6 +166,7 @@ def test_moves_go_as_far_to_one_side_as_to_the_other():
     moved = classifier._moved(cross.flatten().expand(2_000, -1), Stream("moves", 0)).view(-1, 28, 28).double()
     weight, at = moved / moved.sum((1, 2), keepdim=True), torch.arange(28.0).double() - 13.5
     right, down = ((weight.sum(axis) * at).sum(1) for axis in (1, 2))
+    assert moved.amin() >= 0 and moved.amax() <= 1
     for shift in (right, down):  # uniform on 2 pixels to each side, and a little more or less by the scale
         assert abs(shift.mean()) < 0.1
         assert abs(shift.std() - 2 / 3**0.5) < 0.1

@@ -39,15 +39,9 @@ REAL = torch.tensor([0.1, 0.2, 0.3, 0.4])
 
 
 def test_the_divergence_of_classes_is_scipy_s_and_in_the_stated_direction():
-    shares = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]])
+    shares = torch.cat((torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25] * 4]), REAL[None], torch.eye(4)))
     expected = [stats.entropy(row, REAL) for row in shares]
-    assert class_kl(shares, REAL).numpy() == pytest.approx(expected, rel=1e-6)
-    assert class_kl(shares, REAL)[0] != pytest.approx(stats.entropy(REAL, shares[0]), rel=1e-3)
-
-
-def test_equal_classes_are_at_0_and_a_single_one_at_minus_its_logarithm():
-    shares = torch.cat((REAL.unsqueeze(0), torch.eye(4)))
-    assert class_kl(shares, REAL).numpy() == pytest.approx([0, *(-REAL.log()).tolist()], abs=1e-6)
+    assert class_kl(shares, REAL).numpy() == pytest.approx(expected, rel=1e-6, abs=1e-7)
 
 
 def test_the_floor_of_the_divergence_is_as_stated():
@@ -95,7 +89,7 @@ def test_samples_without_spread_are_at_a_finite_distance():
 
 def by_loops(x: Tensor, real: Tensor, k: int) -> tuple[float, float]:
     """The definition, point by point."""
-    hits, covered = 0, 0
+    hits, covered, x, real = 0, 0, x.tolist(), real.tolist()
     for i, r in enumerate(real):
         others = sorted(math.dist(r, s) for j, s in enumerate(real) if j != i)
         inside = [math.dist(r, p) < others[k - 1] for p in x]
@@ -138,7 +132,8 @@ def test_samples_of_the_real_distribution_are_at_the_stated_expectation(n, m, k)
 
 def test_the_nearest_points_are_found(monkeypatch):
     x, real = normal(3, 7, 5), normal(40, 5, name="real")
-    distance = torch.tensor([[[math.dist(p, r) for r in real] for p in sample] for sample in x])
+    points = real.tolist()
+    distance = torch.tensor([[[math.dist(p, r) for r in points] for p in sample] for sample in x.tolist()])
     for chunk in (1_000, 4):
         monkeypatch.setattr(image_metrics, "CHUNK", chunk)
         result = nearest(x, real)
@@ -158,12 +153,6 @@ def test_copies_are_told_from_new_points():
     train, held_out = normal(50, 3, name="train"), normal(50, 3, name="held out")
     assert copying(torch.stack((train, held_out)), train, held_out).tolist() == [1, 0]
     assert copying(normal(2, 9, 3), train, train).tolist() == [0.5, 0.5]
-
-
-def test_new_points_are_nearer_to_either_half_equally_often():
-    points = [[normal(50, 3, name=f"{name}{i}") for name in ("x", "train", "held out")] for i in range(200)]
-    shares = torch.cat([copying(x[None], train, held_out) for x, train, held_out in points])
-    assert abs(shares.mean() - 0.5) < 4 * shares.std() / math.sqrt(200)
 
 
 # All of them

@@ -330,26 +330,11 @@ def test_the_bandwidth_is_the_median_distance_unless_given():
     assert mmd(x, y, Stream("test", 0), permutations=1).bandwidth == pytest.approx(expected, rel=1e-12)
 
 
-def test_mmd_estimates_the_closed_form_between_normals():
-    h, shift = 1.3, 1.0
-    x, y = pair(1000, 800, seed=2, shift=shift, features=1)
-    expected = 2 * h / math.sqrt(h**2 + 2) * (1 - math.exp(-(shift**2) / (2 * (h**2 + 2))))
-    found = mmd(x, y, Stream("test", 0), bandwidth=h, permutations=1)
-    assert found.statistic == pytest.approx(expected, rel=0.1)
-
-
 def test_mmd_under_the_null_is_unbiased_and_its_p_value_uniform():
     found = [mmd(*pair(12, 17, seed), Stream("test", seed), permutations=39) for seed in range(120)]
     statistics = np.array([result.statistic for result in found])
     assert abs(statistics.mean()) < 3 * statistics.std() / math.sqrt(120)
     assert stats.kstest([result.p_value for result in found], "uniform").pvalue > 0.01
-
-
-def test_mmd_sees_a_shift():
-    x, y = pair(60, 40, seed=3, shift=1.0)
-    found = mmd(x, y, Stream("test", 0), permutations=199)
-    assert found.statistic > 0
-    assert found.p_value == 1 / 200
 
 
 def test_mmd_does_not_see_where_the_origin_is():

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from gan_helpers import mnist
-from gan_helpers.data import Minibatches, Resample
 from gan_helpers.mnist import Digits
 from gan_helpers.randomness import Stream
 from tests.mirrors import Mirror, entry, pack
@@ -66,12 +65,6 @@ def test_the_default_device_is_asked_for_and_another_obeyed(monkeypatch):
     monkeypatch.setattr(mnist, "default_device", lambda: torch.device("meta"))
     assert mnist.load().train.images.is_meta
     assert mnist.load(device="cpu").train.images.device.type == "cpu"
-
-
-def test_the_images_are_a_data_set_for_the_samplers(digits):
-    for sampler in (Resample(digits.train.images), Minibatches(digits.train.images)):
-        x = sampler(1, 3, Stream("data", 0))
-        assert all((digits.train.images == image).all(1).any() for image in x[0])
 
 
 # All of MNIST
