@@ -22,8 +22,8 @@ from benchmarks.fleet import Failed, command
 from benchmarks.job import Job, Weights, read
 from benchmarks.results import Who
 from gan_helpers import Ensemble
-from gan_helpers.calibration import ledger
 from gan_helpers.recipes import fifty_lines, mxnet_gaussian
+from gan_helpers.tables import ledger
 
 STEPS = 20
 SEEDS = 3  # of those who train many at once

@@ -3,218 +3,303 @@
 ``python -m gan_helpers.calibration NAME`` remakes a table, ``--list`` names them all. The tables are part of
 the package, so that a chapter can draw them wherever it runs. Their base seeds start at 1,000: none is a seed
 that the book or its tests start from.
+
+The runs are made in blocks, each an ensemble in a process of its own. What stops the program, at whatever
+moment, leaves the table as it was; finished blocks are kept, and the same command goes on from them. A block
+that was made by another version of the package is not taken.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
-from importlib.resources import as_file, files
+import hashlib
+import importlib
+import io
+import json
+import os
+import pkgutil
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from platformdirs import user_cache_dir
 
-from gan_helpers import _checks, mnist, models
-from gan_helpers.options import Watch
-from gan_helpers.randomness import Stream
-from gan_helpers.recipes import (
-    Recipe,
-    edward_mnist,
-    fifty_lines,
-    maxout_mnist,
-    minimax,
-    mxnet_gaussian,
-    sinusoids,
-)
+from gan_helpers import recipes
+from gan_helpers.device import default_device
+from gan_helpers.files import write_whole
+from gan_helpers.tables import END, FIRST_SEED, FOLDER, Table, ledger
 
-Columns = dict[str, Tensor]
-
-FIRST_SEED = 1_000
+PACKAGE = Path(__file__).parent
+INTERRUPTED = 130  # the exit code of what Ctrl-C has ended
 
 
 @dataclass(frozen=True)
-class Table:
-    """What a table holds.
+class Block:
+    """Runs that are trained together.
 
     Args:
-        run: trains a number of seeds from a base seed, and returns what was measured of each, by name.
-        seeds: how many runs.
-        ensemble: how many of them are trained at a time.
-
-    Raises:
-        TypeError: if ``run`` is no function, or a number is not whole.
-        ValueError: if a number is below 1.
+        seed: their base seed.
+        runs: how many.
+        file: where what was measured of them is kept.
     """
 
-    run: Callable[[int, int], Columns]
-    seeds: int
-    ensemble: int = 64
+    seed: int
+    runs: int
+    file: Path
 
-    def __post_init__(self) -> None:
-        """Check the arguments."""
-        _checks.function("run", self.run)
-        _checks.whole("seeds", self.seeds)
-        _checks.whole("ensemble", self.ensemble)
-
-
-def _of(recipe: Callable[[], Recipe], seeds: int) -> Table:
-    """Return the table of a recipe whose generators are measured at the end."""
-
-    def run(seeds: int, seed: int) -> Columns:
-        made = recipe()
-        G, D = made.networks(seeds, seed=seed)
-        history = made.train(G, D, seed=seed)
-        return fifty_lines.measure((G if history.averaged is None else history.averaged).eval())
-
-    return Table(run, seeds)
+    def rows(self) -> list[dict[str, float]]:
+        """Return what was measured of each run."""
+        columns = json.loads(self.file.read_text(encoding="utf-8"))
+        return [
+            {"seed": self.seed, "member": k, **{name: values[k] for name, values in columns.items()}}
+            for k in range(self.runs)
+        ]
 
 
-def _order(seeds: int, seed: int) -> Columns:
-    """Return by how much D's answer about 100 real samples changes when they are sorted, ``(seeds,)``."""
-    recipe = fifty_lines.original()
-    G, D = recipe.networks(seeds, seed=seed)
-    recipe.train(G, D, seed=seed)
-    x = fifty_lines.REAL(seeds, 100, Stream("to be sorted", seed, next(D.parameters()).device))
-    with torch.no_grad():
-        answers = [D(models.decorate(samples)) for samples in (x, x.sort(dim=1).values)]
-    return {"change": (answers[0] - answers[1]).abs().flatten()}
+def tables() -> dict[str, Table]:
+    """Return the tables of all recipe modules by their names."""
+    return {
+        f"{found.name}_{key}": table
+        for found in pkgutil.iter_modules(recipes.__path__)
+        for key, table in importlib.import_module(f"{recipes.__name__}.{found.name}").TABLES.items()
+    }
 
 
-def _start(seeds: int, seed: int) -> Columns:
-    """Return how high the mean of the fakes gets in the first 5,000 rounds of the 50 lines, ``(seeds,)``."""
-    recipe = replace(fifty_lines.original(), steps=5_000)
-    G, D = recipe.networks(seeds, seed=seed)
-    history = recipe.train(
-        G, D, seed=seed, watch=Watch(lambda G: {"mean": fifty_lines.quantile_samples(G).mean(1)}, every=200)
-    )
-    return {"highest_mean": history.watched["mean"].amax(0)}
+def version() -> str:
+    """Return a digest of all that decides what a block measures: the package, torch and the device."""
+    digest = hashlib.sha256(f"{torch.__version__} {default_device()}".encode())
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
-def _early(seeds: int, seed: int) -> Columns:
-    """Return the mean losses of Edward's recipe from iteration 500 to 1,500, each ``(seeds,)``."""
-    recipe = edward_mnist.original(mnist.load().train.images, steps=1_500)
-    G, D = recipe.networks(seeds, seed=seed)
-    history = recipe.train(G, D, seed=seed)
-    return {"g_loss": history.g_loss[500:].mean(0), "d_loss": history.d_loss[500:].mean(0)}
-
-
-TABLES: dict[str, Table] = {
-    "edward_early": Table(_early, 20, ensemble=4),
-    "edward_original": Table(partial(edward_mnist.follow, "original"), 20, ensemble=4),
-    "edward_penalised": Table(partial(edward_mnist.follow, "penalised"), 20, ensemble=4),
-    "edward_repaired": Table(partial(edward_mnist.follow, "repaired"), 20, ensemble=4),
-    "edward_sampled": Table(partial(edward_mnist.follow, "sampled"), 20, ensemble=4),
-    "fifty_lines_original": _of(fifty_lines.original, 320),
-    "fifty_lines_order": Table(_order, 320),
-    "fifty_lines_later": _of(fifty_lines.later, 320),
-    "fifty_lines_repaired": _of(fifty_lines.repaired, 320),
-    "fifty_lines_start": Table(_start, 320),
-    "fifty_lines_twins": Table(fifty_lines.twins, 320),
-    "maxout_mnist_original": Table(partial(maxout_mnist.follow, "original"), 20, ensemble=1),
-    "maxout_mnist_repaired": Table(
-        partial(maxout_mnist.follow, "repaired", epochs=10, at=(10,)), 20, ensemble=1
-    ),
-    "maxout_mnist_slow_d": Table(partial(maxout_mnist.follow, "weak_d", epochs=3, at=(3,)), 20, ensemble=1),
-    "maxout_mnist_switches": Table(maxout_mnist.switches, 20, ensemble=1),
-    "minimax_discriminators": Table(minimax.discriminators, 320),
-    "minimax_gradients": Table(minimax.gradients, 320),
-    "sinusoids_original": Table(sinusoids.trial, 32, ensemble=8),
-    "sinusoids_start": Table(partial(sinusoids.trial, epochs=4), 40, ensemble=8),
-    "sinusoids_no_momentum": Table(partial(sinusoids.trial, ema=0.999, epochs=16, beta1=0.0), 28, ensemble=4),
-    "sinusoids_r1": Table(
-        partial(sinusoids.trial, ema=0.999, epochs=16, dropout=0.0, gamma=0.03), 24, ensemble=4
-    ),
-    "sinusoids_repaired": Table(partial(sinusoids.trial, ema=0.999, **sinusoids.REPAIR), 20, ensemble=4),
-    "mxnet_gaussian_original": Table(mxnet_gaussian.original_runs, 320),
-    "mxnet_gaussian_repaired": Table(mxnet_gaussian.repaired_runs, 320),
-}
-
-
-def ledger(name: str) -> dict[str, Tensor]:
-    """Return a table by its columns, one number per run.
+def scratch(name: str) -> Path:
+    """Return the folder for the blocks of a table: in the checkout, or else in the reader's cache.
 
     Args:
-        name: the table, such as ``"fifty_lines_original"``.
-
-    Returns:
-        The columns by name, each ``(runs,)`` in float64.
-
-    Raises:
-        TypeError: if ``name`` is no string.
-        ValueError: if there is no such table.
+        name: the table.
     """
-    _checks.text("name", name)
-    with as_file(files("gan_helpers") / "assets" / f"{name}.csv") as path:
-        if not path.is_file():
-            raise ValueError(f"name must be one of {', '.join(sorted(TABLES))}, not {name!r}.")
-        with path.open(newline="") as file:
-            lines = list(csv.DictReader(file))
-    return {key: torch.tensor([float(line[key]) for line in lines], dtype=torch.float64) for key in lines[0]}
+    checkout = PACKAGE.parent
+    kept = checkout / "_build" if (checkout / "pyproject.toml").exists() else None
+    if kept is None or not writable(kept):
+        kept = Path(user_cache_dir("gan_helpers"))
+    return kept / "calibration" / name
 
 
-def rows(table: Table, seeds: int, ensemble: int, first: int = FIRST_SEED) -> Iterator[dict[str, float]]:
-    """Yield what was measured of each of ``seeds`` runs, ``ensemble`` of them trained at a time.
+def writable(folder: Path) -> bool:
+    """Return whether files can be made in a folder, which is made if it is missing.
+
+    Args:
+        folder: the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def blocks(folder: Path, seeds: int, ensemble: int, first: int = FIRST_SEED) -> list[Block]:
+    """Return the blocks of a table.
+
+    Args:
+        folder: where they are kept.
+        seeds: how many runs in all.
+        ensemble: how many at a time.
+        first: the base seed of the first block; each further one has the next.
+    """
+    sizes = [min(ensemble, seeds - start) for start in range(0, seeds, ensemble)]
+    return [Block(first + i, size, folder / f"{first + i}-{size}.json") for i, size in enumerate(sizes)]
+
+
+def keep(table: Table, block: Block) -> None:
+    """Make a block and keep it.
 
     Args:
         table: what to run.
-        seeds: how many runs.
-        ensemble: how many at a time.
-        first: the base seed of the first ensemble; each further one has the next.
+        block: which runs.
 
     Raises:
-        TypeError: if a number is not whole.
-        ValueError: if a number is below 1.
+        ValueError: if a column has not one number for each run.
     """
-    _checks.instance("table", table, Table)
-    _checks.whole("seeds", seeds)
-    _checks.whole("ensemble", ensemble)
-    _checks.whole("first", first, at_least=0)
-    for i, start in enumerate(range(0, seeds, ensemble)):
-        size = min(ensemble, seeds - start)
-        columns = table.run(size, first + i)
-        for k in range(size):
-            yield {
-                "seed": first + i,
-                "member": k,
-                **{name: value[k].item() for name, value in columns.items()},
-            }
+    measured = table.run(block.runs, block.seed)
+    columns = {name: values.double().tolist() for name, values in measured.items()}
+    if wrong := [name for name, values in columns.items() if len(values) != block.runs]:
+        raise ValueError(f"{wrong[0]} must have one number for each of {block.runs} runs.")
+    write_whole(block.file, json.dumps(columns).encode())
 
 
-def main() -> None:
-    """Remake one table, or make it longer."""
+def guarded(table: Table, block: Block) -> None:
+    """Make a block in a process that does nothing else.
+
+    The runs are trained beside the main thread. Ctrl-C then ends the process at once, where it would make
+    `gan_helpers.training.train` return networks that are half trained. If the program that started this one
+    is gone, it ends too.
+
+    Args:
+        table: what to run.
+        block: which runs.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent, worker = os.getppid(), threading.Thread(target=keep, args=(table, block), daemon=True)
+    worker.start()
+    while worker.is_alive() and os.getppid() == parent:
+        worker.join(0.5)
+    if not block.file.exists():
+        sys.exit(1)
+
+
+def make(name: str, wanted: list[Block], processes: int) -> None:
+    """Make those blocks that are not there yet, some of them side by side.
+
+    Args:
+        name: the table.
+        wanted: all its blocks.
+        processes: how many to make at a time; if several, each has one thread.
+
+    Raises:
+        ChildProcessError: if one cannot be made.
+    """
+    waiting = [block for block in wanted if not block.file.exists()]
+    done = len(wanted) - len(waiting)
+    if done:
+        print(f"{done} of {len(wanted)} blocks are there already.", flush=True)
+    alone = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"} if processes > 1 else {}
+    running: dict[Block, tuple[subprocess.Popen[bytes], float]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < processes:
+                block = waiting.pop(0)
+                task = [name, "--block", str(block.seed), str(block.runs), str(block.file)]
+                command = [sys.executable, "-m", "gan_helpers.calibration", *task]
+                running[block] = subprocess.Popen(command, env=os.environ | alone), time.monotonic()
+            time.sleep(0.05)
+            for block, (process, start) in [*running.items()]:
+                if process.poll() is None:
+                    continue
+                del running[block]
+                if process.returncode:
+                    raise ChildProcessError(
+                        f"The runs of base seed {block.seed} did not end (code {process.returncode})."
+                    )
+                done += 1
+                took = f"{block.runs} runs of base seed {block.seed} in {time.monotonic() - start:.0f} s"
+                print(f"{done} of {len(wanted)} blocks: {took}.", flush=True)
+    finally:
+        for process, _ in running.values():
+            process.kill()
+            process.wait()
+
+
+def written(rows: list[dict[str, float]]) -> str:
+    """Return the file of a table.
+
+    Args:
+        rows: what was measured of each run, by column.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
+    return f"{text.getvalue()}{END.format(len(rows))}\n"
+
+
+def positive(text: str) -> int:
+    """Return a whole number of at least 1 from the command line.
+
+    Args:
+        text: the number.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def arguments(names: list[str]) -> argparse.Namespace:
+    """Return what the command line asks for.
+
+    Args:
+        names: the tables that there are.
+    """
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m gan_helpers.calibration",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="?", choices=sorted(TABLES), help="which table")
-    parser.add_argument("--list", action="store_true", help="name all tables")
-    parser.add_argument("--seeds", type=int, help="runs (default: as many as the table has)")
-    parser.add_argument(
-        "--more", type=int, help="keep the table's runs and add so many, from the next base seed on"
-    )
-    parser.add_argument(
-        "--ensemble", type=int, help="runs trained at a time (default: the table's own number)"
-    )
-    args = parser.parse_args()
-    if args.list or args.name is None:
-        print("\n".join(sorted(TABLES)))
-        return
-    table = TABLES[args.name]
-    seeds = args.more or args.seeds or table.seeds
-    first = FIRST_SEED if args.more is None else int(ledger(args.name)["seed"].max()) + 1
-    path = Path(__file__).parent / "assets" / f"{args.name}.csv"
-    with path.open("w" if args.more is None else "a", newline="") as file:
-        for n, row in enumerate(rows(table, seeds, args.ensemble or table.ensemble, first)):
-            writer = csv.DictWriter(file, row, lineterminator="\n")
-            if n == 0 and args.more is None:
-                writer.writeheader()
-            writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
-            file.flush()
-    print(f"{path.name} holds {len(ledger(args.name)['seed'])} runs.")
+    add = parser.add_argument
+    add("name", nargs="?", choices=names, metavar="NAME", help="which table")
+    add("--list", action="store_true", help="name all tables")
+    add("--seeds", type=positive, help="runs (default: as many as the table has)")
+    add("--more", type=positive, help="keep the table's runs and add so many, from the next base seed on")
+    add("--ensemble", type=positive, help="runs trained at a time (default: the table's own number)")
+    add("--processes", type=positive, default=1, help="blocks made at a time (default: %(default)s)")
+    add("--into", type=Path, default=FOLDER, help="the folder of the table (default: the package's own)")
+    add("--block", nargs=3, help=argparse.SUPPRESS)  # what a process of its own is told to make
+    return parser.parse_args()
+
+
+def remade(name: str, table: Table, args: argparse.Namespace) -> str:
+    """Remake a table or make it longer, and return what can be said of it.
+
+    Args:
+        name: the table.
+        table: what it holds.
+        args: what the command line asks for.
+
+    Raises:
+        OSError: if a block cannot be made, or the table not be written; it is then as it was.
+    """
+    old = ledger(name) if args.more else {}
+    first = int(old["seed"].max()) + 1 if old else FIRST_SEED
+    folder = scratch(name) / version()
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = blocks(folder, args.more or args.seeds or table.seeds, args.ensemble or table.ensemble, first)
+    make(name, wanted, args.processes)
+    kept = zip(*(column.tolist() for column in old.values()), strict=True)
+    rows = [dict(zip(old, row, strict=True)) for row in kept] + [
+        row for block in wanted for row in block.rows()
+    ]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from here on it is done
+    write_whole(args.into / f"{name}.csv", written(rows).encode())
+    shutil.rmtree(scratch(name))
+    return f"{name}.csv holds {len(rows)} runs."
+
+
+def main() -> int:
+    """Do what the command line asks for, and return the exit code."""
+    again = "The table is as it was. The same command goes on from the finished blocks."
+    try:
+        known = tables()
+        args = arguments(sorted(known))
+        if args.list or args.name is None:
+            print("\n".join(sorted(known)))
+        elif args.block:
+            seed, runs, file = args.block
+            guarded(known[args.name], Block(int(seed), int(runs), Path(file)))
+        elif not writable(args.into):
+            raise PermissionError(f"{args.into} cannot be written: name another folder with --into.")
+        else:
+            print(remade(args.name, known[args.name], args))
+    except KeyboardInterrupt:
+        print(f"Stopped by hand. {again}", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        print(f"{error} {again}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -27,7 +27,7 @@ from sklearn.linear_model import RidgeClassifier
 from torch import Tensor, nn
 
 import gan_helpers
-from gan_helpers import calibration, classifier, data, mnist, models
+from gan_helpers import classifier, data, mnist, models
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.randomness import Stream
 from tests.reliability import Reached, measured
@@ -36,8 +36,8 @@ PACKAGE = Path(gan_helpers.__file__).parent
 
 #: Modules with tests of their own for what they refuse: long programs, and files that others have made.
 ELSEWHERE = {
-    "animation", "checkpoint_files", "checkpoints", "describing", "files", "history", "interrupts", "plots",
-    "recipes", "recording", "states", "training",
+    "animation", "calibration", "checkpoint_files", "checkpoints", "describing", "files", "history",
+    "interrupts", "plots", "recipes", "recording", "states", "training",
 }  # fmt: skip
 #: What the package returns, and nobody else makes.
 RESULTS = {
@@ -96,14 +96,14 @@ GOOD: dict[str, Any] = {
     "path": PACKAGE / "assets" / classifier.WEIGHTS, "permutations": 3, "pieces": 2, "probability": 0.5,
     "psi": LINE, "q": NORMAL.density, "rng": RNG, "run": run, "sd": 1.25, "seed": 0, "seeds": 2,
     "shape": (2, 3), "shares": torch.tensor([[0.5, 0.5]]), "size": 4, "step": 0.1, "steps": 2,
-    "table": calibration.Table(run, 2), "text": "it holds", "theta": LINE, "train": POINTS, "u": LINE,
+    "text": "it holds", "theta": LINE, "train": POINTS, "u": LINE,
     "values": torch.tensor([1.0]), "x": PLANE, "y": OTHERS, "*inputs": (PLANE, PLANE), "*shape": (2, 3),
     "*sizes": (2, 3, 1),
     # For a module
     "image_metrics(real)": POINTS, "losses(fake)": LOGITS, "losses(real)": LOGITS, "metrics(target)": NORMAL,
     "penalties(fake)": PLANE,
     # For a function
-    "calibration.ledger(name)": "fifty_lines_original",
+    "tables.ledger(name)": "fifty_lines_original",
     "data.Density.density(x)": LINE.unsqueeze(2),
     "data.Gaussian(mean)": torch.zeros(2),
     "data.Minibatches.load_state(state)": MINIBATCHES.state(),

@@ -1,8 +1,14 @@
-"""The tables behind the claims: complete, readable, and made from seeds of their own."""
+"""The tables behind the claims: complete, readable, made from seeds of their own, and whole at any moment."""
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,29 +17,35 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_helpers import calibration
-from gan_helpers.calibration import FIRST_SEED, TABLES, Table, ledger, rows
+from gan_helpers import calibration, tables
 from gan_helpers.metrics import GaussianFit
 from gan_helpers.recipes import edward_mnist, fifty_lines, mxnet_gaussian
+from gan_helpers.tables import FIRST_SEED, FOLDER, Table, ledger
+from tests.reliability import Reached, measured
 
-ASSETS = Path(calibration.__file__).parent / "assets"
+TABLES = calibration.tables()
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
-def test_every_table_is_there_with_all_its_runs(name: str) -> None:
+def test_every_table_is_there_with_all_its_runs_from_seeds_that_no_reader_starts_from(name: str) -> None:
     columns = ledger(name)
     assert {len(column) for column in columns.values()} == {TABLES[name].seeds}
     runs = set(zip(columns["seed"].tolist(), columns["member"].tolist(), strict=True))
     assert len(runs) == TABLES[name].seeds, "a run is there twice"
-
-
-@pytest.mark.parametrize("name", sorted(TABLES))
-def test_no_table_uses_a_seed_that_readers_start_from(name: str) -> None:
-    assert ledger(name)["seed"].min() >= FIRST_SEED
+    assert columns["seed"].min() >= FIRST_SEED
 
 
 def test_no_table_is_left_over() -> None:
-    assert {path.stem for path in ASSETS.glob("*.csv")} == set(TABLES)
+    assert {path.stem for path in FOLDER.glob("*.csv")} == set(TABLES)
+
+
+def test_reading_a_table_loads_no_recipe() -> None:
+    program = (
+        "import sys; from gan_helpers.tables import ledger; ledger('fifty_lines_original'); "
+        "print([name for name in sys.modules if name.startswith('gan_helpers.recipes')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_an_unknown_table_is_named_with_those_there_are() -> None:
@@ -41,43 +53,57 @@ def test_an_unknown_table_is_named_with_those_there_are() -> None:
         ledger("nothing")
 
 
-def test_rows_count_members_and_change_the_seed_with_the_ensemble() -> None:
-    table = Table(lambda seeds, seed: {"w1": torch.arange(seeds) + float(seed)}, 5)
-    made = list(rows(table, seeds=5, ensemble=2))
-    assert [(row["seed"], row["member"]) for row in made] == [
-        (FIRST_SEED + i, k) for i, k in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0))
-    ]
-    assert made[3]["w1"] == FIRST_SEED + 2
-
-
-@pytest.mark.parametrize("wrong", [0, -1])
-def test_rows_want_at_least_one_run(wrong: int) -> None:
-    with pytest.raises(ValueError, match="seeds must be at least 1"):
-        list(rows(Table(lambda seeds, seed: {}, 1), seeds=wrong, ensemble=2))
-
-
-def test_the_command_lists_the_tables(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_an_empty_or_cut_table_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["calibration", "--list"])
-    calibration.main()
-    assert capsys.readouterr().out.split() == sorted(TABLES)
+    text = calibration.written([{"seed": 1_000 + k, "w1": k / 3} for k in range(3)])
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    for left in range(len(text)):
+        (tmp_path / "cut.csv").write_text(text[:left], encoding="utf-8")
+        with pytest.raises(ValueError, match=r"cut\.csv is empty or cut .*: `python -m .* cut` makes it "):
+            ledger("cut")
+    (tmp_path / "cut.csv").write_text(text, encoding="utf-8")
+    assert ledger("cut")["w1"].tolist() == [0, 0.333333, 0.666667]
 
 
-def test_the_command_makes_a_table_and_makes_it_longer(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_blocks_count_members_and_change_the_seed(tmp_path: Path) -> None:
+    made = calibration.blocks(tmp_path, seeds=5, ensemble=2)
+    for block in made:
+        calibration.keep(Table(lambda runs, seed: {"w1": torch.arange(runs) + float(seed)}, 5), block)
+    rows = [tuple(row.values()) for block in made for row in block.rows()]
+    assert rows == [(1_000 + i, k, 1_000.0 + i + k) for i, k in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0))]
+
+
+def test_a_block_of_another_version_of_the_package_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "assets").mkdir()
-    monkeypatch.setattr(calibration, "__file__", str(tmp_path / "calibration.py"))
-    monkeypatch.setattr(calibration, "files", lambda _: tmp_path)
-    small = Table(lambda seeds, seed: {"w1": torch.arange(seeds) + float(seed)}, 5, ensemble=2)
-    monkeypatch.setitem(TABLES, "small", small)
-    for arguments in ([], ["--more", "3"]):
-        monkeypatch.setattr(sys, "argv", ["calibration", "small", *arguments])
-        calibration.main()
-    assert capsys.readouterr().out.split("\n")[:2] == ["small.csv holds 5 runs.", "small.csv holds 8 runs."]
-    assert ledger("small")["seed"].tolist() == [FIRST_SEED + i for i in (0, 0, 1, 1, 2, 3, 3, 4)]
-    assert ledger("small")["w1"].tolist() == [FIRST_SEED + i for i in (0, 1, 1, 2, 2, 3, 4, 4)]
+    monkeypatch.setattr(calibration, "PACKAGE", tmp_path)
+    versions = set()
+    for text in ("a = 1", "a = 2", "a = 2"):
+        (tmp_path / "recipe.py").write_text(text, encoding="utf-8")
+        versions.add(calibration.version())
+    assert len(versions) == 2
+
+
+def test_a_column_has_one_number_for_each_run(tmp_path: Path) -> None:
+    block = calibration.blocks(tmp_path, seeds=2, ensemble=2)[0]
+    with pytest.raises(ValueError, match="w1 must have one number for each of 2 runs"):
+        calibration.keep(Table(lambda runs, seed: {"w1": torch.zeros(3)}, 2), block)
+    assert not block.file.exists()
+
+
+@pytest.mark.parametrize(
+    ("run", "columns"), [(fifty_lines.order, {"change"}), (edward_mnist.early, {"g_loss", "d_loss"})]
+)
+def test_a_short_table_has_one_number_per_run(
+    run: Callable[[int, int], dict[str, Tensor]], columns: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long = replace(fifty_lines.original(), steps=2), edward_mnist.original
+    monkeypatch.setattr(fifty_lines, "original", lambda: short)
+    monkeypatch.setattr(edward_mnist, "original", lambda images, steps: long(images, steps=502))
+    made = run(2, 5)
+    assert set(made) == columns and {tuple(column.shape) for column in made.values()} == {(2,)}
+    assert all(column.isfinite().all() and (column > 0).all() for column in made.values())
 
 
 def test_the_ideal_discriminator_guesses_where_both_laws_are_one_and_is_right_where_they_are_apart() -> None:
@@ -97,15 +123,113 @@ def test_the_ideal_discriminator_is_right_as_often_as_the_distance_in_variation_
     assert mxnet_gaussian.ideal(fit, seed=5).item() == pytest.approx(expected, abs=0.01)
 
 
-@pytest.mark.parametrize(
-    ("run", "columns"), [(calibration._order, {"change"}), (calibration._early, {"g_loss", "d_loss"})]
-)
-def test_a_short_table_has_one_number_per_run(
-    run: Callable[[int, int], dict[str, Tensor]], columns: set[str], monkeypatch: pytest.MonkeyPatch
+# The command, in a copy of the package with a small table
+
+SMALL = """
+from dataclasses import replace
+from gan_helpers.recipes import fifty_lines
+from gan_helpers.tables import Table
+
+recipe = replace(fifty_lines.original(), steps=200)
+TABLES = {"table": Table(fifty_lines.ended(lambda: recipe), 4, ensemble=2)}
+"""
+AS_IT_WAS = "The table is as it was. The same command goes on from the finished blocks.\n"
+
+
+class Copy:
+    """A copy of the package, and the command that makes its small table."""
+
+    def __init__(self, root: Path) -> None:
+        unwanted = shutil.ignore_patterns("__pycache__", "*.csv", "*.gz", "[e-z]*_*.py")
+        shutil.copytree(calibration.PACKAGE, root / "gan_helpers", ignore=unwanted)
+        recipes = root / "gan_helpers" / "recipes"
+        shutil.copy(fifty_lines.__file__, recipes)
+        (recipes / "small.py").write_text(SMALL, encoding="utf-8")
+        (root / "pyproject.toml").touch()
+        self.root, self.table = root, root / "gan_helpers" / "assets" / "small_table.csv"
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "gan_helpers.calibration", "small_table", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=environment,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            start_new_session=True,
+        )
+
+    def text(self) -> str:
+        return self.table.read_text(encoding="utf-8")
+
+    def store_old(self) -> str:
+        """Write another table in its place, with the same columns."""
+        names = ("mean", "sd", "skewness", "kurtosis", "w1", "ks")
+        old = calibration.written([{"seed": 1_000, "member": 0} | dict.fromkeys(names, 0.5)])
+        self.table.write_text(old, encoding="utf-8")
+        return old
+
+    def run(self, *arguments: str) -> tuple[int, list[str], str]:
+        """Return the exit code, the lines printed and what went to stderr."""
+        process = self.start(*arguments)
+        said, complaint = process.communicate(timeout=300)
+        return process.returncode, said.splitlines(), complaint
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+@measured("kill", "SIGINT and SIGKILL at random moments while a table is made", fast=1, slow=20)
+def test_what_stops_the_command_leaves_the_old_table_or_the_new_one(
+    effort: int, reached: Reached, copy: Copy
 ) -> None:
-    short, long = replace(fifty_lines.original(), steps=2), edward_mnist.original
-    monkeypatch.setattr(fifty_lines, "original", lambda: short)
-    monkeypatch.setattr(edward_mnist, "original", lambda images, steps: long(images, steps=502))
-    made = run(2, 5)
-    assert set(made) == columns and {tuple(column.shape) for column in made.values()} == {(2,)}
-    assert all(column.isfinite().all() and (column > 0).all() for column in made.values())
+    start = time.monotonic()
+    code, said, complaint = copy.run("--processes", "2")
+    whole, new = time.monotonic() - start, copy.text()
+    assert (code, complaint, said[-1]) == (0, "", "small_table.csv holds 4 runs.")
+    assert not (copy.root / "_build" / "calibration" / "small_table").exists()
+    old = copy.store_old()
+    rng = random.Random(0)
+    for number in range(effort):
+        copy.store_old()
+        process = copy.start()
+        time.sleep(rng.uniform(0.2, 1.0) * whole)
+        os.killpg(process.pid, signal.SIGINT if number % 2 else signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert copy.text() in (old, new)
+        assert copy.run()[0] == 0 and copy.text() == new
+    reached(f"{effort} of {effort} times the old table or the new one, and the same one in the end")
+
+
+def test_ctrl_c_is_one_sentence_and_the_command_goes_on_and_makes_tables_longer(copy: Copy) -> None:
+    old = copy.store_old()
+    process = copy.start()
+    assert process.stdout is not None and process.stdout.readline().startswith("1 of 2 blocks: 2 runs of ")
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all that it has started
+    _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (130, f"Stopped by hand. {AS_IT_WAS}")
+    assert copy.text() == old
+    code, said, _ = copy.run("--more", "2", "--ensemble", "1")
+    assert (code, said[-1]) == (0, "small_table.csv holds 3 runs.")
+    rows = [line.split(",")[:2] for line in copy.text().splitlines()]
+    assert rows == [["seed", "member"], ["1000", "0"], ["1001", "0"], ["1002", "0"], ["# 3 runs"]]
+
+
+def test_a_run_that_does_not_end_and_a_folder_that_cannot_be_written_are_one_sentence(copy: Copy) -> None:
+    (copy.root / "gan_helpers" / "recipes" / "small.py").write_text(
+        "import os\nfrom gan_helpers.tables import Table\n"
+        "TABLES = {'table': Table(lambda runs, seed: os.kill(os.getpid(), 9), 1)}\n",
+        encoding="utf-8",
+    )
+    code, said, complaint = copy.run()
+    assert (code, said) == (1, [])
+    assert complaint == f"The runs of base seed 1000 did not end (code -9). {AS_IT_WAS}"
+    code, _, complaint = copy.run("--into", str(copy.root / "pyproject.toml"))
+    assert code == 1
+    sentence = "pyproject.toml cannot be written: name another folder with --into."
+    assert complaint.endswith(f"{sentence} {AS_IT_WAS}")

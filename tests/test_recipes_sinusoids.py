@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan_helpers import Ensemble, Stream, train
-from gan_helpers.calibration import ledger
 from gan_helpers.data import Resample
 from gan_helpers.recipes import sinusoids
+from gan_helpers.tables import ledger
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 T = sinusoids.REAL.positions.double()

@@ -41,7 +41,7 @@ def test_the_import_says_so_in_one_sentence(without_mxnet: dict[str, str]) -> No
 
 def test_what_reads_the_recipes_and_the_tables_needs_no_mxnet(without_mxnet: dict[str, str]) -> None:
     program = (
-        "from gan_helpers.calibration import ledger\n"
+        "from gan_helpers.tables import ledger\n"
         "from gan_helpers.recipes import mxnet_gaussian as recipe\n"
         "print(len(ledger('mxnet_gaussian_original')['w2']), tuple(recipe.points(2).shape))\n"
     )

@@ -44,7 +44,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from gan_helpers.calibration import FIRST_SEED, ledger
+from gan_helpers.tables import FIRST_SEED, ledger
 from tools.claim_reader import FLIPPED, OPERATIONS, Bound, Claim, claims_of
 from tools.sheets import ROOT, Sheet, load, made, sheets
 

@@ -8,6 +8,7 @@ same weights and fakes, and G's loss is the non-saturating one.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
 from gan_helpers.states import match
+from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
 
 PIXELS = mnist.SIDE**2
@@ -312,6 +314,7 @@ def follow(name: str, seeds: int, seed: int, every: int = 5_000) -> dict[str, Te
     recipe = original(mnist.load().train.images, **VARIANTS[name])
     G, D = recipe.networks(seeds, seed=seed)
     history = recipe.train(G, D, seed=seed, watch=Watch(lambda G: measure(G, D, judge, seed), every))
+    history.require_whole()
     return columns(history)
 
 
@@ -331,3 +334,23 @@ def columns(history: History) -> dict[str, Tensor]:
         for name, values in history.watched.items()
     }
     return logged | measured
+
+
+def early(seeds: int, seed: int) -> Columns:
+    """Return the mean losses of the original recipe from iteration 500 to 1,500, each ``(seeds,)``.
+
+    Args:
+        seeds: how many runs.
+        seed: the base seed.
+    """
+    recipe = original(mnist.load().train.images, steps=1_500)
+    G, D = recipe.networks(seeds, seed=seed)
+    history = recipe.train(G, D, seed=seed)
+    history.require_whole()
+    return {"g_loss": history.g_loss[500:].mean(0), "d_loss": history.d_loss[500:].mean(0)}
+
+
+TABLES = {"early": Table(early, 20, ensemble=4)} | {
+    name: Table(partial(follow, name), 20, ensemble=4)
+    for name in ("original", "penalised", "repaired", "sampled")
+}

@@ -24,6 +24,7 @@ from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
+from gan_helpers.tables import Table
 from gan_helpers.training import adam
 
 PIXELS = mnist.SIDE**2
@@ -257,6 +258,7 @@ def follow(
     noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, 2_000, NOISE.features)
     each = recipe.steps // epochs
     history = recipe.train(G, D, seed=seed, watch=Watch(lambda G: {"images": shown(G, noise)}, each))
+    history.require_whole()
     logs = {
         "d_loss": history.d_loss,
         "g_loss": history.g_loss,
@@ -287,3 +289,11 @@ def switches(seeds: int, seed: int, epochs: int = 10) -> dict[str, Tensor]:
         found = follow(name, seeds, seed, epochs, at=(epochs,))
         columns |= {f"{name}_{key.removesuffix(f'_{epochs}')}": value for key, value in found.items()}
     return columns
+
+
+TABLES = {
+    "original": Table(partial(follow, "original"), 20, ensemble=1),
+    "repaired": Table(partial(follow, "repaired", epochs=10, at=(10,)), 20, ensemble=1),
+    "slow_d": Table(partial(follow, "weak_d", epochs=3, at=(3,)), 20, ensemble=1),
+    "switches": Table(switches, 20, ensemble=1),
+}

@@ -19,6 +19,7 @@ from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
 from gan_helpers.models import Standardise, mlp
 from gan_helpers.randomness import Stream
+from gan_helpers.tables import Table
 from gan_helpers.training import adam
 
 REAL = Normal(4.0, 1.25)
@@ -223,3 +224,6 @@ def value_off(bound: float) -> float:
         first, second = (float(weights @ softplus(a) ** k) for k in (1, 2))
         variance += (second - first**2) / DRAWN
     return min(1.0, float(2 * stats.norm.sf(bound / variance**0.5)))
+
+
+TABLES = {"discriminators": Table(discriminators, 320), "gradients": Table(gradients, 320)}

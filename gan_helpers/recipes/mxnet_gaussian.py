@@ -17,6 +17,7 @@ from gan_helpers import metrics
 from gan_helpers.data import Gaussian, Minibatches, StandardNormal
 from gan_helpers.metrics import GaussianFit
 from gan_helpers.randomness import Stream
+from gan_helpers.tables import Table
 
 # MXNet has no annotations. `G` and `D` below are ensembles of `gan_helpers.mxnet_backend`, x and z NDArrays.
 
@@ -247,3 +248,6 @@ def repaired_runs(seeds: int, seed: int) -> dict[str, Tensor]:
         seed: the base seed.
     """
     return _judged(repaired, seeds, seed)
+
+
+TABLES = {"original": Table(original_runs, 320), "repaired": Table(repaired_runs, 320)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
+from gan_helpers.tables import Table
 
 REAL = Sinusoids(phase=(1.0, math.pi))
 NOISE = Uniform(-5.0, 5.0, features=64)
@@ -402,6 +404,7 @@ def trial(seeds: int, seed: int, ema: float | None = None, **changes: Any) -> di
     few = NOISE(seeds, 128, Stream("few", seed, default_device()))
     epoch = ROWS // BATCH
     history = made.train(G, D, seed=seed, watch=Watch(lambda _: {"few": G(few)}, epoch), ema=ema)
+    history.require_whole()
     columns = judged(G.eval(), sets, seed)
     if history.averaged is not None:
         columns["averaged"] = measure(draw(history.averaged.eval(), seed=seed))["residual"]
@@ -448,3 +451,12 @@ def summary(watched: Tensor, d_loss: Tensor, g_loss: Tensor, log: Log, epoch: in
     last = {"d_loss": d_loss, "d_right": torch.stack(log.d), "g_loss": g_loss, "g_fools": torch.stack(log.g)}
     lost = (g_loss.unflatten(0, (-1, epoch)).mean(1) > LOST).double().sum(0)
     return residuals | {"lost": lost} | {k: values[-epoch:].double().mean(0) for k, values in last.items()}
+
+
+TABLES = {
+    "original": Table(trial, 32, ensemble=8),
+    "start": Table(partial(trial, epochs=4), 40, ensemble=8),
+    "no_momentum": Table(partial(trial, ema=0.999, epochs=16, beta1=0.0), 28, ensemble=4),
+    "r1": Table(partial(trial, ema=0.999, epochs=16, dropout=0.0, gamma=0.03), 24, ensemble=4),
+    "repaired": Table(partial(trial, ema=0.999, **REPAIR), 20, ensemble=4),
+}
