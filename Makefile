@@ -13,7 +13,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 # What the book is built from. Gone and come pages show in _toc.yml, new pins in requirements.txt.
 BOOK := _config.yml _toc.yml pyproject.toml requirements.txt \
-  $(wildcard book/*.md book/*.ipynb book/*.bib book/_static/* book/_static/*/* gan_helpers/*.py gan_helpers/*/*.py) \
+  $(wildcard book/*.md book/*.ipynb book/*.bib book/*.csv book/_static/* book/_static/*/* gan_helpers/*.py gan_helpers/*/*.py) \
   tools/reference_links.py tools/site_pages.py
 
 # The reader's own settings must not leak into the environment; tools/surroundings.py does so for notebooks and tests.
@@ -26,7 +26,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help environment book test reliability notebooks pictures colab bench lint publish clean
+.PHONY: help environment book test reliability notebooks pages pictures colab bench lint publish clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,10 @@ reliability: environment ## measure what the project promises, slowly, and store
 notebooks: environment ## run the notebooks afresh and store their outputs
 	$(BIN)/python -m tools.notebooks $(ARGS)
 	$(BIN)/python -m tools.pictures thumbnails
+	$(BIN)/python -m tools.pages
+
+pages: environment ## write what pages and files say of each chapter, from the sheets and _toc.yml
+	$(BIN)/python -m tools.pages
 
 pictures: environment ## make the pictures of the landing page afresh
 	$(BIN)/python -m tools.pictures $(ARGS)

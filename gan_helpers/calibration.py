@@ -7,6 +7,10 @@ that the book or its tests start from.
 The runs are made in blocks, each an ensemble in a process of its own. What stops the program, at whatever
 moment, leaves the table as it was; finished blocks are kept, and the same command goes on from them. A block
 that was made by another version of the package is not taken.
+
+Raises:
+    OSError: if a file cannot be read or written, or a process not be started.
+    ValueError: if a column has not one number for each run.
 """
 
 from __future__ import annotations
@@ -81,7 +85,7 @@ def version() -> str:
     return digest.hexdigest()[:16]
 
 
-def scratch(name: str) -> Path:
+def _scratch(name: str) -> Path:
     """Return the folder for the blocks of a table: in the checkout, or else in the reader's cache.
 
     Args:
@@ -89,12 +93,12 @@ def scratch(name: str) -> Path:
     """
     checkout = PACKAGE.parent
     kept = checkout / "_build" if (checkout / "pyproject.toml").exists() else None
-    if kept is None or not writable(kept):
+    if kept is None or not _writable(kept):
         kept = Path(user_cache_dir("gan_helpers"))
     return kept / "calibration" / name
 
 
-def writable(folder: Path) -> bool:
+def _writable(folder: Path) -> bool:
     """Return whether files can be made in a folder, which is made if it is missing.
 
     Args:
@@ -127,9 +131,6 @@ def keep(table: Table, block: Block) -> None:
     Args:
         table: what to run.
         block: which runs.
-
-    Raises:
-        ValueError: if a column has not one number for each run.
     """
     measured = table.run(block.runs, block.seed)
     columns = {name: values.double().tolist() for name, values in measured.items()}
@@ -138,7 +139,7 @@ def keep(table: Table, block: Block) -> None:
     write_whole(block.file, json.dumps(columns).encode())
 
 
-def guarded(table: Table, block: Block) -> None:
+def _guarded(table: Table, block: Block) -> None:
     """Make a block in a process that does nothing else.
 
     The runs are trained beside the main thread. Ctrl-C then ends the process at once, where it would make
@@ -158,7 +159,7 @@ def guarded(table: Table, block: Block) -> None:
         sys.exit(1)
 
 
-def make(name: str, wanted: list[Block], processes: int) -> None:
+def _make(name: str, wanted: list[Block], processes: int) -> None:
     """Make those blocks that are not there yet, some of them side by side.
 
     Args:
@@ -213,7 +214,7 @@ def written(rows: list[dict[str, float]]) -> str:
     return f"{text.getvalue()}{END.format(len(rows))}\n"
 
 
-def positive(text: str) -> int:
+def _positive(text: str) -> int:
     """Return a whole number of at least 1 from the command line.
 
     Args:
@@ -227,7 +228,7 @@ def positive(text: str) -> int:
     return number
 
 
-def arguments(names: list[str]) -> argparse.Namespace:
+def _arguments(names: list[str]) -> argparse.Namespace:
     """Return what the command line asks for.
 
     Args:
@@ -241,16 +242,16 @@ def arguments(names: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("name", nargs="?", choices=names, metavar="NAME", help="which table")
     add("--list", action="store_true", help="name all tables")
-    add("--seeds", type=positive, help="runs (default: as many as the table has)")
-    add("--more", type=positive, help="keep the table's runs and add so many, from the next base seed on")
-    add("--ensemble", type=positive, help="runs trained at a time (default: the table's own number)")
-    add("--processes", type=positive, default=1, help="blocks made at a time (default: %(default)s)")
+    add("--seeds", type=_positive, help="runs (default: as many as the table has)")
+    add("--more", type=_positive, help="keep the table's runs and add so many, from the next base seed on")
+    add("--ensemble", type=_positive, help="runs trained at a time (default: the table's own number)")
+    add("--processes", type=_positive, default=1, help="blocks made at a time (default: %(default)s)")
     add("--into", type=Path, default=FOLDER, help="the folder of the table (default: the package's own)")
     add("--block", nargs=3, help=argparse.SUPPRESS)  # what a process of its own is told to make
     return parser.parse_args()
 
 
-def remade(name: str, table: Table, args: argparse.Namespace) -> str:
+def _remade(name: str, table: Table, args: argparse.Namespace) -> str:
     """Remake a table or make it longer, and return what can be said of it.
 
     Args:
@@ -263,17 +264,17 @@ def remade(name: str, table: Table, args: argparse.Namespace) -> str:
     """
     old = ledger(name) if args.more else {}
     first = int(old["seed"].max()) + 1 if old else FIRST_SEED
-    folder = scratch(name) / version()
+    folder = _scratch(name) / version()
     folder.mkdir(parents=True, exist_ok=True)
     wanted = blocks(folder, args.more or args.seeds or table.seeds, args.ensemble or table.ensemble, first)
-    make(name, wanted, args.processes)
+    _make(name, wanted, args.processes)
     kept = zip(*(column.tolist() for column in old.values()), strict=True)
     rows = [dict(zip(old, row, strict=True)) for row in kept] + [
         row for block in wanted for row in block.rows()
     ]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from here on it is done
     write_whole(args.into / f"{name}.csv", written(rows).encode())
-    shutil.rmtree(scratch(name))
+    shutil.rmtree(_scratch(name))
     return f"{name}.csv holds {len(rows)} runs."
 
 
@@ -282,16 +283,16 @@ def main() -> int:
     again = "The table is as it was. The same command goes on from the finished blocks."
     try:
         known = tables()
-        args = arguments(sorted(known))
+        args = _arguments(sorted(known))
         if args.list or args.name is None:
             print("\n".join(sorted(known)))
         elif args.block:
             seed, runs, file = args.block
-            guarded(known[args.name], Block(int(seed), int(runs), Path(file)))
-        elif not writable(args.into):
+            _guarded(known[args.name], Block(int(seed), int(runs), Path(file)))
+        elif not _writable(args.into):
             raise PermissionError(f"{args.into} cannot be written: name another folder with --into.")
         else:
-            print(remade(args.name, known[args.name], args))
+            print(_remade(args.name, known[args.name], args))
     except KeyboardInterrupt:
         print(f"Stopped by hand. {again}", file=sys.stderr)
         return INTERRUPTED

@@ -22,7 +22,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-from tools import surroundings
+from tools import minutes, surroundings
 from tools.sheets import ROOT, notebooks, read
 
 METADATA = {
@@ -37,9 +37,10 @@ def obstacle(path: Path) -> str | None:
     """Return in a sentence why a notebook cannot run on this system, or None if it can."""
     if not path.with_suffix(".toml").exists():
         return None  # a notebook of the reader's own
-    for name, need in read(path).needs.items():
+    needs = {name: need.module for name, need in read(path).needs.items() if need.module}
+    for name, module in needs.items():
         try:
-            importlib.import_module(need.module or "gan_helpers")
+            importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name != name:
                 raise
@@ -118,7 +119,10 @@ def main(arguments: list[str]) -> int:
             path.write_text(text, encoding="utf-8", newline="\n")
         for file, picture in pictures(notebook).items():
             file.write_bytes(picture)
-        print(f"{'stored' if changed else 'unchanged'}, {time.monotonic() - start:.0f} s")
+        seconds = time.monotonic() - start
+        if path in notebooks():
+            minutes.store(path.stem, seconds)
+        print(f"{'stored' if changed else 'unchanged'}, {seconds:.0f} s")
     return 0
 
 

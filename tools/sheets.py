@@ -18,7 +18,9 @@ from nbformat import NotebookNode
 from packaging.requirements import InvalidRequirement, Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "book"
 ALT_LENGTH = range(30, 401)
+TABLES = ("thumbnail", "needs", "uncompared", "claims")
 WHOLE = [0.0, 0.0, 1.0, 1.0]
 
 
@@ -165,6 +167,8 @@ def read(path: Path) -> Sheet:
     except tomllib.TOMLDecodeError as error:
         raise SheetError(f"{place} is not valid TOML: {error}") from None
     sheet = made(Sheet, values, place, name=path.stem)
+    if wrong := [part for part in TABLES if not isinstance(getattr(sheet, part), dict)]:
+        raise SheetError(f"{place}: {wrong[0]} is no table.")
     thumbnail = made(Thumbnail, sheet.thumbnail, f"{place}, thumbnail,")
     if len(thumbnail.alt) not in ALT_LENGTH:
         raise SheetError(f"{place}: thumbnail.alt has {len(thumbnail.alt)} letters, not 30 to 400.")
