@@ -94,7 +94,7 @@ class InTurn(nn.Module):
 
     def __init__(self, plain: list[nn.Module], members: Sequence[nn.Module], stream: Stream) -> None:
         super().__init__()
-        self._plain, self._stream = [plain], stream  # in a list: no children of this module
+        self._plain, self._stream = plain, stream  # a list: the networks are no children of this module
         for name, parameter in members[0].named_parameters():
             stack = torch.stack([member.get_parameter(name).detach() for member in members])
             place, key = self._place(name)
@@ -115,7 +115,7 @@ class InTurn(nn.Module):
 
     def train(self, mode: bool = True) -> InTurn:
         """Set the mode of the members too."""
-        for plain in self._plain[0]:
+        for plain in self._plain:
             plain.train(mode)
         return super().train(mode)
 
@@ -129,7 +129,7 @@ class InTurn(nn.Module):
         weights = {name: value.unbind() for name, value in self.named_parameters()}
         buffers = dict(self.named_buffers())
         answers = []
-        for k, plain in enumerate(self._plain[0]):
+        for k, plain in enumerate(self._plain):
             mine = {name: value[k] for name, value in buffers.items()}
             state = {**{name: value[k] for name, value in weights.items()}, **mine}
             answers.append(functional_call(plain, state, tuple(x[k] for x in inputs)))

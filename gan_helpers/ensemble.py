@@ -174,7 +174,9 @@ class Ensemble(nn.Module):
         return self.network(*inputs)
 
     def _has_no_numbers(self, inputs: Sequence[Tensor]) -> bool:
-        return any(tensor.is_meta for tensor in (*inputs, *self.network.parameters()))
+        """Tell whether this is on the meta device, or in a transform such as ``torch.func.vmap``."""
+        meta = any(tensor.is_meta for tensor in (*inputs, *self.network.parameters()))
+        return meta or torch._C._functorch.peek_interpreter_stack() is not None
 
     @property
     def architecture(self) -> str:

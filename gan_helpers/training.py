@@ -96,7 +96,8 @@ def train(
     Args:
         G: the generators, from noise to samples.
         D: the discriminators, from samples to logits.
-        data: draws real samples, ``data(seeds, batch, rng) -> (seeds, batch, ...)``.
+        data: draws real samples, ``data(seeds, batch, rng) -> (seeds, batch, ...)``. What it returns goes to
+            the losses as it is: a tuple of samples and their labels will do too.
         noise: draws the generators' input in the same way.
         d_loss: ``d_loss(G, D, x, z) -> (seeds,)``, what D descends.
         g_loss: ``g_loss(G, D, x, z) -> (seeds,)``, what G descends.

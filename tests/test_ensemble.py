@@ -16,17 +16,15 @@ from torch.nn.utils import parametrizations, prune, spectral_norm
 
 from gan_helpers import losses, penalties
 from gan_helpers._stacking import ELEMENTWISE, STACKED
-from gan_helpers.checkpoints import Weights
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.models import Maxout, Standardise, mlp
 from gan_helpers.randomness import Stream
+from gan_helpers.states import Weights
 from gan_helpers.training import adam, train
 from tests.plain_gan import (
     PLAIN_LOSSES,
     Replay,
-    cross_entropy,
     numbers,
-    plain_adam,
     plain_networks,
     plain_penalty,
     play,
@@ -43,7 +41,12 @@ LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor
     "hinge": (losses.hinge_d, lambda real, fake: losses.wasserstein_g(fake)),
     "relativistic": (losses.relativistic_d, losses.relativistic_g),
 }
-PENALTIES = ("none", "r1", "r2", "gradient penalty")
+PENALTIES: dict[str, Callable[[Ensemble, Tensor, Tensor, Stream], Any]] = {
+    "none": lambda D, x, fake, rng: 0.0,
+    "r1": lambda D, x, fake, rng: penalties.r1(D, x),
+    "r2": lambda D, x, fake, rng: penalties.r2(D, fake),
+    "gradient penalty": penalties.gradient_penalty,
+}
 
 
 def assert_members_are(ensemble: Ensemble, members: list[nn.Module], **tolerance: float) -> None:
@@ -54,14 +57,6 @@ def assert_members_are(ensemble: Ensemble, members: list[nn.Module], **tolerance
             torch.testing.assert_close(
                 stacked[name][k], value, **tolerance, msg=lambda m, k=k, name=name: f"member {k}, {name}: {m}"
             )
-
-
-def stacked_penalty(name: str, D: Ensemble, x: Tensor, fake: Tensor, rng: Stream) -> Tensor:
-    if name == "none":
-        return torch.zeros(len(x), dtype=x.dtype)
-    if name == "gradient penalty":
-        return penalties.gradient_penalty(D, x, fake, rng)
-    return {"r1": penalties.r1, "r2": penalties.r2}[name](D, x if name == "r1" else fake)
 
 
 def normalised() -> nn.Module:
@@ -88,8 +83,7 @@ def compare_with_separate_runs(
 
     def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         fake = G(z)
-        real_logits, fake_logits = D(x, fake)
-        return stacked_d(real_logits, fake_logits) + weight * stacked_penalty(penalty, D, x, fake, rng)
+        return stacked_d(*D(x, fake)) + weight * PENALTIES[penalty](D, x, fake, rng)
 
     train(
         G, D, data, noise, d_loss=d_loss, g_loss=lambda G, D, x, z: stacked_g(D(x), D(G(z))),
@@ -104,8 +98,7 @@ def compare_with_separate_runs(
         def plain_d_loss(
             G: nn.Module, D: nn.Module, x: Tensor, z: Tensor, k: int = k, places: Stream = places
         ) -> Tensor:
-            fake = G(z).detach()
-            u = places.uniform(SEEDS, batch, 1)[k].to(dtype)
+            fake, u = G(z).detach(), places.uniform(SEEDS, batch, 1)[k].to(dtype)
             return plain_d(D(x), D(fake)) + weight * plain_penalty(penalty, D, x, fake, u)
 
         def plain_g_loss(G: nn.Module, D: nn.Module, x: Tensor, z: Tensor) -> Tensor:
@@ -120,7 +113,7 @@ def compare_with_separate_runs(
     "options",
     [
         *[{"loss": loss} for loss in LOSSES],
-        *[{"penalty": penalty} for penalty in PENALTIES[1:]],
+        *[{"penalty": penalty} for penalty in PENALTIES],
         {"make_g": normalised},
         {"make_g": normalised, "stacked": False},
         {"penalty": "r1", "dtype": torch.float32, "atol": 1e-4},
@@ -163,11 +156,11 @@ class Residual(nn.Module):
 
 
 class Labelled(nn.Module):
-    """A network of noise and labels, which returns two things."""
+    """A network of numbers and labels, which returns two things."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: int = 5) -> None:
         super().__init__()
-        self.table, self.body, self.head = nn.Embedding(3, 2), mlp(6, 5), mlp(5, 1)
+        self.table, self.body, self.head = nn.Embedding(3, 2), mlp(6, features), nn.Linear(features, 1)
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         h = self.body(torch.cat([x, self.table(y)], -1))
@@ -240,26 +233,15 @@ class Counting(nn.Module):
         return x * self.calls
 
 
-class Scaled(nn.Module):
-    """Multiplies by a number that is no parameter."""
+class Holding(nn.Module):
+    """Has a value that is neither a parameter nor a child, and returns a function of it and its input."""
 
-    def __init__(self, factor: float) -> None:
+    def __init__(self, value: object, function: Callable[[Any, Tensor], Tensor] = torch.mul) -> None:
         super().__init__()
-        self.factor = factor
+        self.value, self.function = value, function
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.factor
-
-
-class Hidden(nn.Module):
-    """Keeps a layer in a list, where torch does not see it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = [nn.Linear(4, 4).double()]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers[0](x)
+        return self.function(self.value, x)
 
 
 class Doubled(nn.Linear):
@@ -294,8 +276,6 @@ def refused(function: Callable[[Tensor], Tensor], message: str = "other numbers 
 #: Networks without a stacked form, the shape of a sample, and what is said of them.
 UNSTACKED: dict[str, tuple[Make, tuple[int, ...] | str, str]] = {
     "GRU": (lambda: nn.GRU(4, 3), (4,), "GRU has no stacked form: build members of Linear"),
-    "layer norm": (lambda: nn.LayerNorm(4), (4,), "LayerNorm has no stacked form"),
-    "softmax": (lambda: nn.Softmax(dim=1), (4,), "Softmax has no stacked form"),
     "a subclass": (lambda: Doubled(4, 4), (4,), "Doubled has no stacked form"),
     "a buffer": (Counting, (4,), "Counting has no stacked form"),
     "spectral norm": (lambda: parametrizations.spectral_norm(nn.Linear(4, 4)), (4,), "has no stacked form"),
@@ -305,9 +285,12 @@ UNSTACKED: dict[str, tuple[Make, tuple[int, ...] | str, str]] = {
     "padding index": (lambda: nn.Embedding(3, 2, padding_idx=0), "labels", "Embedding with padding_idx=0"),
     "a hook": (hooked, (4,), "Linear has a hook, <lambda>, which has no stacked form"),
     "a forward": (with_forward_of_its_own, (4,), "Linear has a forward of its own"),
-    "a list": (Hidden, (4,), "Hidden keeps layers or weights in layers, a plain list"),
-    "a number": (lambda: Scaled(torch.rand(()).item()), (4,), "another factor in member 1 than in member 0,"),
-    "a tensor": (lambda: Scaled(torch.rand(4)), (4,), "another factor in member 1 than in member 0. In an"),
+    "a list": (
+        lambda: Holding([nn.Linear(4, 4).double()], lambda layers, x: layers[0](x)), (4,),
+        "Holding keeps layers or weights in value, a plain list",
+    ),
+    "a number": (lambda: Holding(torch.rand(()).item()), (4,), "another value in member 1 than in member 0,"),
+    "a tensor": (lambda: Holding(torch.rand(4)), (4,), "another value in member 1 than in member 0. In an"),
     "a constant": (
         lambda: Of(functools.partial(torch.mul, other=torch.rand(()))), (4,), "Member 2 alone returns other",
     ),
@@ -456,19 +439,32 @@ def test_training_of_compiled_losses_compares_too() -> None:
 # --- Several inputs and outputs --------------------------------------------------------------------------
 
 
-def test_several_inputs_go_through_in_one_pass_and_come_back_apart() -> None:
-    ensemble = Ensemble(lambda: mlp(2, 5, 3), 4, device="cpu").double()
-    batches = [numbers(4, batch, 2, seed=batch) for batch in (1, 3, 6)]
-    for one, out in zip(batches, ensemble(*batches), strict=True):
-        torch.testing.assert_close(out, ensemble(one))
-
-
 @pytest.mark.parametrize("stacked", [True, False])
-def test_tuples_are_the_inputs_of_one_call_and_the_outputs_of_one(stacked: bool) -> None:
-    ensemble = Ensemble.of(plain_networks(Labelled, 3), stacked=stacked)
-    (x, y), (z, w) = inputs_of("noise and labels"), (numbers(3, 2, 4, seed=1), torch.zeros(3, 2).long())
-    for inputs, (h, logits) in zip(((x, y), (z, w)), ensemble((x, y), (z, w)), strict=True):
-        torch.testing.assert_close((h, logits), ensemble(inputs))
+def test_inputs_go_through_in_one_pass_and_come_back_apart(stacked: bool) -> None:
+    for make, shape in ((Labelled, "noise and labels"), (lambda: mlp(4, 5), (4,))):
+        ensemble = Ensemble.of(plain_networks(make, 3), stacked=stacked)
+        whole = inputs_of(shape)
+        batches = [whole, tuple(x[:, 1:] for x in whole), tuple(x[:, :1] for x in whole)]
+        if make is not Labelled:
+            batches = [x for (x,) in batches]
+        for one, out in zip(batches, ensemble(*batches), strict=True):
+            torch.testing.assert_close(out, ensemble(one))
+
+
+def test_samples_and_labels_pass_through_training() -> None:
+    def pairs(seeds: int, batch: int, rng: Stream) -> tuple[Tensor, Tensor]:
+        return rng.normal(seeds, batch, 4), rng.integers(3, seeds, batch)
+
+    ends = []
+    for stacked in (True, False):
+        G, D = (Ensemble(lambda: Labelled(4), 2, name=k, device="cpu", seed=0, stacked=stacked) for k in "GD")
+        history = train(
+            G, D, pairs, pairs, seed=0, steps=20, batch=8, d_opt=adam(D, 5e-3), g_opt=adam(G, 5e-3), ema=0.9,
+            d_loss=lambda G, D, x, z: losses.minimax_d(*[out[1] for out in D(x, (G(z)[0], z[1]))]),
+            g_loss=lambda G, D, x, z: losses.non_saturating_g(D((G(z)[0], z[1]))[1]),
+        )  # fmt: skip
+        ends.append([G.state_dict(), D.state_dict(), history.averaged.state_dict()])
+    torch.testing.assert_close(*ends)
 
 
 def test_a_label_that_is_too_large_does_not_read_another_member() -> None:
@@ -479,33 +475,16 @@ def test_a_label_that_is_too_large_does_not_read_another_member() -> None:
 # --- Dropout ---------------------------------------------------------------------------------------------
 
 
-def test_dropout_networks_train_as_separate_ones_with_the_same_masks(monkeypatch: pytest.MonkeyPatch) -> None:
-    members = plain_networks(lambda: nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.4), nn.Linear(8, 1)), SEEDS)
-    ensemble, x = Ensemble.of(members), numbers(SEEDS, 5, 3)
-    masks: list[Tensor] = []
-    draw = Stream.keep
-
-    def recorded(stream: Stream, probability: float, like: Tensor) -> Tensor:
-        mask = draw(stream, probability, like)
-        masks.append(mask.clone())  # the layer may go on to change the mask itself
-        return mask
-
-    monkeypatch.setattr(Stream, "keep", recorded)
-    optimiser = adam(ensemble, 5e-3, betas=(0.5, 0.9))
-    for _ in range(30):
-        optimiser.zero_grad()
-        losses.non_saturating_g(ensemble(x)).sum().backward()
-        optimiser.step()
+def test_dropout_passes_slopes_through_the_masks_of_each_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = plain_networks(lambda: nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.4), nn.Linear(8, 1)), SEEDS)
+    ensemble, (x,), masks, keep = Ensemble.of(members), inputs_of((4,)), [], Stream.keep
+    monkeypatch.setattr(
+        Stream, "keep", lambda *args, **like: masks.append(keep(*args, **like)) or masks[-1].clone()
+    )
+    together = leaves(ensemble, (), ensemble(x))
     for k, member in enumerate(members):
-        mine = iter(masks)
-        monkeypatch.setattr(F, "dropout", lambda h, p, *_, k=k, mine=mine: h * next(mine)[k] / (1 - p))
-        optimiser = plain_adam(member)
-        for _ in range(30):
-            optimiser.zero_grad()
-            cross_entropy(member(x[k]), 1).backward()
-            optimiser.step()
-    assert len(masks) == 30
-    assert_members_are(ensemble, members, rtol=0, atol=1e-9)
+        monkeypatch.setattr(F, "dropout", lambda h, p, *_, k=k: h * masks[0][k] / (1 - p))
+        torch.testing.assert_close([value[k] for value in together], leaves(member, (), member(x[k])))
 
 
 @pytest.mark.parametrize("stacked", [True, False])
@@ -655,50 +634,40 @@ def test_wrong_members_are_refused(make: Callable[[], Any], error: type[Exceptio
         make()
 
 
+def small() -> nn.Module:
+    return mlp(2, 1)
+
+
 @pytest.mark.parametrize(
-    ("inputs", "error", "message"),
+    ("make", "inputs", "error", "message"),
     [
-        ([ONES[0]], ValueError, r"inputs\[0\] must have shape .* with seeds = 3, not \(2, 2\)"),
-        ([torch.ones(5, 3, 2)], ValueError, r"seeds = 3, not \(5, 3, 2\)"),
-        ([ONES, ONES[:1]], ValueError, r"inputs\[1\] must have shape"),
-        ([ONES[:, :0]], ValueError, r"inputs\[0\] is empty"),
-        ([ONES.long()], TypeError, r"call inputs\[0\]\.float\(\) first"),
-        ([[[1.0, 2.0]]], TypeError, r"inputs\[0\] must be a torch.Tensor"),
-        ([], ValueError, "at least one input"),
-        ([(ONES, LABELS)], TypeError, r"inputs\[0\] must hold 1 tensors, as a member takes them, not 2"),
+        (small, [ONES[0]], ValueError, r"inputs\[0\] must have shape .* with seeds = 3, not \(2, 2\)"),
+        (small, [torch.ones(5, 3, 2)], ValueError, r"seeds = 3, not \(5, 3, 2\)"),
+        (small, [ONES, ONES[:1]], ValueError, r"inputs\[1\] must have shape"),
+        (small, [ONES[:, :0]], ValueError, r"inputs\[0\] is empty"),
+        (small, [ONES.long()], TypeError, r"call inputs\[0\]\.float\(\) first"),
+        (small, [[[1.0, 2.0]]], TypeError, r"inputs\[0\] must be a torch.Tensor"),
+        (small, [], ValueError, "at least one input"),
+        (small, [(ONES, LABELS)], TypeError, r"inputs\[0\] must hold 1 tensors, as a member .*, not 2"),
+        (Labelled, [ONES, LABELS], TypeError, r"hold 2 .*, not 1: put .* into a tuple, G\(\(z, y\)\)"),
+        (Labelled, [(ONES, [1, 2])], TypeError, r"inputs\[0\]\[1\] must be of type Tensor"),
+        (Labelled, [(ONES, LABELS[:2])], ValueError, r"inputs\[0\]\[1\] must have shape .* not \(2, 2\)"),
+        (Labelled, [(ONES, LABELS[:, :1])], ValueError, r"one batch, not \[\(3, 2, 2\), \(3, 1\)\]"),
     ],
 )
-def test_wrong_inputs_are_told_apart(inputs: list[Any], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        Ensemble(lambda: mlp(2, 1), 3, device="cpu")(*inputs)
-
-
-@pytest.mark.parametrize(
-    ("inputs", "error", "message"),
-    [
-        ([ONES, LABELS], TypeError, r"inputs\[0\] must hold 2 .*, not 1: put .* into a tuple, G\(\(z, y\)\)"),
-        ([(ONES, [1, 2])], TypeError, r"inputs\[0\]\[1\] must be of type Tensor"),
-        ([(ONES, LABELS[:2])], ValueError, r"inputs\[0\]\[1\] must have shape .* not \(2, 2\)"),
-        (
-            [(ONES, LABELS[:, :1])],
-            ValueError,
-            r"inputs\[0\] must hold one batch, not \[\(3, 2, 2\), \(3, 1\)\]",
-        ),
-    ],
-)
-def test_wrong_tuples_are_told_apart(inputs: list[Any], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        Ensemble(Labelled, 3, device="cpu")(*inputs)
-
-
-@pytest.mark.parametrize(
-    ("answer", "error"), [(lambda h: {"logits": h}, TypeError), (lambda h: h.mean(-2, True), ValueError)]
-)
-def test_outputs_that_cannot_be_taken_apart_are_refused(
-    answer: Callable[[Tensor], Any], error: type[Exception]
+def test_wrong_inputs_are_told_apart(
+    make: Make, inputs: list[Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match="A member must return|call the ensemble once for each input"):
-        Ensemble(lambda: Of(answer), 3, device="cpu")(torch.ones(3, 2, 4), torch.ones(3, 2, 4))
+    with pytest.raises(error, match=message):
+        Ensemble(make, 3, device="cpu")(*inputs)
+
+
+def test_outputs_that_cannot_be_taken_apart_are_refused() -> None:
+    x = torch.ones(3, 2, 4)
+    with pytest.raises(TypeError, match="A member must return a tensor or a tuple of tensors, not dict"):
+        Ensemble(lambda: Of(lambda h: {"logits": h}), 3, device="cpu")(x, x)
+    with pytest.raises(ValueError, match="call the ensemble once for each input"):
+        Ensemble(lambda: Of(lambda h: h.mean(-2, True)), 3, device="cpu")(x, x)
 
 
 @pytest.mark.parametrize(("k", "error"), [(3, ValueError), (-1, ValueError), (1.0, TypeError)])
