@@ -68,10 +68,10 @@ def choose_device(
         TypeError: if an argument is of the wrong type.
         ValueError: if one of ``devices`` is the name of no device.
     """
-    named = candidates() if devices is None else _checks.iterable("devices", devices)
     _checks.function("probe", probe)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # drivers that do not work say so when they are asked for candidates
+        named = candidates() if devices is None else _checks.iterable("devices", devices)
         for device in (_checks.device("devices", each) for each in named):
             try:
                 probe(device)

@@ -22,10 +22,8 @@ from threading import Thread
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
-from tqdm.auto import tqdm
-
 from gan_helpers import _checks
-from gan_helpers.progress import someone_is_watching
+from gan_helpers.progress import someone_is_watching, tqdm
 
 log = logging.getLogger("gan_helpers")
 

@@ -26,12 +26,11 @@ import numpy as np
 import torch
 from packaging.version import Version
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from gan_helpers import _checks, history
 from gan_helpers.data import Gaussian, Minibatches, Resample, Sampler, StandardNormal
 from gan_helpers.interrupts import interrupts
-from gan_helpers.progress import someone_is_watching
+from gan_helpers.progress import someone_is_watching, tqdm
 from gan_helpers.randomness import Stream
 
 __all__ = [

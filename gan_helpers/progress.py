@@ -1,9 +1,16 @@
-"""Tells whether a person is there to see a progress bar."""
+"""Progress bars, and whether a person is there to see them."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # where there are no widgets it says so, and draws with letters
+    from tqdm.auto import tqdm
+
+__all__ = ["someone_is_watching", "tqdm"]
 
 
 def someone_is_watching() -> bool:

@@ -14,7 +14,6 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from tqdm.auto import tqdm
 
 from gan_helpers import _checks
 from gan_helpers._compiling import Compiled
@@ -27,7 +26,7 @@ from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History
 from gan_helpers.interrupts import interrupts
 from gan_helpers.options import ONE_EACH, Checkpointing, Look, Turns, Watch
-from gan_helpers.progress import someone_is_watching
+from gan_helpers.progress import someone_is_watching, tqdm
 from gan_helpers.randomness import Stream
 from gan_helpers.recording import Record
 from gan_helpers.states import CheckpointError, Moments, State, Stateful, Weights, match

@@ -192,16 +192,23 @@ class Visitor:
         self.contexts = []
 
     def __call__(
-        self, url: str, width: int = 1280, theme: str = "light", edit: Callable[[str], str] | None = None
+        self,
+        url: str,
+        width: int = 1280,
+        theme: str = "light",
+        edit: Callable[[str], str] | None = None,
+        motion: str = "reduce",
+        script: bool = True,
     ) -> Visit:
-        """Open a page in a window of this width, in the theme "light" or "dark", and with its text edited."""
+        """Open a page in a window of this width, "light" or "dark", and with its text edited."""
         phone = width < 600
         context = self.browser.new_context(
             viewport={"width": width, "height": 844 if phone else 900},
             is_mobile=phone,
             has_touch=phone,
             color_scheme=theme,
-            reduced_motion="reduce",
+            reduced_motion=motion,
+            java_script_enabled=script,
             service_workers="block",
         )
         self.contexts.append(context)

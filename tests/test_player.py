@@ -46,23 +46,16 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(browser, request):
-    """Opens an address for readers who want motion or do not; errors of the page fail the test."""
-    contexts, errors = [], []
+def opened(visit):
+    """Opens an address for readers who want motion or do not; complaints of the browser fail the test."""
+    visits = []
 
     def open_page(url, motion):
-        contexts.append(browser.new_context(reduced_motion=motion))
-        contexts[-1].set_default_timeout(120_000)
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.goto(url)
-        return page
+        visits.append(visit(url, motion=motion))
+        return visits[-1].page
 
     yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
+    assert [one.complaints for one in visits] == [[] for _ in visits]
 
 
 def test_each_animation_and_no_other_picture_has_a_button(opened, address):
