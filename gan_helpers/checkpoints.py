@@ -43,16 +43,36 @@ class Checkpoint:
             raise CheckpointError(f"{self.path} is not a file: give the checkpoint a path of its own.")
         self._parts, self._run = dict(parts), dict(run)
 
-    def save(self) -> None:
-        """Write all parts as they are now; the old checkpoint stays until the new one is complete.
+    def states(self) -> dict[str, State]:
+        """Return copies of all parts as they are now.
 
         Raises:
-            CheckpointError: if the file cannot be written, or a part has no form as tensors.
+            CheckpointError: if a part has no form as tensors.
+        """
+        return {part: stateful.state() for part, stateful in self._parts.items()}
+
+    def load(self, states: Mapping[str, State]) -> None:
+        """Set all parts to what `states` returned.
+
+        Args:
+            states: of all parts, by their names.
+        """
+        for part, stateful in self._parts.items():
+            stateful.load_state(states[part])
+
+    def write(self, states: Mapping[str, State]) -> None:
+        """Write what `states` returned; the old checkpoint stays until the new one is complete.
+
+        Args:
+            states: of all parts, by their names.
+
+        Raises:
+            CheckpointError: if the file cannot be written.
         """
         tensors = {
             f"{part}/{name}": value.detach().cpu().contiguous()
-            for part, stateful in self._parts.items()
-            for name, value in stateful.state().items()
+            for part, state in states.items()
+            for name, value in state.items()
         }
         try:
             write_whole(self.path, packed(tensors, self._run))
@@ -75,13 +95,12 @@ class Checkpoint:
             if part not in states:
                 raise CheckpointError(f"{self.path} holds {key}, which this run does not have. {AFRESH}")
             states[part][name] = value
-        before = {part: stateful.state() for part, stateful in self._parts.items()}
+        before = self.states()
         try:
             for part, stateful in self._parts.items():
                 stateful.load_state(states[part])
         except BaseException as error:
-            for part, stateful in self._parts.items():
-                stateful.load_state(before[part])
+            self.load(before)
             if not isinstance(error, Exception):
                 raise
             raise CheckpointError(f"{self.path} does not fit this run: {part}: {error} {AFRESH}") from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -93,14 +93,17 @@ class Checkpointing:
         path: the file. If it exists, the run goes on from there, to the same end as without the stop.
         every: steps between two writings; it is also written before the first step, after the last, and
             when Ctrl-C ends the run.
+        also: what else changes in the run, by names of your choice, such as ``{"scheduler": scheduler}``:
+            whatever has ``state_dict`` and ``load_state_dict``.
 
     Raises:
-        TypeError: if ``path`` is not a path, or ``every`` is not whole.
+        TypeError: if ``path`` is not a path, ``every`` is not whole, or ``also`` has something without them.
         ValueError: if ``every`` is below 1.
     """
 
     path: Path
     every: int = 1_000
+    also: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -108,6 +111,14 @@ class Checkpointing:
             kind = type(self.path).__name__
             raise TypeError(f"checkpoint must be the path of a file, not {self.path!r} ({kind}).")
         _checks.whole("every", self.every)
+        if not isinstance(self.also, Mapping):
+            kind = type(self.also).__name__
+            raise TypeError(f'also must name what it holds, such as {{"scheduler": scheduler}}, not {kind}.')
+        for name, thing in self.also.items():
+            _checks.text("a name in also", name)
+            if not (hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict")):
+                kind = type(thing).__name__
+                raise TypeError(f"also[{name!r}] must have state_dict and load_state_dict; {kind} has not.")
 
     @classmethod
     def of(cls, checkpoint: Checkpointing | Path) -> Checkpointing:

@@ -167,6 +167,10 @@ class Record:
         finite = torch.stack(list(self._losses.values()))[:, :known].isfinite().flatten(0, 1).all(0)
         return ~finite | _not_finite(self._players["D"]) | _not_finite(self._players["G"])
 
+    def newest(self) -> Tensor:
+        """Return copies of the losses of D and G at the last step made, ``(2, seeds)``, on the CPU."""
+        return torch.stack([self._losses[name][self.made - 1] for name in "DG"]).cpu()
+
     def look(self, last: bool = False) -> None:
         """Look at the generators, if it is time, without gradients and in evaluation mode."""
         if not self._looks.due(self.made, last):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
+import random
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -150,6 +154,114 @@ def _as_before(now: Any, value: Tensor) -> Any:
     if isinstance(now, Tensor):
         return value.to(now.device, copy=True)
     return tuple(value.tolist()) if isinstance(now, tuple) else value.item()
+
+
+@dataclass(frozen=True)
+class Generators:
+    """The generators of random numbers that all code shares, torch's, NumPy's and Python's, as `Stateful`.
+
+    Args:
+        device: that of the networks; an accelerator has a generator of its own.
+    """
+
+    device: torch.device
+
+    def state(self) -> State:
+        """Return where they are."""
+        _, keys, place, has_gauss, gauss = np.random.get_state()
+        _, numbers, next_gauss = random.getstate()
+        found = {
+            "torch": torch.get_rng_state(),
+            "numpy": torch.tensor([*map(int, keys), place, has_gauss]),
+            "numpy_gauss": torch.tensor(gauss, dtype=torch.float64),
+            "python": torch.tensor(numbers),
+            "python_gauss": torch.tensor([] if next_gauss is None else [next_gauss], dtype=torch.float64),
+        }
+        if self.device.type != "cpu":
+            found["device"] = torch.get_device_module(self.device).get_rng_state(*self._place())
+        return found
+
+    def load_state(self, state: State) -> None:
+        """Set them to what `state` returned; see `Stateful`."""
+        expected = self.state()
+        match(
+            {k: v for k, v in expected.items() if k != "python_gauss"},
+            {k: v for k, v in state.items() if k != "python_gauss"},
+        )
+        *keys, place, has_gauss = state["numpy"].tolist()
+        if not (0 <= place <= len(keys) and has_gauss in (0, 1) and 0 <= min(keys) <= max(keys) < 2**32):
+            raise ValueError("numpy must be the numbers, the place and the rest of a Mersenne twister.")
+        gauss = state["python_gauss"].tolist()
+        torch.set_rng_state(state["torch"])
+        np.random.set_state(
+            ("MT19937", np.array(keys, "uint32"), place, has_gauss, float(state["numpy_gauss"]))
+        )
+        random.setstate((3, tuple(state["python"].tolist()), gauss[0] if gauss else None))
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).set_rng_state(state["device"], *self._place())
+
+    def _place(self) -> tuple[torch.device, ...]:
+        return () if self.device.type == "mps" else (self.device,)  # of which there is but one
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What has ``state_dict`` and ``load_state_dict``, such as a scheduler of learning rates, as `Stateful`.
+
+    Args:
+        thing: its state is made of tensors, numbers and texts, in dictionaries, lists and tuples.
+    """
+
+    thing: Any
+
+    def state(self) -> State:
+        """Return copies of the tensors, and all else as a text."""
+        tensors: State = {}
+        text = json.dumps(_written(self.thing.state_dict(), "", tensors))
+        return {"text": torch.tensor(list(text.encode()), dtype=torch.uint8), **tensors}
+
+    def load_state(self, state: State) -> None:
+        """Set the thing to what `state` returned; see `Stateful`."""
+        now = self.thing.state_dict()
+        found = _read(json.loads(bytes(state["text"].tolist())), now, state)
+        if not isinstance(found, dict) or found.keys() != now.keys():
+            raise ValueError(f"it must hold {', '.join(map(str, now))}.")
+        self.thing.load_state_dict(found)
+
+
+def _written(value: Any, place: str, tensors: State) -> Any:
+    """Return a value as JSON has it; tensors go into ``tensors``, by their places."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor):
+        tensors[f"at{place}"] = value.detach().clone()
+        return {"tensor": f"at{place}"}
+    if isinstance(value, dict):
+        return {"dict": [[k, _written(part, f"{place}/{k}", tensors)] for k, part in value.items()]}
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [_written(part, f"{place}/{i}", tensors) for i, part in enumerate(value)]}
+    return {"as it is": type(value).__qualname__}  # a function, say, which whoever goes on gives again
+
+
+def _read(written: Any, now: Any, tensors: State) -> Any:
+    """Return the value that `_written` wrote; ``now`` is the one in its place."""
+    if not isinstance(written, dict):
+        return written
+    ((kind, content),) = written.items()
+    if kind == "tensor":
+        return tensors[content].clone()
+    if kind == "dict":
+        old = now if isinstance(now, dict) else {}
+        found = {k: _read(part, old.get(k), tensors) for k, part in content}
+        return Counter(found) if isinstance(now, Counter) else found
+    if kind in ("list", "tuple"):
+        olds = [*now, *[None] * len(content)] if isinstance(now, list | tuple) else [None] * len(content)
+        parts = [_read(part, old, tensors) for part, old in zip(content, olds, strict=False)]
+        return parts if kind == "list" else tuple(parts)
+    if kind != "as it is" or type(now).__qualname__ != content:
+        raise ValueError(f"it holds {content}, and there is {type(now).__name__} now.")
+    return now
 
 
 def match(expected: State, found: State) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
@@ -18,18 +19,18 @@ from torch.optim import Optimizer
 from gan_helpers import _checks
 from gan_helpers._compiling import Compiled
 from gan_helpers._memory import keep_freed_memory
-from gan_helpers.checkpoints import Checkpoint
+from gan_helpers._reuse import remembered, say_if_reused
 from gan_helpers.data import Sampler
-from gan_helpers.describing import describe, described
 from gan_helpers.device import memory_advice
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History
 from gan_helpers.interrupts import interrupts
+from gan_helpers.keeping import Kept, NoCheckpoint, keep
 from gan_helpers.options import ONE_EACH, Checkpointing, Look, Turns, Watch
 from gan_helpers.progress import someone_is_watching, tqdm
 from gan_helpers.randomness import Stream
 from gan_helpers.recording import Record
-from gan_helpers.states import CheckpointError, Moments, State, Stateful, Weights, match
+from gan_helpers.states import State, Weights, match
 
 Loss = Callable[[Ensemble, Ensemble, Tensor, Tensor], Tensor]
 
@@ -150,41 +151,27 @@ def train(
     d_player = _Player("D", D, d_loss, d_opt, compile)
     average = None if ema is None else _Average(G, ema)
     record = Record(steps, G, D, watch, G if average is None else average.network, on_nonfinite == "go on")
-    kept = _Kept(None)
-    if checkpoint is not None:
-        settings = {"ema": ema, **vars(turns), "watch": watch.function, "every": watch.every}
-        kept = _kept(Checkpointing.of(checkpoint), draw, (g_player, d_player), average, record, settings)
+    game = _Game(draw, d_player, g_player, average, record, turns)
+    kept = NoCheckpoint() if checkpoint is None else game.kept(Checkpointing.of(checkpoint), watch, ema)
 
     G.train()
     D.train()
     keep_freed_memory()
-    with memory_advice(), interrupts() as stop:
+    with memory_advice(), interrupts() as stop, remembered((G, D), draw.seed, record):
         if not kept.restore():
+            say_if_reused((G, D), draw.seed)
             record.look()
             kept.save()
         shown = progress and someone_is_watching()
         left = range(record.made, steps)
         for _ in tqdm(left, initial=record.made, total=steps, leave=False, disable=not shown):
-            for _ in range(turns.d_steps):
-                x, z = draw("data"), draw("noise")
-                record.losses("D", d_player.differentiate(G, D, x, z))
-                if not turns.simultaneous:
-                    d_player.descend()
-            for _ in range(turns.g_steps):
-                if turns.fresh_noise:
-                    z = draw("noise")
-                record.losses("G", g_player.differentiate(G, D, x, z))
-                g_player.descend()
-            if turns.simultaneous:
-                d_player.descend()
-            if average is not None:
-                average.update(G)
-            record.step_made()
-            record.look(last=record.made == steps)
+            game.step()
+            whole = record.made == steps
+            record.look(last=whole)
             stopped = stop.is_set()
-            if kept.due(record.made, last=stopped or record.made == steps):
-                record.stop_unless_finite()
-                kept.save()
+            kept.step_made(last=stopped or whole)
+            if stopped and not whole:
+                kept.rehearse(game.step)
             if stopped:
                 break
         record.stop_unless_finite()
@@ -203,62 +190,87 @@ class _Draw:
         seed: int | None,
         device: torch.device,
     ) -> None:
-        self.samplers = {name: _checks.function(name, sampler) for name, sampler in samplers.items()}
+        self.samplers = {name: _sampler(name, sampler) for name, sampler in samplers.items()}
         self.streams = {name: Stream(name, seed, device) for name in samplers}
         self.seeds, self.batch = seeds, batch
 
-    def __call__(self, name: str) -> Tensor:
-        """Return the next batch, ``(seeds, batch, ...)``."""
-        batch: Tensor = self.samplers[name](self.seeds, self.batch, self.streams[name])
+    @property
+    def seed(self) -> int:
+        """The seed of the streams."""
+        return cast("int", self.streams["data"].seed)
+
+    def __call__(self, name: str) -> Any:
+        """Return the next batch, ``(seeds, batch, ...)``, or several that belong together as a tuple."""
+        batch: Any = self.samplers[name](self.seeds, self.batch, self.streams[name])
+        for part in batch if isinstance(batch, tuple) else (batch,):
+            _with_seeds(name, part, self.seeds)
         return batch
 
 
-class _Kept:
-    """The checkpoint of a run and how often it is written, or nothing at all."""
-
-    def __init__(self, checkpoint: Checkpoint | None, every: int = 1) -> None:
-        self._checkpoint, self._every = checkpoint, every
-
-    def restore(self) -> bool:
-        """Set the run to what the file says, and tell whether there is one."""
-        return self._checkpoint is not None and self._checkpoint.restore()
-
-    def due(self, made: int, last: bool) -> bool:
-        """Tell whether it is time to write after ``made`` steps."""
-        return self._checkpoint is not None and (last or made % self._every == 0)
-
-    def save(self) -> None:
-        """Write the run as it is now."""
-        if self._checkpoint is not None:
-            self._checkpoint.save()
+def _sampler(name: str, sampler: Any) -> Sampler:
+    """Return ``sampler`` if it can draw; a data set cannot."""
+    if callable(sampler) and not hasattr(sampler, "__array__"):
+        return cast("Sampler", sampler)
+    shape = f" of shape {tuple(sampler.shape)}" if hasattr(sampler, "__array__") else ""
+    raise TypeError(
+        f"{name} must be a function that draws batches, {name}(seeds, batch, rng) -> (seeds, batch, ...), "
+        f"not {type(sampler).__name__}{shape}: Resample(torch.as_tensor(rows)) draws from a data set, "
+        "(rows, features), and Minibatches serves it in epochs."
+    )
 
 
-def _kept(
-    checkpointing: Checkpointing,
-    draw: _Draw,
-    players: tuple[_Player, _Player],
-    average: _Average | None,
-    record: Record,
-    settings: dict[str, object],
-) -> _Kept:
-    """Return what keeps a run: all in it that changes, and a description of all that does not."""
-    device = draw.streams["data"].device
-    if torch.device(device).type == "meta":
-        raise CheckpointError("Networks on the meta device have no numbers that a checkpoint could keep.")
-    functions = draw.samplers | {f"{player.name.lower()}_loss": player.loss for player in players}
-    changing: dict[str, object] = {"average": average, "history": record}
-    changing |= {f"{name}_rng": stream for name, stream in draw.streams.items()}
-    run = {"device": torch.device(device).type}
-    for player in players:
-        changing |= {
-            player.name: Weights(player.network),
-            f"{player.name.lower()}_opt": Moments(player.optimiser),
-        }
-        run[player.name] = described(player.network, player.optimiser)
-    fixed = {**functions, **settings, "batch": draw.batch, "seed": draw.streams["data"].seed}
-    run |= {name: describe(value) for name, value in fixed.items()}
-    parts = {name: part for name, part in (changing | fixed).items() if isinstance(part, Stateful)}
-    return _Kept(Checkpoint(checkpointing.path, parts, run), checkpointing.every)
+def _with_seeds(name: str, batch: Any, seeds: int) -> None:
+    """Check that a sampler returned a tensor with the seed axis in front."""
+    if not isinstance(batch, Tensor):
+        raise TypeError(f"{name} must return a tensor, (seeds, batch, ...), not {type(batch).__name__}.")
+    if batch.dim() < 2 or batch.shape[0] != seeds:
+        raise ValueError(
+            f"{name} must return (seeds, batch, ...) with seeds = {seeds}, not {tuple(batch.shape)}: "
+            "x.expand(seeds, *x.shape) gives all seeds the same."
+        )
+
+
+@dataclass(frozen=True)
+class _Game:
+    """All that takes part in a step."""
+
+    draw: _Draw
+    D: _Player
+    G: _Player
+    average: _Average | None
+    record: Record
+    turns: Turns
+
+    def step(self) -> None:
+        """Let D take its turns, and then G, or both at once."""
+        networks = self.G.network, self.D.network
+        for _ in range(self.turns.d_steps):
+            x, z = self.draw("data"), self.draw("noise")
+            self.record.losses("D", self.D.differentiate(*networks, x, z))
+            if not self.turns.simultaneous:
+                self.D.descend()
+        for _ in range(self.turns.g_steps):
+            if self.turns.fresh_noise:
+                z = self.draw("noise")
+            self.record.losses("G", self.G.differentiate(*networks, x, z))
+            self.G.descend()
+        if self.turns.simultaneous:
+            self.D.descend()
+        if self.average is not None:
+            self.average.update(self.G.network)
+        self.record.step_made()
+
+    def kept(self, checkpointing: Checkpointing, watch: Watch, ema: float | None) -> Kept:
+        """Return what keeps the run in a checkpoint."""
+        streams = self.draw.streams
+        functions = self.draw.samplers | {"d_loss": self.D.loss, "g_loss": self.G.loss}
+        settings = {
+            "batch": self.draw.batch, "seed": self.draw.seed, **vars(self.turns), "ema": ema,
+            "watch": watch.function, "every": watch.every,
+        }  # fmt: skip
+        players = {player.name: (player.network, player.optimiser) for player in (self.G, self.D)}
+        changing = {"average": self.average, **{f"{name}_rng": rng for name, rng in streams.items()}}
+        return keep(checkpointing, players, changing, functions | settings, self.record)
 
 
 def _common_device(G: Ensemble, D: Ensemble) -> torch.device:
@@ -282,7 +294,10 @@ class _Player:
 
     def __init__(self, name: str, network: Ensemble, loss: Loss, optimiser: Optimizer, compile: bool) -> None:
         if not isinstance(optimiser, Optimizer):
-            raise TypeError(f"{name.lower()}_opt must be a torch optimiser, not {type(optimiser).__name__}.")
+            raise TypeError(
+                f"{name.lower()}_opt must be a torch optimiser, such as adam({name}, 2e-4), "
+                f"not {type(optimiser).__name__}."
+            )
         self.name = name
         self.network = network
         self.parameters = [p for p in network.parameters() if p.requires_grad]
@@ -357,8 +372,8 @@ class _Average:
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
         for ours, newest in zip(self.network.parameters(), network.parameters(), strict=True):
             ours.lerp_(newest, 1 - decay)
-        for kept, latest in zip(self.network.buffers(), network.buffers(), strict=True):
-            kept.copy_(latest)
+        for buffer, latest in zip(self.network.buffers(), network.buffers(), strict=True):
+            buffer.copy_(latest)
 
     def state(self) -> State:
         """Return copies of the averages and their number, for a checkpoint."""

@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_leaves_with_path
 
 from gan_helpers import training
-from gan_helpers.data import Uniform
+from gan_helpers.data import Normal, Uniform
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History
+from gan_helpers.losses import minimax_d, non_saturating_g
+from gan_helpers.models import mlp
 from gan_helpers.options import Watch
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, edward_mnist, fifty_lines, maxout_mnist, sinusoids
-from gan_helpers.training import train
+from gan_helpers.training import adam, train
 
 STEPS = 4
 
@@ -49,6 +51,25 @@ RECIPES: dict[str, tuple[Callable[[], Recipe], int]] = {
 }
 
 
+def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+    return minimax_d(D(x), D(G(z).detach()))
+
+
+def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+    return non_saturating_g(D(G(z)))
+
+
+def small(**changes: Any) -> Recipe:
+    """Return a recipe whose networks are small, or one that differs from it."""
+    settings = {
+        "G": lambda: nn.Sequential(nn.Linear(1, 2), nn.BatchNorm1d(2), nn.Dropout(0.5), nn.Linear(2, 1)),
+        "D": lambda: mlp(1, 2, 1), "data": Normal(4.0, 1.25), "noise": Normal(0.0, 1.0), "d_loss": d_loss,
+        "g_loss": g_loss, "d_opt": lambda D: adam(D, 1e-3), "g_opt": lambda G: adam(G, 1e-3), "steps": STEPS,
+        "batch": 3, "options": {}, **changes,
+    }  # fmt: skip
+    return Recipe(**settings)
+
+
 def spread(G: Ensemble) -> dict[str, Tensor]:
     """Watch one number for each seed."""
     return {"spread": torch.stack([p.flatten(1).std(1, correction=0) for p in G.parameters()]).sum(0)}
@@ -74,15 +95,12 @@ class Run:
     def train(self, steps: int = STEPS, **options: Any) -> History:
         r = self.recipe
         settings = {
-            "batch": r.batch,
-            "steps": steps,
-            "seed": self.seed,
-            "ema": 0.9,
-            "watch": Watch(spread, every=2),
-        }
+            "batch": r.batch, "steps": steps, "seed": self.seed, "ema": 0.9, "watch": Watch(spread, every=2),
+            "progress": False,
+        }  # fmt: skip
         self.history = train(
             self.G, self.D, r.data, r.noise, d_loss=r.d_loss, g_loss=r.g_loss, d_opt=self.d_opt,
-            g_opt=self.g_opt, progress=False, **(settings | r.options | options),
+            g_opt=self.g_opt, **(settings | r.options | options),
         )  # fmt: skip
         return self.history
 

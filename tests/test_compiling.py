@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,14 +13,12 @@ from torch import Tensor
 
 from gan_helpers import _compiling as compiling
 from gan_helpers._compiling import Compiled
-from gan_helpers.data import Normal, Uniform
-from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History
-from gan_helpers.losses import minimax_d, non_saturating_g
+from gan_helpers.losses import non_saturating_g
 from gan_helpers.models import mlp
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.training import adam, train
+from tests.short_runs import Run, d_loss, small
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="There is no C++ compiler here."
@@ -31,28 +30,18 @@ def nothing_was_said() -> None:
     compiling._say.cache_clear()
 
 
-def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-    return minimax_d(*D(x, G(z).detach())) + 0.5 * r1(D, x)
-
-
-def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-    return non_saturating_g(D(G(z)))
-
-
-def run(compile: bool, **options: Any) -> tuple[History, list[Tensor]]:
+def run(compile: bool, **losses: Any) -> tuple[History, list[Tensor]]:
     """Return a short run in double precision, and the weights that it ends with."""
-    G = Ensemble(lambda: mlp(1, 8, 1), 3, name="G", seed=0, device="cpu").double()
-    D = Ensemble(lambda: mlp(1, 8, 1), 3, name="D", seed=0, device="cpu").double()
 
     def doubled(sampler: Any) -> Any:
         return lambda seeds, batch, rng: sampler(seeds, batch, rng).double()
 
-    losses = {"d_loss": d_loss, "g_loss": g_loss} | options
-    history = train(
-        G, D, doubled(Normal(4.0, 1.25)), doubled(Uniform(0.0, 1.0)), **losses,
-        d_opt=adam(D, 1e-2), g_opt=adam(G, 1e-2), steps=100, batch=20, seed=0, compile=compile,
-    )  # fmt: skip
-    return history, [p.detach() for network in (G, D) for p in network.parameters()]
+    r1_d_loss = {"d_loss": lambda G, D, x, z: d_loss(G, D, x, z) + 0.5 * r1(D, x)}
+    recipe = small(G=lambda: mlp(1, 8, 1).double(), D=lambda: mlp(1, 8, 1).double(), **(r1_d_loss | losses))
+    recipe = replace(recipe, data=doubled(recipe.data), noise=doubled(recipe.noise), batch=20)
+    made = Run(recipe, 3)
+    history = made.train(100, compile=compile)
+    return history, [p.detach() for network in (made.G, made.D) for p in network.parameters()]
 
 
 @needs_compiler

@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 
@@ -42,20 +44,22 @@ def test_what_a_step_frees_is_there_for_the_next_one() -> None:
     assert kept(asked=False)[1] < 20_000_000
 
 
+@pytest.fixture
+def unasked() -> Iterator[None]:
+    memory.keep_freed_memory.cache_clear()
+    yield
+    memory.keep_freed_memory.cache_clear()
+
+
 @pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"])
-def test_who_has_set_it_is_left_alone(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_who_has_set_it_is_left_alone(monkeypatch: pytest.MonkeyPatch, name: str, unasked: None) -> None:
     monkeypatch.setenv(name, "131072")
-    memory.keep_freed_memory.cache_clear()
     assert memory.keep_freed_memory() is False
-    memory.keep_freed_memory.cache_clear()
 
 
 @pytest.mark.parametrize("error", [OSError, TypeError])
-def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
-    def refuses(_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(memory.ctypes, "CDLL", refuses)
-    memory.keep_freed_memory.cache_clear()
+def test_another_c_library_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception], unasked: None
+) -> None:
+    monkeypatch.setattr(memory.ctypes, "CDLL", Mock(side_effect=error))
     assert memory.keep_freed_memory() is False
-    memory.keep_freed_memory.cache_clear()

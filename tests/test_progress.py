@@ -10,24 +10,15 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
-import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
 from gan_helpers import training
-from gan_helpers.ensemble import Ensemble
-from gan_helpers.losses import minimax_d, non_saturating_g
-from gan_helpers.models import mlp
 from gan_helpers.progress import someone_is_watching
-from gan_helpers.randomness import Stream
+from tests.short_runs import Run, small
 
 
 def use_shell(monkeypatch: pytest.MonkeyPatch, shell: object) -> None:
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-
-
-def notebook_shell(**content: bool) -> SimpleNamespace:
-    """Return a shell with a kernel that was sent a cell to run."""
-    return SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda channel: {"content": content}))
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -47,53 +38,27 @@ def test_ipython_is_not_imported_to_find_out(monkeypatch: pytest.MonkeyPatch) ->
     assert "IPython" not in sys.modules
 
 
-def test_a_notebook_is_watched_if_someone_could_answer_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_shell(monkeypatch, notebook_shell(allow_stdin=True))
-    assert someone_is_watching() is True
-
-
-@pytest.mark.parametrize("content", [{"allow_stdin": False}, {}])
-def test_a_notebook_that_a_program_runs_is_not_watched(
-    content: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("content", "watched"), [({"allow_stdin": True}, True), ({"allow_stdin": False}, False), ({}, False)]
+)
+def test_a_notebook_is_watched_if_someone_could_answer_a_question(
+    content: dict[str, bool], watched: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_shell(monkeypatch, notebook_shell(**content))
-    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True))
-    assert someone_is_watching() is False
-
-
-def short_run(progress: bool) -> None:
-    G, D = (Ensemble(lambda: mlp(1, 1), 1, name=name, device="cpu") for name in "GD")
-
-    def draw(seeds: int, batch: int, rng: Stream) -> torch.Tensor:
-        return rng.normal(seeds, batch, 1)
-
-    training.train(
-        G,
-        D,
-        draw,
-        draw,
-        d_loss=lambda G, D, x, z: minimax_d(D(x), D(G(z))),
-        g_loss=lambda G, D, x, z: non_saturating_g(D(G(z))),
-        d_opt=training.adam(D, 1e-3),
-        g_opt=training.adam(G, 1e-3),
-        steps=3,
-        batch=2,
-        progress=progress,
-    )
+    kernel = SimpleNamespace(get_parent=lambda channel: {"content": content})  # that was sent a cell to run
+    use_shell(monkeypatch, SimpleNamespace(kernel=kernel))
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: not watched))
+    assert someone_is_watching() is watched
 
 
 @pytest.mark.parametrize(
     ("watching", "progress", "bar"), [(True, True, True), (True, False, False), (False, True, False)]
 )
 def test_training_draws_a_bar_for_those_who_watch_and_want_one(
-    watching: bool,
-    progress: bool,
-    bar: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    watching: bool, progress: bool, bar: bool, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:
+) -> None:  # fmt: skip
     monkeypatch.setattr(training, "someone_is_watching", lambda: watching)
-    short_run(progress)
+    Run(small(), 1).train(3, progress=progress)
     out, err = capsys.readouterr()
     assert out == ""
     assert ("3/3" in err or "it/s" in err or "0/3" in err) is bar
@@ -101,21 +66,11 @@ def test_training_draws_a_bar_for_those_who_watch_and_want_one(
 
 
 SETUP = """
-import torch
 from gan_helpers import training
-from gan_helpers.ensemble import Ensemble
-from gan_helpers.losses import minimax_d, non_saturating_g
-from gan_helpers.models import mlp
+from tests.short_runs import Run, small
 """
-TRAIN = """
-G, D = (Ensemble(lambda: mlp(1, 1), 2, name=name, device="cpu") for name in "GD")
-history = training.train(
-    G, D, lambda k, n, rng: rng.normal(k, n, 1), lambda k, n, rng: rng.normal(k, n, 1),
-    d_loss=lambda G, D, x, z: minimax_d(D(x), D(G(z))), g_loss=lambda G, D, x, z: non_saturating_g(D(G(z))),
-    d_opt=training.adam(D, 1e-3), g_opt=training.adam(G, 1e-3), steps=3, batch=2,
-)
-"""
-WATCH = "training.someone_is_watching = lambda: True"
+TRAIN = "history = Run(small(), 2).train(3, progress=True)"
+WATCH = "training.someone_is_watching = lambda: True\n"
 
 
 def test_an_executed_notebook_stores_no_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

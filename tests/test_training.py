@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from gan_helpers import training
 from gan_helpers.ensemble import Ensemble
-from gan_helpers.history import History, NonFiniteLossError
+from gan_helpers.history import History, NonFiniteLossError, UnfinishedRunError
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import mlp
 from gan_helpers.options import Turns, Watch
@@ -650,8 +651,6 @@ def test_players_are_ensembles_and_optimisers_are_optimisers() -> None:
     with pytest.raises(TypeError, match=r"G must be an Ensemble, not Sequential: Ensemble.of\(\[G\]\)"):
         train(mlp(1, 1), D, normal, normal, d_loss=d_loss, g_loss=g_loss, d_opt=adam(D, 1.0), g_opt=None,
               steps=1, batch=1)  # fmt: skip
-    with pytest.raises(TypeError, match="d_opt must be a torch optimiser, not float"):
-        run(G, D, d_opt=1e-3)
 
 
 @pytest.mark.parametrize("name", ["steps", "batch"])
@@ -690,10 +689,66 @@ def test_wrong_arguments_leave_the_networks_as_they_were() -> None:
 
 
 def test_data_without_a_seed_axis_are_named() -> None:
-    with pytest.raises(ValueError, match=r"inputs\[0\] must have shape .* with seeds = 3, not \(5, 1\)"):
+    with pytest.raises(ValueError, match=r"data must return .* with seeds = 3, not \(5, 1\)"):
         run(*pair(), data=lambda seeds, batch, rng: rng.normal(batch, 1))
-    with pytest.raises(ValueError, match=r"inputs\[0\] must have shape .*not \(5, 3, 1\)"):
+    with pytest.raises(ValueError, match=r"data must return .*not \(5, 3, 1\)"):
         run(*pair(), data=lambda seeds, batch, rng: rng.normal(batch, seeds, 1))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"data": np.zeros((1_000, 2))}, r"data must be .*not ndarray of shape \(1000, 2\): Resample"),
+        ({"noise": torch.zeros(3, 1)}, r"noise must be .*not Tensor of shape \(3, 1\): Resample"),
+        ({"data": [[0.0]] * 1_000}, "data must be .*not list: Resample"),
+        ({"data": lambda k, n, rng: np.zeros((k, n, 1))}, "data must return a tensor, .* not ndarray"),
+        ({"watch": lambda G: None}, "watch must return tensors by name, .* not NoneType"),
+        ({"watch": lambda G: {"mean": 3.0}}, "watch must return tensors by name, not float under 'mean'"),
+        ({"watch": lambda G: [torch.zeros(3)]}, "watch must return tensors by name, .* not list"),
+        ({"turns": {"d_steps": 2}}, "turns must be of type Turns"),
+        ({"d_opt": adam}, r"d_opt must be a torch optimiser, such as adam\(D, 2e-4\), not function"),
+    ],
+)
+def test_what_is_given_and_what_functions_return_is_checked_in_a_few_words(
+    wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message) as caught:
+        run(*pair(), **wrong)
+    assert len(str(caught.value)) < 300
+
+
+def test_each_look_has_the_same_names_and_shapes() -> None:
+    sizes = iter((2, 3))
+    with pytest.raises(ValueError, match=r"the same names and shapes at each look: .*\(3,\)} at step 5"):
+        run(*pair(), watch=lambda G: {"x": torch.zeros(next(sizes))})
+
+
+def test_networks_that_meet_the_same_numbers_again_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    G, D = pair()
+    with pytest.raises(ZeroDivisionError):
+        run(G, D, d_loss=lambda G, D, x, z: 1 / 0)
+    run(G, D, seed=3)
+    run(G, D, seed=4)
+    run(*pair(), seed=3)
+    assert not caplog.messages, "no step, another seed, or other networks: nothing is drawn twice"
+    for _ in range(3):
+        run(G, D, seed=3)
+    (message,) = caplog.messages
+    assert "seed 3 before" in message and "seed=4" in message
+
+
+@pytest.mark.parametrize(
+    ("loss", "error"), [(d_loss, None), (breaks(2, [1], math.nan, d_loss), "1"), (None, "hand")]
+)
+def test_only_a_whole_run_is_measured(loss: Any, error: str | None, handler: Any) -> None:
+    history = run(*pair(), d_loss=loss or interrupting(2, d_loss), on_nonfinite="go on")
+    if error is None:
+        assert history.require_whole() is history
+    else:
+        with pytest.raises(
+            UnfinishedRunError, match="stopped by hand after 2" if loss is None else r"Seeds \[1\]"
+        ):
+            history.require_whole()
 
 
 # --- Adam ------------------------------------------------------------------------------------------------
@@ -707,6 +762,7 @@ def test_adam_is_torchs_with_the_numbers_given() -> None:
     assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (2e-4, (0.5, 0.9), 1e-8, 0)
     assert {id(p) for p in group["params"]} == {id(p) for p in G.parameters()}
     assert adam(G, 2e-4).param_groups[0]["betas"] == (0.9, 0.999)
+    adam(G, 1, betas=(0, 0.9)).step()  # whole numbers will do
 
 
 @given(lr=st.one_of(st.floats(max_value=0), st.just(math.nan), st.just(math.inf), st.booleans(), st.text()))
