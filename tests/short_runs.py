@@ -107,7 +107,7 @@ class Run:
     def left(self) -> dict[str, Tensor]:
         """Return all that is left of the training, read without the means of checkpoints."""
         h = self.history
-        networks = {"G": self.G, "D": self.D, "average": h.averaged}
+        networks = {"G": self.G, "D": self.D} | ({} if h.averaged is None else {"average": h.averaged})
         found = {f"{n}.{key}": v for n, net in networks.items() for key, v in net.state_dict().items()}
         for name, network in networks.items():
             found[f"{name}.dropout"] = network.dropout.generator.get_state()
