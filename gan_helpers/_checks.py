@@ -15,7 +15,7 @@ from torch import Tensor
 T = TypeVar("T")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return a value and its type as a message shows them, or the type alone if the value is long."""
     text, kind = repr(value), type(value).__name__
     return f"{text} ({kind})" if len(text) <= 80 and "\n" not in text else f"one of type {kind}"
@@ -24,7 +24,7 @@ def _shown(value: Any) -> str:
 def whole(name: str, value: int, at_least: int = 1) -> int:
     """Return ``value`` if it is an integer of at least ``at_least``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be a whole number, not {_shown(value)}.")
+        raise TypeError(f"{name} must be a whole number, not {shown(value)}.")
     if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, not {value}.")
     return int(value)
@@ -41,7 +41,7 @@ def number(
 ) -> float:
     """Return ``value`` if it is a finite real number inside the bounds given."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a real number, not {_shown(value)}.")
+        raise TypeError(f"{name} must be a real number, not {shown(value)}.")
     value = float(value)
     bounds = (
         (math.isfinite(value), "finite"),
@@ -79,6 +79,8 @@ def _tensor_of(name: str, value: Any, shape: str, dtype: str) -> None:
     if not isinstance(value, Tensor):
         call = f": call torch.tensor({name}, dtype={dtype})" if isinstance(value, list | np.ndarray) else ""
         raise TypeError(f"{name} must be a torch.Tensor of shape {shape}, not {type(value).__name__}{call}.")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, not {value.layout}: call {name}.to_dense().")
 
 
 def _of_shape(name: str, value: Tensor, shape: str, dims: int | None) -> Tensor:
@@ -97,7 +99,8 @@ def _reshaped(name: str, value: Tensor, shape: str, dims: int) -> str:
     if more == 1 and value.shape[-1] == 1:
         return f": call {name}.squeeze(-1)"
     if more > 0 and shape.endswith(" features)"):
-        return f": call {name}.flatten({dims - 1}) on images"
+        one = f", or take one seed, {name}[0]" if shape == "(n, features)" and more == 1 else ""
+        return f": call {name}.flatten({dims - 1}) on images{one}"
     if more == -1 and shape.startswith("(seeds, "):
         return f": call {name}.unsqueeze(0) if it is of one seed"
     return f": call {name}.unsqueeze(1)" if more == -1 and shape in ("(n, features)", "(m, features)") else ""
@@ -108,7 +111,7 @@ def tensor(name: str, value: Any) -> Tensor:
     try:
         return torch.as_tensor(value).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be a tensor, or numbers that make one, not {_shown(value)}.") from error
+        raise TypeError(f"{name} must be a tensor, or numbers that make one, not {shown(value)}.") from error
 
 
 def drawn_beside(name: str, value: Tensor, device: torch.device | str) -> None:
@@ -150,7 +153,7 @@ def symmetric(name: str, value: Tensor) -> Tensor:
 def instance(name: str, value: Any, kind: type[T]) -> T:
     """Return ``value`` if it is one of ``kind``."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be of type {kind.__name__}, not {_shown(value)}.")
+        raise TypeError(f"{name} must be of type {kind.__name__}, not {shown(value)}.")
     return value
 
 
@@ -162,7 +165,7 @@ def text(name: str, value: str) -> str:
 def path(name: str, value: str | os.PathLike[str]) -> str | os.PathLike[str]:
     """Return ``value`` if it names a file or a folder."""
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} must be a path, not {_shown(value)}.")
+        raise TypeError(f"{name} must be a path, not {shown(value)}.")
     return value
 
 
@@ -170,7 +173,7 @@ def sequence(name: str, value: Any) -> Sequence[Any]:
     """Return ``value`` if it is a list, a tuple or the like, and no string."""
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise TypeError(
-            f"{name} must be a list or a tuple, not {_shown(value)}: put a single one into a list."
+            f"{name} must be a list or a tuple, not {shown(value)}: put a single one into a list."
         )
     return value
 
@@ -193,21 +196,21 @@ def like_weights(name: str, value: Tensor, weight: Tensor) -> Tensor:
 def iterable(name: str, value: Any) -> Iterable[Any]:
     """Return ``value`` if one can go through it."""
     if not isinstance(value, Iterable) or isinstance(value, str):
-        raise TypeError(f"{name} must be a list or the like, not {_shown(value)}.")
+        raise TypeError(f"{name} must be a list or the like, not {shown(value)}.")
     return value
 
 
 def function(name: str, value: Any) -> Any:
     """Return ``value`` if it can be called."""
     if not callable(value):
-        raise TypeError(f"{name} must be a function, not {_shown(value)}.")
+        raise TypeError(f"{name} must be a function, not {shown(value)}.")
     return value
 
 
 def device(name: str, value: torch.device | str) -> torch.device:
     """Return the device that ``value`` is or names."""
     if not isinstance(value, torch.device | str):
-        raise TypeError(f"{name} must be a device or its name, not {_shown(value)}.")
+        raise TypeError(f"{name} must be a device or its name, not {shown(value)}.")
     try:
         return torch.device(value)
     except RuntimeError as error:

@@ -539,6 +539,8 @@ class Minibatches:
             raise ValueError(
                 f"state must hold order and position, not {sorted(state)}: load what state() returned."
             )
+        for key, value in state.items():
+            _checks.instance(f"state[{key!r}]", value, Tensor)
         order, position = state["order"].to(self.data.device, torch.long, copy=True), int(state["position"])
         rows = torch.arange(self.n, device=order.device)
         fits = order.shape[1:] == (self.n,) and 0 <= position <= self.n

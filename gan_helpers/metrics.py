@@ -223,10 +223,8 @@ def _gaps(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return the points of two samples in order, and how far apart the shares up to each point are."""
     target = _sample("target", target, "(m,) or (seeds, m)").to(x.device)
     if target.dim() not in (1, 2) or target.dim() == 2 and len(target) != len(x):
-        raise ValueError(
-            f"target must have shape (m,) or ({len(x)}, m), for the {len(x)} seeds of x, "
-            f"not {tuple(target.shape)}."
-        )
+        call = ": call target.squeeze(-1)" if target.shape[-1:] == (1,) else ""
+        raise ValueError(f"target must have shape (m,) or ({len(x)}, m), not {tuple(target.shape)}{call}.")
     samples = x.sort(1).values, target.expand(len(x), -1).sort(1).values
     points = torch.cat(samples, 1).sort(1).values
     shares = [torch.searchsorted(sample, points, right=True).double() / sample.shape[1] for sample in samples]
@@ -404,8 +402,9 @@ def _densities(
 
 def _on_floats(name: str, density: LineDensity) -> Callable[[float], float]:
     """Return ``density`` as a function from float to float that refuses values no density has."""
-    if not callable(density):
-        raise TypeError(f"{name} must be a density such as Normal(4, 1.25).density, not {density!r}.")
+    if hasattr(density, "density") or not callable(density):  # a sampler, which is callable too
+        shown = _checks.shown(density)
+        raise TypeError(f"{name} must be a density such as Normal(4, 1.25).density, not {shown}.")
 
     def at(x: float) -> float:
         answer = _checks.tensor(f"{name}(x)", density(torch.tensor([x], dtype=torch.float64)))
