@@ -16,23 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import nbformat
 import pytest
 import tomllib
 from packaging.requirements import Requirement
 
 from tools import colab
+from tools.sheets import ROOT, load, notebooks
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "gan_helpers"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = {"minimax": "sympy", "mxnet_gaussian": "mxnet", "sinusoids": "keras"}  # for which chapter
 
-CHAPTERS = colab.notebooks()
+CHAPTERS = notebooks()
+every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
 
 def setup_cell(path: Path) -> Any:
-    return next(c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+    return next(c for c in load(path).cells if c.cell_type == "code")
 
 
 def constant(source: str, name: str) -> Any:
@@ -61,36 +60,20 @@ def test_the_cell_is_the_same_in_all_chapters_but_for_what_the_chapter_needs() -
     assert "hide-input" in cells[0].metadata.tags
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_a_chapter_needs_what_its_extra_says(path: Path) -> None:
-    options = [word for what in constant(setup_cell(path).source, "NEEDS") for word in what.split()]
-    needs = {str(Requirement(word)) for word in options if not word.startswith("-")}
-    extra = PROJECT["optional-dependencies"][EXTRAS[path.stem]] if path.stem in EXTRAS else []
-    assert needs == {f"{r.name}{r.specifier}" for r in map(Requirement, extra)}
-    # Its metadata ask for a NumPy that is older than the platform's.
-    assert ("--no-deps" in options) == (path.stem == "mxnet_gaussian")
-
-
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+@every_chapter
 def test_a_chapter_imports_nothing_that_is_not_installed(path: Path) -> None:
     """What the code imports is of Python itself, of the package's requirements, or named by the cell."""
-    code = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-    imported = {
-        name.split(".")[0]
-        for node in ast.walk(ast.parse("\n".join(code)))
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
-    modules = {"scikit-learn": "sklearn"}
-    known = {Requirement(r).name for r in PROJECT["dependencies"]} | {"gan_helpers"}
-    known = {modules.get(name, name) for name in known} | set(sys.stdlib_module_names)
+    code = [c.source for c in load(path).cells if c.cell_type == "code"]
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse("\n".join(code))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(str(node.module).split(".")[0])
+    known = {Requirement(r).name for r in PROJECT["dependencies"]} | {"gan_helpers", "sklearn"}
     needs = " ".join(constant(code[0], "NEEDS"))
-    assert {name for name in imported - known if name not in needs} == set()
+    missing = imported - known - set(sys.stdlib_module_names)
+    assert {name for name in missing if name not in needs} == set()
 
 
 # The cell at work
@@ -133,7 +116,6 @@ def complete(monkeypatch: pytest.MonkeyPatch) -> Platform:
     return Platform(monkeypatch, package_is_there=True)
 
 
-every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 ADDRESS = "https://example.org/owner/name"
 
 
