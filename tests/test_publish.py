@@ -13,6 +13,7 @@ from bs4 import BeautifulSoup
 
 from tests.browsing import JUPYTER_BOOK
 from tools import publish as publisher
+from tools.notebooks import METADATA
 from tools.sheets import ROOT
 
 FIRST = "https://github.com/Ada-L/gan.book"
@@ -56,15 +57,10 @@ def test_all_places_of_this_book_agree():
     assert len({tuple(found) for found in named.values()}) == 1, named
 
 
-def test_every_place_gets_the_address(copy):
+def test_every_place_gets_the_address_once(copy):
     changed = publisher.publish(FIRST, copy)
     assert set(changed) <= set(publisher.places(copy))
     assert addresses(copy) == {path.name: [FIRST] for path in publisher.places(copy)}
-    assert len(addresses(copy)) > 6
-
-
-def test_publishing_again_changes_nothing(copy):
-    publisher.publish(FIRST, copy)
     before = contents(copy)
     assert publisher.publish(FIRST + ".git", copy) == []
     assert publisher.publish(FIRST + "/", copy) == []
@@ -81,31 +77,25 @@ def test_a_second_address_leaves_no_trace_of_the_first(copy):
 
 
 def test_a_notebook_changes_in_one_line(copy):
-    (path,) = (p for p in publisher.places(copy) if p.name == "minimax.ipynb")
+    path = next(path for path in publisher.places(copy) if path.suffix == ".ipynb")
     before = path.read_text(encoding="utf-8").splitlines()
     publisher.publish(FIRST, copy)
     after = path.read_text(encoding="utf-8").splitlines()
     assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "",
-        "github.com/someone/other",
-        "http://github.com/someone/other",
-        "https://gitlab.com/someone/other",
-        "https://github.com/someone",
-        "https://github.com/someone/other/tree/main",
-        "https://github.com/some one/other",
-        "https://github.com/someone/..",
-        'https://github.com/someone/other"',
-    ],
-)
-def test_no_address_of_a_repository_is_refused(copy, address):
+NO_REPOSITORY = [
+    "", "github.com/a/b", "http://github.com/a/b", "https://gitlab.com/a/b", "https://github.com/a",
+    "https://github.com/a/b/tree/main", "https://github.com/a c/b", "https://github.com/a/..",
+    'https://github.com/a/b"',
+]  # fmt: skip
+
+
+def test_no_address_of_a_repository_is_refused(copy):
     before = contents(copy)
-    with pytest.raises(ValueError, match=r"is not of the form https://github.com/OWNER/NAME\."):
-        publisher.publish(address, copy)
+    for address in NO_REPOSITORY:
+        with pytest.raises(ValueError, match=r"is not of the form https://github.com/OWNER/NAME\."):
+            publisher.publish(address, copy)
     assert contents(copy) == before
 
 
@@ -117,15 +107,9 @@ def test_a_file_without_a_place_stops_all(copy):
     assert contents(copy) == before
 
 
-@pytest.mark.parametrize(
-    ("address", "pages"),
-    [
-        (FIRST, "https://ada-l.github.io/gan.book/"),
-        ("https://github.com/Ada-L/ada-l.github.io", "https://ada-l.github.io/"),
-    ],
-)
-def test_where_the_pages_are(address, pages):
-    assert publisher.pages_address(address) == pages
+def test_where_the_pages_are():
+    assert publisher.pages_address(FIRST) == "https://ada-l.github.io/gan.book/"
+    assert publisher.pages_address("https://github.com/Ada-L/ada-l.github.io") == "https://ada-l.github.io/"
 
 
 # Pages of a small book with the settings of this one
@@ -150,12 +134,8 @@ def small_book(tmp_path_factory):
         nbformat.v4.new_markdown_cell("# A chapter\n\nIts first sentence says what it is about."),
         nbformat.v4.new_code_cell('REPOSITORY = ""', execution_count=1),
     ]
-    nbformat.write(
-        nbformat.v4.new_notebook(
-            cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "P"}}
-        ),
-        root / "book" / "chapter.ipynb",
-    )
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
+    nbformat.write(notebook, root / "book" / "chapter.ipynb")
     return root
 
 

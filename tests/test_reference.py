@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 from pathlib import Path
 
-import nbformat
 import pytest
 
 import gan_helpers
+from tools import reference_links as links
+from tools.sheets import BOOK, load, notebooks
 
-ROOT = Path(__file__).resolve().parent.parent
-MODULES = re.findall(r"automodule:: (\S+)", (ROOT / "book" / "helpers.md").read_text(encoding="utf-8"))
-
-_spec = importlib.util.spec_from_file_location("reference_links", ROOT / "tools" / "reference_links.py")
-links = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(links)
+MODULES = re.findall(r"automodule:: (\S+)", (BOOK / "helpers.md").read_text(encoding="utf-8"))
 
 
 def public(module_name: str) -> dict[str, object]:
@@ -32,19 +27,15 @@ def public(module_name: str) -> dict[str, object]:
 REFERENCE = {name: thing for module in MODULES for name, thing in public(module).items()}
 
 
-@pytest.mark.parametrize("name", sorted(REFERENCE))
-def test_a_public_name_is_described(name: str) -> None:
+def test_every_public_name_is_described_and_those_of_the_package_itself_are_among_them() -> None:
     """What has no docstring of its own is left out of the reference."""
-    assert (vars(REFERENCE[name]).get("__doc__") or REFERENCE[name].__doc__ or "").strip()
-
-
-def test_the_names_of_the_package_itself_are_in_the_reference() -> None:
+    assert [name for name, thing in REFERENCE.items() if not (thing.__doc__ or "").strip()] == []
     assert {links.home(f"gan_helpers.{name}") for name in gan_helpers.__all__} <= set(REFERENCE)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 def test_what_a_chapter_imports_is_in_the_reference(path: Path) -> None:
-    cells = nbformat.read(path, as_version=4).cells
+    cells = load(path).cells
     names = links.imported_names("\n".join(c.source for c in cells if c.cell_type == "code"))
     assert len(names) > 5
     homes = {links.home(name) for name in names.values() if "mxnet_backend" not in name}
@@ -96,27 +87,26 @@ def test_a_name_leads_to_the_module_that_defines_it() -> None:
     assert links.home("gan_helpers.nowhere.nothing") == "gan_helpers.nowhere.nothing"
 
 
-def test_the_first_use_is_a_link() -> None:
-    assert found(code("a, train(G)"), code("train(D)")) == [("gan_helpers.training.train", "train")]
+IMPORT = code("from gan_helpers import train").replace(span("n", "from"), span("kn", "from"))
+TRAIN = ("gan_helpers.training.train", "train")
 
 
-def test_a_function_of_a_module_is_a_link_as_a_whole() -> None:
-    assert found(code("losses.minimax_d(x)")) == [("gan_helpers.losses.minimax_d", "losses.minimax_d")]
-
-
-def test_a_method_is_not_part_of_the_link() -> None:
-    assert found(code("Normal.nothing(x)")) == [("gan_helpers.data.Normal", "Normal")]
-
-
-@pytest.mark.parametrize("text", ["digits.train", "f(train=3)", "other(x)", "losses.unheard_of"])
-def test_other_words_are_no_links(text: str) -> None:
-    assert found(code(text)) == []
-
-
-def test_imports_are_no_links() -> None:
-    line = code("from gan_helpers import train").replace(span("n", "from"), span("kn", "from"))
-    assert found(line) == []
-    assert found(line, code("train(G)")) == [("gan_helpers.training.train", "train")]
+@pytest.mark.parametrize(
+    ("blocks", "expected"),
+    [
+        ([code("a, train(G)"), code("train(D)")], [TRAIN]),  # the first use alone
+        ([code("losses.minimax_d(x)")], [("gan_helpers.losses.minimax_d", "losses.minimax_d")]),
+        ([code("Normal.nothing(x)")], [("gan_helpers.data.Normal", "Normal")]),  # a method is no part of it
+        ([code("digits.train")], []),
+        ([code("f(train=3)")], []),
+        ([code("other(x)")], []),
+        ([code("losses.unheard_of")], []),
+        ([IMPORT], []),
+        ([IMPORT, code("train(G)")], [TRAIN]),
+    ],
+)
+def test_which_words_are_links(blocks: list[str], expected: list[tuple[str, str]]) -> None:
+    assert found(*blocks) == expected
 
 
 def test_the_text_stays_as_it_was() -> None:

@@ -3,12 +3,11 @@
 import ast
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-BOOK = ROOT / "book"
+from tools.sheets import BOOK, ROOT
+
 PLACE = re.compile(r"\]\(\w+\.(ipynb|md)#[\w-]+\)|\{(numref|eq|prf:ref|func|class|term|cite:\w)\}`")
 
 
@@ -39,21 +38,15 @@ def test_a_term_is_short_and_its_letters_or_its_place_are_given(names, text):
     assert PLACE.search(text) or "$" in text, names
 
 
-@pytest.mark.parametrize("row", rows("sources.md"), ids=lambda row: row[0][:40])
-def test_what_is_said_of_a_source_has_its_check(row):
-    said, found, check = row
-    assert said and found
-    assert PLACE.search(check), "the third cell links to no section, figure, equation or theorem"
-
-
-def test_the_verdicts_are_as_many_as_the_page_says():
+def test_what_is_said_of_a_source_has_its_check_and_the_verdicts_are_as_many_as_the_page_says():
+    for said, _, check in rows("sources.md"):
+        assert PLACE.search(check), f"{said}: it links to no section, figure, equation or theorem"
     verdicts = [re.match(r"\*\*(Right|In part|No)\b", found) for _, found, _ in rows("sources.md")]
     assert None not in verdicts
     count = Counter(verdict[1].lower() for verdict in verdicts)
     text = (BOOK / "sources.md").read_text()
-    said = re.search(
-        r"Of the (\d+) rows below, (\d+) say \*right\*, (\d+) \*in part\* and (\d+) \*no\*", text
-    )
+    sentence = r"Of the (\d+) rows below, (\d+) say \*right\*, (\d+) \*in part\* and (\d+) \*no\*"
+    said = re.search(sentence, text)
     assert [int(n) for n in said.groups()] == [len(verdicts), count["right"], count["in part"], count["no"]]
 
 
