@@ -26,7 +26,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help environment book test reliability notebooks pages pictures colab bench lint publish clean
+.PHONY: help environment book test reliability notebooks pages pictures colab faults bench lint publish clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ pictures: environment ## make the pictures of the landing page afresh
 
 colab: environment ## run the notebooks elsewhere, with NumPy 2 and without the package, as Colab would
 	$(BIN)/python -m tools.colab $(ARGS)
+
+faults: environment ## plant faults in a copy, and say which test notices each
+	$(BIN)/python -m tools.faults $(ARGS)
 
 bench: environment ## measure the package against what a reader would use instead
 	$(BIN)/python -m benchmarks $(ARGS)

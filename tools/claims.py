@@ -1,17 +1,18 @@
 """Work out from the tables of many runs how likely each claim of the book is to fail.
 
-Usage: python -m tools.claims [--replay NOTEBOOK --seeds 40]
+Usage: python -m tools.claims NOTEBOOK [--seeds 40]
 
-Without arguments, it writes the tables of the page on reliability: `book/claims.csv` with the claims, and
-`book/rates.csv` with the recipes. The part `[claims]` of a chapter's sheet says what each claim rests on that
-chance can reach. What a claim asks for, its bounds and the number of seeds, is read from the notebook.
+`make pages` writes the tables: `book/claims.csv` with the claims, and `book/rates.csv` with the recipes. The
+part `[claims]` of a chapter's sheet says what each claim rests on that chance can reach. What a claim asks
+for, its bounds and the number of seeds, is read from the notebook.
 
-    "it is near" = {table = "fifty_lines_original", column = "w1"}
+    "it is near" = {table = "original", column = "w1"}
     "it is near" = [{table = "a", column = "w1"}, {table = "b", column = "w1"}]   both have to hold
     "it is near" = "replay"                      {table = "replay"}: its own cells, run from other base seeds
     "it is near" = {law = "share_off", why = "counts are binomial"}      a function of the chapter's recipes
     "it is near" = "same", "theorem", "built" or "fixed"                 it cannot fail, see `SENSES`
 
+A claim that compares with no number says in a few words what it is held `against`.
 A `column` is a formula of columns, and `where` chooses runs. The bound of a quotient falls to two columns:
 with `parting = 2`, "over / under > 3" asks that the first is above 6 and the second below 2.
 
@@ -23,8 +24,8 @@ A claim fails if too few of its runs keep within its bound. How likely one run i
   that is named: "log", unless another is given, for amounts, "arcsine", of roots, for shares, or "plain".
   `grain` is the least spread, for a column of which all runs are equal.
 
-`--replay` measures what needs no long training: it runs the cells of a notebook that lead up to such a claim
-from base seeds of its own, and keeps the values that the claim is given.
+The command measures what needs no long training: it runs the cells of a notebook that lead up to such a
+claim from base seeds of its own, and keeps the values that the claim is given in `tests/replayed.csv`.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Base:
     parting: float | None = None
     law: str = ""
     why: str = ""
+    against: str = ""
 
 
 def bases(sheet: Sheet, words: str) -> list[Base]:
@@ -131,7 +133,8 @@ def replays() -> dict[tuple[str, str], Tensor]:
 
 def column(base: Base, notebook: str, words: str) -> Tensor:
     """Return what a claim rests on, one number per run."""
-    columns = {"value": replays()[notebook, words]} if base.table == "replay" else table(base.table)
+    of_replay = base.table == "replay"
+    columns = {"value": replays()[notebook, words]} if of_replay else table(f"{notebook}_{base.table}")
     values = formula(base.column, columns)
     return values[formula(base.where, columns)] if base.where else values
 
@@ -208,7 +211,7 @@ def judged(sheet: Sheet, claim: Claim, runs: dict[str, int]) -> Iterator[dict[st
             values = column(base, sheet.name, claim.words)
             one, rule = misses(base, values, bounds, at_least == of)
             where = f", where `{base.where}`" if base.where else ""
-            rests = f"`{base.table}`: `{base.column}`{where}"
+            rests = f"`{sheet.name}_{base.table}`: `{base.column}`{where}"
             rests, n = "its own cells, replayed" if base.table == "replay" else rests, str(len(values))
         ends = " to ".join(f"{number:.6g}" for number in sorted(b.number for b in bounds))
         share = f", {at_least} of {of}" if of > 1 else ""
@@ -244,12 +247,12 @@ def calibrated() -> list[dict[str, str | float]]:
 
 def rates() -> Iterator[dict[str, str]]:
     """Yield for each recipe how many of its runs succeeded, with the 95 % interval."""
-    for rate in (rate for sheet in sheets() for rate in sheet.rates):
-        good = formula(rate["if"], table(rate["table"]))
+    for name, rate in ((f"{sheet.name}_{rate['table']}", rate) for sheet in sheets() for rate in sheet.rates):
+        good = formula(rate["if"], table(name))
         k, n = int(good.sum()), len(good)
         low, high = stats.binomtest(k, n).proportion_ci(method="exact")
         yield {
-            "recipe": rate["recipe"], "table": f"`{rate['table']}`", "success": rate["success"],
+            "recipe": rate["recipe"], "table": f"`{name}`", "success": rate["success"],
             "runs": f"{k} of {n}", "95 % interval": f"{100 * low:.1f} to {100 * high:.1f} %",
         }  # fmt: skip
 
@@ -294,29 +297,23 @@ def replay(sheet: Sheet, seed: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Write the tables of the page, or replay a notebook first."""
+    """Measure again what the cheap claims of a chapter are given."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--replay", metavar="NOTEBOOK", help="measure the cheap claims of a chapter again")
+    parser.add_argument("notebook", choices=[sheet.name for sheet in sheets() if sheet.replay])
     parser.add_argument("--seeds", type=int, default=40, help="base seeds to replay (default %(default)s)")
     args = parser.parse_args()
-    if args.replay:
-        with REPLAYED.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["notebook"] != args.replay]
-        (sheet,) = (sheet for sheet in sheets() if sheet.name == args.replay)
-        for seed in range(FIRST_SEED, FIRST_SEED + args.seeds):
-            rows += [
-                {"notebook": args.replay, "claim": text, "seed": str(seed), "value": f"{value:.6g}"}
-                for text, values in replay(sheet, seed).items()
-                for value in values
-            ]
-        REPLAYED.write_text(written(sorted(rows, key=lambda row: (row["notebook"], row["claim"]))), "utf-8")
-        return
-    for name, text in pages().items():
-        (BOOK / name).write_text(text, encoding="utf-8", newline="\n")
-    worst = max(calibrated(), key=lambda row: row["fails with"])
-    print(f"The least sure claim fails with a probability of {worst['fails with']:.1e}: {worst['claim']}")
+    with REPLAYED.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["notebook"] != args.notebook]
+    (sheet,) = (sheet for sheet in sheets() if sheet.name == args.notebook)
+    for seed in range(FIRST_SEED, FIRST_SEED + args.seeds):
+        rows += [
+            {"notebook": sheet.name, "claim": text, "seed": str(seed), "value": f"{value:.6g}"}
+            for text, values in replay(sheet, seed).items()
+            for value in values
+        ]
+    REPLAYED.write_text(written(sorted(rows, key=lambda row: (row["notebook"], row["claim"]))), "utf-8")
 
 
 if __name__ == "__main__":
