@@ -54,7 +54,7 @@ def first_weights(recipe: str, seeds: int, seed: int) -> Weights:
 def data_set(recipe: str, seeds: int, seed: int) -> dict[str, Any]:
     """Return the data set, if the recipe has one that an entrant cannot draw."""
     if recipe == "mxnet_gaussian":
-        return {"data": mxnet_gaussian.points(seeds, seed).numpy()}
+        return {"data": mxnet_gaussian.inputs(seeds, seed)[0].numpy()}
     if recipe.endswith("mnist"):
         return {"data": mnist.load().train.images.numpy()}
     return {}
@@ -81,7 +81,7 @@ def batches(folder: Path, recipe: str, seeds: int, steps: int, seed: int = 0) ->
 def _samplers(recipe: str, seeds: int, seed: int) -> tuple[Sampler, Sampler, int]:
     """Return the samplers of data and of noise, and how often a step draws noise."""
     if recipe == "mxnet_gaussian":
-        return Minibatches(mxnet_gaussian.points(seeds, seed)), mxnet_gaussian.NOISE, 1
+        return Minibatches(*mxnet_gaussian.inputs(seeds, seed)), mxnet_gaussian.NOISE, 1
     made = ours.recipe_of(recipe, seeds, seed, dropout=0.0)
     once = not made.options.get("turns", Turns()).fresh_noise
     return made.data, made.noise, 1 if once else 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,35 +20,20 @@ from gan_helpers.history import History
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import mlp
 from gan_helpers.options import Watch
-from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, edward_mnist, fifty_lines, maxout_mnist, sinusoids
+from gan_helpers.recipes import Recipe, every
 from gan_helpers.training import adam, train
 
 STEPS = 4
+SEEDS = 2
 
 
-def images() -> Tensor:
-    """Return grey noise in the shape of digits; 300 are more than a batch and less than two."""
-    return Uniform(0.0, 1.0, features=784)(1, 300, Stream("images", 0))[0]
+def short(name: str, seeds: int = SEEDS, seed: int = 0) -> Recipe:
+    """Return a recipe that learns from 300 rows, which are more than a batch of 256 and less than two."""
+    return every()[name](seeds, seed, rows=300, device="cpu")
 
 
-def sets(seeds: int) -> tuple[Tensor, Tensor]:
-    """Return curves and noise of 200 rows in the place of 32,768."""
-    return sinusoids.REAL(seeds, 200, Stream("curves", 0)), sinusoids.NOISE(seeds, 200, Stream("noise", 0))
-
-
-#: How to make each recipe, and the number of seeds that it is tried with.
-RECIPES: dict[str, tuple[Callable[[], Recipe], int]] = {
-    "fifty_lines.original": (fifty_lines.original, 3),
-    "fifty_lines.repaired": (fifty_lines.repaired, 3),
-    "fifty_lines.later": (fifty_lines.later, 3),
-    "sinusoids.original": (lambda: sinusoids.recipe(2, sets=sets(2)), 2),
-    "sinusoids.repaired": (lambda: sinusoids.recipe(2, sets=sets(2), **sinusoids.REPAIR), 2),
-    "maxout_mnist.original": (lambda: maxout_mnist.original(images()), 1),
-    "maxout_mnist.repaired": (lambda: maxout_mnist.repaired(images()), 1),
-    "edward_mnist.original": (lambda: edward_mnist.original(images()), 2),
-    "edward_mnist.repaired": (lambda: edward_mnist.repaired(images()), 2),
-}
+#: The recipes on the common loop.
+RECIPES = [name for name in every() if type(short(name)) is Recipe and short(name).backend == "gan_helpers"]
 
 
 def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
@@ -89,8 +74,7 @@ class Run:
 
     @classmethod
     def of(cls, name: str, seed: int = 0) -> Run:
-        make, seeds = RECIPES[name]
-        return cls(make(), seeds, seed)
+        return cls(short(name), SEEDS, seed)
 
     def train(self, steps: int = STEPS, **options: Any) -> History:
         r = self.recipe

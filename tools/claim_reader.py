@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 
 #: Names that bring random numbers into a cell.
 RANDOM = {
-    "Stream", "Ensemble", "train", "networks", "base_seed", "judged", "data_sets", "play", "random",
+    "Stream", "Ensemble", "train", "networks", "base_seed", "judged", "inputs", "play", "random",
     "RandomState", "default_rng", "manual_seed", "set_random_seed", "Linear", "Dense", "dense", "Dropout",
 }  # fmt: skip
 

@@ -20,11 +20,11 @@ COMPILES = "compile" in inspect.signature(train).parameters and any(map(shutil.w
 
 
 def recipe_of(name: str, seeds: int, seed: int, dropout: float) -> Recipe:
-    """Return the source's recipe of a chapter, but for MXNet's, which is no `Recipe`."""
+    """Return the source's recipe of a chapter, but for MXNet's."""
     if name == "fifty_lines":
         return fifty_lines.original()
     if name == "sinusoids":
-        return sinusoids.recipe(seeds, seed, dropout=dropout)
+        return sinusoids.original(*sinusoids.inputs(seeds, seed), dropout=dropout)
     images = mnist.load().train.images.to(torch.get_default_dtype())
     if name == "edward_mnist":
         return edward_mnist.original(images)
@@ -62,9 +62,10 @@ def _mxnet(job: Job, tick: Tick) -> Weights:
         gm.nd.waitall()  # MXNet computes in the background
         tick()
 
-    x = mxnet_gaussian.points(job.seeds, job.seed)
-    run = mxnet_gaussian.original(x, watch=_watch(wait_and_tick), every=job.unit, **_common(job))
-    return {"G": mxnet_arrays(run.G)}
+    recipe = mxnet_gaussian.original(*mxnet_gaussian.inputs(job.seeds, job.seed))
+    G, D = recipe.networks(job.seeds, seed=job.seed)
+    recipe.train(G, D, watch=_watch(wait_and_tick), every=job.unit, **_common(job))
+    return {"G": mxnet_arrays(G)}
 
 
 def _common(job: Job) -> dict[str, Any]:

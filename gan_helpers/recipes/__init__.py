@@ -2,21 +2,24 @@
 
 A chapter writes its recipe out where it teaches it. Calibration, benchmarks and tests take the same recipe
 from here; a test holds the two together.
+
+The module of a chapter has functions that return a `Recipe`, first of all ``original``. They take what they
+learn from, if they cannot draw it; the module's ``inputs(seeds, seed, rows, device)`` returns it.
 """
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
-from torch import nn
-from torch.optim import Optimizer
-
 from gan_helpers.data import Sampler
-from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History
-from gan_helpers.training import Loss, train
 
 
 @dataclass(frozen=True)
@@ -34,47 +37,52 @@ class Recipe:
         g_opt: makes G's optimiser.
         steps: how many steps the recipe takes.
         batch: samples per seed and update.
-        options: further options of `gan_helpers.training.train`.
+        options: further options of the backend's ``train``.
+        start: how first weights are drawn, if not as usual: further options of the players' ensembles, such
+            as ``{"D": {"sd": 0.2}}``.
+        backend: the module whose ``Ensemble`` and ``train`` are used.
     """
 
-    G: Callable[[], nn.Module]
-    D: Callable[[], nn.Module]
+    G: Callable[[], Any]
+    D: Callable[[], Any]
     data: Sampler
     noise: Sampler
-    d_loss: Loss
-    g_loss: Loss
-    d_opt: Callable[[Ensemble], Optimizer]
-    g_opt: Callable[[Ensemble], Optimizer]
+    d_loss: Callable[[Any, Any, Any, Any], Any]
+    g_loss: Callable[[Any, Any, Any, Any], Any]
+    d_opt: Callable[[Any], Any]
+    g_opt: Callable[[Any], Any]
     steps: int
     batch: int
-    options: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    start: dict[str, dict[str, Any]] = field(default_factory=dict)
+    backend: str = "gan_helpers"
 
-    def networks(
-        self, seeds: int, seed: int | None = None, device: str | None = None
-    ) -> tuple[Ensemble, Ensemble]:
+    def networks(self, seeds: int, seed: int | None = None, device: Any = None) -> tuple[Any, Any]:
         """Return fresh generators and discriminators.
 
         Args:
             seeds: the number of members of each.
             seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
-            device: where they live; `gan_helpers.device.default_device` unless given.
+            device: where they live; the backend's ``default_device`` unless given.
         """
-        return (
-            Ensemble(self.G, seeds, name="G", seed=seed, device=device),
-            Ensemble(self.D, seeds, name="D", seed=seed, device=device),
+        ensemble = import_module(self.backend).Ensemble
+        G, D = (
+            ensemble(make, seeds, name=name, seed=seed, device=device, **self.start.get(name, {}))
+            for name, make in (("G", self.G), ("D", self.D))
         )
+        return G, D
 
-    def train(self, G: Ensemble, D: Ensemble, seed: int | None = None, **options: Any) -> History:
+    def train(self, G: Any, D: Any, seed: int | None = None, **options: Any) -> History:
         """Train networks by this recipe.
 
         Args:
             G: the generators.
             D: the discriminators.
             seed: the seed of data and noise; `gan_helpers.randomness.base_seed` unless given.
-            options: options of `gan_helpers.training.train` that go before the recipe's own.
+            options: options of the backend's ``train`` that go before the recipe's own.
         """
         fixed = {"steps": self.steps, "batch": self.batch, **self.options}
-        return train(
+        history: History = import_module(self.backend).train(
             G,
             D,
             self.data,
@@ -86,3 +94,36 @@ class Recipe:
             seed=seed,
             **(fixed | options),
         )
+        return history
+
+
+def every() -> dict[str, Callable[..., Recipe]]:
+    """Return what makes the recipes of all chapters, by names such as ``"fifty_lines.original"``.
+
+    Returns:
+        Functions ``make(seeds, seed=None, rows=None, device=None, **changes) -> Recipe``. They make the
+        inputs for so many seeds, ``rows`` of them or as many as the source has, and hand on the ``changes``.
+    """
+    modules = [import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+    return {
+        f"{module.__name__.rpartition('.')[2]}.{name}": partial(_made, module, make)
+        for module in modules
+        for name, make in vars(module).items()
+        if not name.startswith("_")
+        and inspect.isfunction(make)
+        and make.__annotations__.get("return") == "Recipe"
+    }
+
+
+def _made(
+    module: ModuleType,
+    make: Callable[..., Recipe],
+    seeds: int,
+    seed: int | None = None,
+    rows: int | None = None,
+    device: Any = None,
+    **changes: Any,
+) -> Recipe:
+    """Return a recipe with the inputs of its module, if it has any."""
+    inputs = module.inputs(seeds, seed, rows, device) if hasattr(module, "inputs") else ()
+    return make(*inputs, **changes)

@@ -133,6 +133,20 @@ class Binary(nn.Module):
         return x + (p - p.detach())  # the value of x, the gradient of p
 
 
+def inputs(
+    seeds: int, seed: int | None = None, rows: int | None = None, device: str | None = None
+) -> tuple[Tensor]:
+    """Return what the recipes learn from: the bundled training digits, ``(rows, 784)``, the same for all.
+
+    Args:
+        seeds: how many runs; it does not matter here.
+        seed: the base seed; nor does this.
+        rows: how many images; all unless given.
+        device: where they live; `gan_helpers.device.default_device` unless given.
+    """
+    return (mnist.load(device=device).train.images[:rows],)
+
+
 def original(
     images: Tensor, *, sampled: bool = False, gamma: float = 0.0, beta1: float = 0.9, steps: int = STEPS
 ) -> Recipe:
@@ -179,13 +193,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def repaired(images: Tensor) -> Recipe:
+def repaired(images: Tensor, **options: Any) -> Recipe:
     """Return the repaired recipe: fakes are sampled too, slope has a price, and a third of the steps.
 
     Args:
         images: as for `original`.
+        options: options of `original` that go before those of the repair.
     """
-    return original(images, **VARIANTS["repaired"])
+    return original(images, **(VARIANTS["repaired"] | options))
 
 
 def judged(seeds: int, seed: int | None = None, n: int = 2_000) -> tuple[Tensor, Tensor]:

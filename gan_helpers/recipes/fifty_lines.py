@@ -53,7 +53,6 @@ def original() -> Recipe:
         g_opt=lambda G: adam(G, 2e-4),
         steps=20_000,
         batch=100,
-        options={},
     )
 
 

@@ -103,6 +103,20 @@ class Answers:
         self.fake.append((fake.detach() < 0).float().mean((1, 2)))
 
 
+def inputs(
+    seeds: int, seed: int | None = None, rows: int | None = None, device: str | None = None
+) -> tuple[Tensor]:
+    """Return what the recipes learn from: the bundled training digits, ``(rows, 784)``, the same for all.
+
+    Args:
+        seeds: how many runs; it does not matter here.
+        seed: the base seed; nor does this.
+        rows: how many images; all unless given.
+        device: where they live; `gan_helpers.device.default_device` unless given.
+    """
+    return (mnist.load(device=device).train.images[:rows],)
+
+
 def original(
     images: Tensor,
     *,

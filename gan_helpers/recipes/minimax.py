@@ -6,6 +6,7 @@ Densities are known on both sides, so what a discriminator has learned is held a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from scipy import stats
@@ -16,9 +17,13 @@ from torch.optim.lr_scheduler import LinearLR
 from gan_helpers import _checks
 from gan_helpers.data import Normal, Sampler, Uniform
 from gan_helpers.ensemble import Ensemble
+from gan_helpers.history import History
 from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
 from gan_helpers.models import Standardise, mlp
+from gan_helpers.options import Look, Watch
 from gan_helpers.randomness import Stream
+from gan_helpers.recipes import Recipe
+from gan_helpers.recording import Looks
 from gan_helpers.tables import Table
 from gan_helpers.training import adam
 
@@ -42,44 +47,90 @@ def wide_discriminator() -> nn.Module:
     return nn.Sequential(Standardise(0.0, 4.0), mlp(1, 32, 32, 1))
 
 
-def learn(
-    D: Ensemble,
-    real: Sampler,
-    fakes: Sampler,
-    *,
-    steps: int = 2_000,
-    look: Callable[[int], None] | None = None,
-    seed: int | None = None,
-) -> None:
-    """Train discriminators against a law that does not change, by Adam with steps that shrink to nothing.
+def far_generator() -> nn.Linear:
+    """Return the generator that makes `FAR` of noise from U(0, 1): G(z) = 2 z - 5."""
+    G = nn.Linear(1, 1)
+    nn.init.constant_(G.weight, 2.0)
+    nn.init.constant_(G.bias, -5.0)
+    return G
 
-    Args:
-        D: the discriminators, changed in place.
-        real: draws real samples.
-        fakes: draws fakes.
-        steps: how many steps, of 256 samples of each law.
-        look: called with the number of the step before each step, and after the last.
-        seed: the seed of both streams; `gan_helpers.randomness.base_seed` unless given.
 
-    Raises:
-        TypeError: if steps is not a whole number.
-        ValueError: if steps is below 1.
-    """
-    _checks.whole("steps", steps)
-    optimiser = adam(D, 4e-3)
-    shrink = LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
-    device = next(D.parameters()).device
-    data, noise = Stream("data", seed, device), Stream("noise", seed, device)
-    for step in range(steps):
-        if look is not None:
-            look(step)
-        x, fake = real(D.seeds, 256, data), fakes(D.seeds, 256, noise)
-        optimiser.zero_grad()
-        minimax_d(*D(x, fake)).sum().backward()
-        optimiser.step()
-        shrink.step()
-    if look is not None:
-        look(steps)
+@dataclass(frozen=True)
+class Still(Recipe):
+    """A recipe whose generators stand still: D alone learns, by steps that shrink to nothing."""
+
+    def train(
+        self,
+        G: Ensemble,
+        D: Ensemble,
+        seed: int | None = None,
+        *,
+        steps: int | None = None,
+        watch: Watch | Look | None = None,
+    ) -> History:
+        """Train discriminators against generators that do not change.
+
+        Args:
+            G: the generators.
+            D: the discriminators.
+            seed: the seed of data and noise; `gan_helpers.randomness.base_seed` unless given.
+            steps: how many steps; the recipe's own number unless given.
+            watch: as for `gan_helpers.training.train`.
+        """
+        steps = _checks.whole("steps", self.steps if steps is None else steps)
+        optimiser = self.d_opt(D)
+        shrink = LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
+        device = next(D.parameters()).device
+        data, noise = Stream("data", seed, device), Stream("noise", seed, device)
+        losses, looks = [], Looks(Watch.of(watch))
+        if looks.due(0, last=False):
+            looks.take(0, G)
+        for step in range(steps):
+            x, z = self.data(D.seeds, self.batch, data), self.noise(D.seeds, self.batch, noise)
+            loss = self.d_loss(G, D, x, z)
+            optimiser.zero_grad()
+            loss.sum().backward()
+            optimiser.step()
+            shrink.step()
+            losses.append(loss.detach())
+            if looks.due(step + 1, last=step + 1 == steps):
+                looks.take(step + 1, G)
+        return History(
+            torch.stack(losses), torch.empty(0, D.seeds), at=torch.tensor(looks.at), watched=looks.by_name()
+        )
+
+
+def _against(G: Callable[[], nn.Module], noise: Sampler, D: Callable[[], nn.Module]) -> Recipe:
+    """Return the recipe for discriminators D of `REAL` and of what G makes of noise."""
+
+    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return minimax_d(*D(x, G(z).detach()))
+
+    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return non_saturating_g(D(G(z)))
+
+    return Still(
+        G=G,
+        D=D,
+        data=REAL,
+        noise=noise,
+        d_loss=d_loss,
+        g_loss=g_loss,
+        d_opt=lambda D: adam(D, 4e-3),
+        g_opt=lambda G: adam(G, 4e-3),
+        steps=2_000,
+        batch=256,
+    )
+
+
+def original() -> Recipe:
+    """Return the recipe for discriminators of `REAL` and `FAKE`: G hands on what is drawn."""
+    return _against(nn.Identity, FAKE, discriminator)
+
+
+def far() -> Recipe:
+    """Return the recipe for discriminators of `REAL` and `FAR`, which `far_generator` makes."""
+    return _against(far_generator, Uniform(0.0, 1.0), wide_discriminator)
 
 
 def logits(D: Ensemble, x: Tensor) -> Tensor:
@@ -138,17 +189,9 @@ def discriminators(seeds: int, seed: int) -> dict[str, Tensor]:
         seeds: how many.
         seed: the base seed.
     """
-    D = Ensemble(discriminator, seeds, name="D", seed=seed)
-    learn(D, REAL, FAKE, seed=seed)
+    G, D = original().networks(seeds, seed=seed)
+    original().train(G, D, seed=seed)
     return measure(D)
-
-
-def far_generator() -> nn.Linear:
-    """Return the generator that makes `FAR` of noise from U(0, 1): G(z) = 2 z - 5."""
-    G = nn.Linear(1, 1)
-    nn.init.constant_(G.weight, 2.0)
-    nn.init.constant_(G.bias, -5.0)
-    return G
 
 
 def pulls(G: Ensemble, D: Ensemble, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,18 +223,18 @@ def gradients(seeds: int, seed: int) -> dict[str, Tensor]:
     Returns:
         The norms, each ``(seeds,)``: ``saturating_10`` is that of log(1 - D) after 10 steps, and so on.
     """
-    D = Ensemble(wide_discriminator, seeds, name="D", seed=seed)
-    device = next(D.parameters()).device
-    G = Ensemble.of([far_generator() for _ in range(seeds)], device=device)
-    z = ((torch.arange(500, device=device) + 0.5) / 500).expand(seeds, -1).unsqueeze(2)
-    columns = {}
+    G, D = far().networks(seeds, seed=seed)
+    z = ((torch.arange(500, device=next(D.parameters()).device) + 0.5) / 500).expand(seeds, -1).unsqueeze(2)
 
-    def look(step: int) -> None:
-        if step in LOOKS:
-            columns[f"saturating_{step}"], columns[f"non_saturating_{step}"] = pulls(G, D, z)
+    def look(G: Ensemble) -> dict[str, Tensor]:
+        return dict(zip(("saturating", "non_saturating"), pulls(G, D, z), strict=True))
 
-    learn(D, REAL, FAR, look=look, seed=seed)
-    return columns
+    history = far().train(G, D, seed=seed, watch=Watch(look, every=10))
+    return {
+        f"{name}_{step}": values[history.at == step][0]
+        for step in LOOKS
+        for name, values in history.watched.items()
+    }
 
 
 # How far plain draws are from the densities

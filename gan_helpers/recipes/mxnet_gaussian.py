@@ -1,13 +1,15 @@
 """The Gaussian in two dimensions, in MXNet: the source's recipe and the repaired one.
 
 The source is Lipton et al. (2017); the layers that its text lost are those of its repository. MXNet is
-imported when a recipe is run, and not before, so that this module can be read where there is no MXNet.
+imported when a recipe's networks are made, and not before, so that all else is there without it too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from gan_helpers import metrics
 from gan_helpers.data import Gaussian, Minibatches, StandardNormal
 from gan_helpers.metrics import GaussianFit
 from gan_helpers.randomness import Stream
+from gan_helpers.recipes import Recipe
 from gan_helpers.tables import Table
 
 # MXNet has no annotations. `G` and `D` below are ensembles of `gan_helpers.mxnet_backend`, x and z NDArrays.
@@ -26,116 +29,117 @@ B = torch.tensor([1.0, 2.0])
 REAL = Gaussian.from_transform(A, B)
 NOISE = StandardNormal(2)
 EPOCHS = 10
+BACKEND = "gan_helpers.mxnet_backend"
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a recipe leaves behind.
+def gm() -> Any:
+    """Return the package's MXNet side, under the name that it has in the chapter."""
+    return import_module(BACKEND)
+
+
+@dataclass
+class Answers:
+    """How often D was right at each step.
 
     Args:
-        G: the generators to be judged, a `gan_helpers.mxnet_backend.Ensemble`: the averaged ones if there is
-            an average.
-        history: the record of the training, a `gan_helpers.mxnet_backend.History`.
-        right: the share of real and fake samples that D told right at each step, ``(steps, seeds)``.
+        shares: the share of real and fake samples that D told right, an NDArray ``(seeds,)`` for each step.
     """
 
-    G: Any
-    history: Any
-    right: Tensor
+    shares: list[Any] = field(default_factory=list)
+
+    def note(self, real: Any, fake: Any) -> None:
+        """Keep what share of the logits of one step, ``(seeds, batch, 1)`` each, was on the right side."""
+        on_real, on_fake = real.detach() > 0, fake.detach() <= 0
+        self.shares.append((on_real.mean(axis=(1, 2)) + on_fake.mean(axis=(1, 2))) / 2)
+
+    def right(self) -> Tensor:
+        """Return the shares, ``(steps, seeds)``."""
+        return gm().tensor(gm().mx.nd.stack(*self.shares))
 
 
-def points(seeds: int, seed: int | None = None) -> Tensor:
-    """Return the 1,000 real points that each seed learns from, rows z A + b, ``(seeds, 1000, 2)``.
+def inputs(
+    seeds: int, seed: int | None = None, rows: int | None = None, device: str | None = None
+) -> tuple[Tensor]:
+    """Return the real points that each seed learns from, rows z A + b, ``(seeds, rows, 2)``.
 
     Args:
         seeds: the number of data sets.
         seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
+        rows: how many points; the source's 1,000 unless given.
+        device: where they live; the CPU unless given.
     """
-    return Stream("points", seed).normal(seeds, 1_000, 2) @ A + B
+    z = Stream("points", seed, device or "cpu").normal(seeds, rows or 1_000, 2)
+    return (z @ A.to(z) + B.to(z),)
 
 
-def original(x: Tensor, seed: int | None = None, **options: Any) -> Run:
-    """Train by the source's recipe: 10 epochs of batches of 4, a softmax over two outputs.
+def original(x: Tensor, answers: Answers | None = None) -> Recipe:
+    """Return the source's recipe: 10 epochs of batches of 4, a softmax over two outputs.
 
     Args:
         x: the points of each seed, ``(seeds, n, 2)``.
-        seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
-        options: options of `gan_helpers.mxnet_backend.train` that go before the recipe's own.
+        answers: takes notes of D's answers.
     """
-    from gan_helpers import mxnet_backend as gm
-
-    right = []
 
     def logit(outputs: Any) -> Any:
         return outputs[:, :, 1:] - outputs[:, :, :1]
 
     def d_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
         real, fake = (logit(outputs) for outputs in D(x, G(z).detach()))
-        right.append(_right(real.detach(), fake.detach()))
-        return gm.minimax_d(real, fake)
+        if answers is not None:
+            answers.note(real, fake)
+        return gm().minimax_d(real, fake)
 
     def g_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
-        return gm.non_saturating_g(logit(D(G(z))))
+        return gm().non_saturating_g(logit(D(G(z))))
 
-    G = gm.Ensemble(lambda: gm.mlp(2, 2), len(x), name="G", seed=seed)
-    D = gm.Ensemble(lambda: gm.mlp(2, 5, 3, 2), len(x), name="D", seed=seed)
-    fixed = {"steps": EPOCHS * x.shape[1] // 4, "batch": 4, "reuse_noise": True}
-    history = gm.train(
-        G,
-        D,
-        Minibatches(x),
-        NOISE,
+    return Recipe(
+        G=lambda: gm().mlp(2, 2),
+        D=lambda: gm().mlp(2, 5, 3, 2),
+        data=Minibatches(x),
+        noise=NOISE,
         d_loss=d_loss,
         g_loss=g_loss,
-        d_opt=gm.adam(D, 0.05),
-        g_opt=gm.adam(G, 0.01),
-        seed=seed,
-        **(fixed | options),
+        d_opt=lambda D: gm().adam(D, 0.05),
+        g_opt=lambda G: gm().adam(G, 0.01),
+        steps=EPOCHS * x.shape[1] // 4,
+        batch=4,
+        options={"reuse_noise": True},
+        backend=BACKEND,
     )
-    return Run(G, history, gm.tensor(gm.nd.stack(*right)))
 
 
-def repaired(x: Tensor, seed: int | None = None, **options: Any) -> Run:
-    """Train by the repaired recipe: a wider D whose slope costs, larger batches, and averaged weights.
+def repaired(x: Tensor, answers: Answers | None = None) -> Recipe:
+    """Return the repaired recipe: a wider D whose slope costs, larger batches, and averaged weights.
 
     Args:
         x: the points of each seed, ``(seeds, n, 2)``.
-        seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
-        options: options of `gan_helpers.mxnet_backend.train` that go before the recipe's own.
+        answers: takes notes of D's answers.
     """
-    from gan_helpers import mxnet_backend as gm
-
-    right = []
 
     def d_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
         real, fake = D(x, G(z).detach())
-        right.append(_right(real.detach(), fake.detach()))
-        return gm.minimax_d(real, fake) + 0.1 / 2 * gm.r1(D, x)
+        if answers is not None:
+            answers.note(real, fake)
+        return gm().minimax_d(real, fake) + 0.1 / 2 * gm().r1(D, x)
 
     def g_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
-        return gm.non_saturating_g(D(G(z)))
+        return gm().non_saturating_g(D(G(z)))
 
-    G = gm.Ensemble(lambda: gm.mlp(2, 2), len(x), name="G", seed=seed)
-    D = gm.Ensemble(lambda: gm.mlp(2, 32, 32, 1, activation=0.2), len(x), name="D", seed=seed, sd=0.2)
-    fixed = {"steps": 2_500, "batch": 128, "ema": 0.999}
-    history = gm.train(
-        G,
-        D,
-        Minibatches(x),
-        NOISE,
+    return Recipe(
+        G=lambda: gm().mlp(2, 2),
+        D=lambda: gm().mlp(2, 32, 32, 1, activation=0.2),
+        data=Minibatches(x),
+        noise=NOISE,
         d_loss=d_loss,
         g_loss=g_loss,
-        d_opt=gm.adam(D, 8e-3, betas=(0.5, 0.999)),
-        g_opt=gm.adam(G, 4e-3, betas=(0.5, 0.999)),
-        seed=seed,
-        **(fixed | options),
+        d_opt=lambda D: gm().adam(D, 8e-3, betas=(0.5, 0.999)),
+        g_opt=lambda G: gm().adam(G, 4e-3, betas=(0.5, 0.999)),
+        steps=2_500,
+        batch=128,
+        options={"ema": 0.999},
+        start={"D": {"sd": 0.2}},
+        backend=BACKEND,
     )
-    return Run(history.averaged, history, gm.tensor(gm.nd.stack(*right)))
-
-
-def _right(real: Any, fake: Any) -> Any:
-    """Return the share of samples that D told right, ``(seeds,)``, of detached logits."""
-    return ((real > 0).mean(axis=(1, 2)) + (fake <= 0).mean(axis=(1, 2))) / 2
 
 
 def law(G: Any) -> GaussianFit:
@@ -146,9 +150,7 @@ def law(G: Any) -> GaussianFit:
     Args:
         G: generators of one dense layer, without an activation.
     """
-    from gan_helpers.mxnet_backend import tensor
-
-    weight, bias = (tensor(values).double() for values in G.weights())
+    weight, bias = (gm().tensor(values).double() for values in G.weights())
     return GaussianFit(bias.squeeze(1), weight @ weight.mT)
 
 
@@ -178,11 +180,12 @@ def minor_axis_ratio(fit: GaussianFit) -> Tensor:
     return ratio
 
 
-def measure(run: Run, x: Tensor) -> dict[str, Tensor]:
+def measure(G: Any, right: Tensor, x: Tensor) -> dict[str, Tensor]:
     """Return how far generators are from the truth, and the plain estimator beside it, each ``(seeds,)``.
 
     Args:
-        run: what a recipe left behind.
+        G: the generators.
+        right: how often D was right at each step, ``(steps, seeds)``.
         x: the points that it learned from, ``(seeds, n, 2)``.
 
     Returns:
@@ -191,9 +194,9 @@ def measure(run: Run, x: Tensor) -> dict[str, Tensor]:
         ``w2_plain`` and ``minor_plain`` of that fit; the share that D told right in the first and in the
         last tenth of the run.
     """
-    made, plain = law(run.G), metrics.fit_gaussian(x)
+    made, plain = law(G), metrics.fit_gaussian(x)
     spread = made.covariance.diagonal(dim1=1, dim2=2).sqrt()
-    tenths = run.right.unflatten(0, (10, -1)).mean(1)
+    tenths = right.unflatten(0, (10, -1)).mean(1)
     return {
         "w2": w2(made),
         "minor": minor_axis_ratio(made),
@@ -223,31 +226,23 @@ def ideal(fit: GaussianFit, seed: int | None = None, n: int = 20_000) -> Tensor:
     return torch.stack(scores)
 
 
-def _judged(recipe: Callable[[Tensor, int], Run], seeds: int, seed: int) -> dict[str, Tensor]:
-    """Train by a recipe and return what was measured, with the ``ideal`` score, each ``(seeds,)``."""
-    x = points(seeds, seed)
-    run = recipe(x, seed)
-    return measure(run, x) | {"ideal": ideal(law(run.G), seed)}
-
-
-def original_runs(seeds: int, seed: int) -> dict[str, Tensor]:
-    """Train by the source's recipe and return what was measured, each ``(seeds,)``.
+def follow(make: Callable[[Tensor, Answers], Recipe], seeds: int, seed: int) -> dict[str, Tensor]:
+    """Train by a recipe and return what `measure` says, with the ``ideal`` score, each ``(seeds,)``.
 
     Args:
+        make: `original` or `repaired`.
         seeds: the number of runs.
         seed: the base seed.
     """
-    return _judged(original, seeds, seed)
+    (x,), answers = inputs(seeds, seed), Answers()
+    recipe = make(x, answers)
+    G, D = recipe.networks(seeds, seed=seed)
+    history = recipe.train(G, D, seed=seed).require_whole()
+    judged = G if history.averaged is None else history.averaged
+    return measure(judged, answers.right(), x) | {"ideal": ideal(law(judged), seed)}
 
 
-def repaired_runs(seeds: int, seed: int) -> dict[str, Tensor]:
-    """Train by the repaired recipe and return what was measured, each ``(seeds,)``.
-
-    Args:
-        seeds: the number of runs.
-        seed: the base seed.
-    """
-    return _judged(repaired, seeds, seed)
-
-
-TABLES = {"original": Table(original_runs, 320), "repaired": Table(repaired_runs, 320)}
+TABLES = {
+    "original": Table(partial(follow, original), 320),
+    "repaired": Table(partial(follow, repaired), 320),
+}

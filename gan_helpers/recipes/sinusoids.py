@@ -135,17 +135,21 @@ class SameRows:
         self._twin, self._state = None, dict(state)
 
 
-def data_sets(seeds: int, seed: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return the source's curves and its fixed noise for each seed, both ``(seeds, 32_768, 64)``.
+def inputs(
+    seeds: int, seed: int | None = None, rows: int | None = None, device: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return what the recipes learn from: curves and fixed noise for each seed, both ``(seeds, rows, 64)``.
 
     Args:
         seeds: the number of runs.
         seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
+        rows: how many curves; the source's 32,768 unless given.
+        device: where they live; `gan_helpers.device.default_device` unless given.
     """
-    device = default_device()
+    rows, where = rows or ROWS, device or default_device()
     return (
-        REAL(seeds, ROWS, Stream("curves", seed, device)),
-        NOISE(seeds, ROWS, Stream("fixed noise", seed, device)),
+        REAL(seeds, rows, Stream("curves", seed, where)),
+        NOISE(seeds, rows, Stream("fixed noise", seed, where)),
     )
 
 
@@ -162,9 +166,9 @@ def within(logits: Tensor, cut: float) -> Tensor:
     return logits.clamp(-limit, limit)
 
 
-def recipe(
-    seeds: int,
-    seed: int | None = None,
+def original(
+    curves: Tensor,
+    noise: Tensor,
     *,
     epochs: int = EPOCHS,
     beta1: float = 0.9,
@@ -172,13 +176,12 @@ def recipe(
     gamma: float = 0.0,
     cut: float = 0.0,
     log: Log | None = None,
-    sets: tuple[Tensor, Tensor] | None = None,
 ) -> Recipe:
     """Return the source's recipe, or one that differs from it in the numbers given; it serves for one run.
 
     Args:
-        seeds: the number of runs; each has curves and noise of its own.
-        seed: the base seed of curves and noise; `gan_helpers.randomness.base_seed` unless given.
+        curves: the real curves of each seed, ``(seeds, rows, 64)``; an epoch has ``rows // 128`` steps.
+        noise: as many rows of noise, ``(seeds, rows, 64)``.
         epochs: how many times as many rows are drawn as there are.
         beta1: of both players' Adam.
         dropout: the share of hidden units that D leaves out.
@@ -186,9 +189,7 @@ def recipe(
         cut: keep D's probabilities this far from 0 and 1, as Keras 3 does by 1e-7, so that the losses have no
             slope beyond; not at all if 0.
         log: where to note how often D is right.
-        sets: curves and noise; `data_sets` unless given.
     """
-    curves, noise = data_sets(seeds, seed) if sets is None else sets
     log = Log() if log is None else log
 
     def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
@@ -211,30 +212,21 @@ def recipe(
         g_loss=g_loss,
         d_opt=lambda D: keras_adam(D, beta1),
         g_opt=lambda G: keras_adam(G, beta1),
-        steps=epochs * ROWS // BATCH,
+        steps=epochs * (curves.shape[1] // BATCH),
         batch=BATCH,
         options={"turns": Turns(reuse_noise=True)},
     )
 
 
-def original(seeds: int, seed: int | None = None) -> Recipe:
-    """Return the source's recipe; see `recipe`.
+def repaired(curves: Tensor, noise: Tensor, **options: Any) -> Recipe:
+    """Return the repaired recipe: Adam without momentum, and R1 in the place of dropout.
 
     Args:
-        seeds: the number of runs.
-        seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
+        curves: as for `original`.
+        noise: as for `original`.
+        options: options of `original` that go before those of the repair.
     """
-    return recipe(seeds, seed)
-
-
-def repaired(seeds: int, seed: int | None = None) -> Recipe:
-    """Return the repaired recipe: Adam without momentum, and R1 in the place of dropout; see `recipe`.
-
-    Args:
-        seeds: the number of runs.
-        seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
-    """
-    return recipe(seeds, seed, **REPAIR)
+    return original(curves, noise, **(REPAIR | options))
 
 
 @dataclass(frozen=True, eq=False)
@@ -391,18 +383,18 @@ def trial(seeds: int, seed: int, ema: float | None = None, **changes: Any) -> di
         seeds: the number of runs.
         seed: their base seed.
         ema: how slowly an average of G's weights forgets; no average if None.
-        changes: the numbers of `recipe` that differ from the source's.
+        changes: the numbers of `original` that differ from the source's.
 
     Returns:
         What `measure` says of the last generators; the residual of their ``averaged`` ones, if asked for; the
         residual on noise that was ``seen`` in training, and the distance to the ``nearest`` training curve
         of the fakes and of as many fresh ``real`` curves, all medians; and the columns of `summary`.
     """
-    log, sets = Log(), data_sets(seeds, seed)
-    made = recipe(seeds, seed, log=log, sets=sets, **changes)
+    log, sets = Log(), inputs(seeds, seed)
+    made = original(*sets, log=log, **changes)
     G, D = made.networks(seeds, seed=seed)
     few = NOISE(seeds, 128, Stream("few", seed, default_device()))
-    epoch = ROWS // BATCH
+    epoch = sets[0].shape[1] // BATCH
     history = made.train(G, D, seed=seed, watch=Watch(lambda _: {"few": G(few)}, epoch), ema=ema)
     history.require_whole()
     columns = judged(G.eval(), sets, seed)
