@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-from typing import Any
-
-import nbformat
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,8 +11,9 @@ from gan_helpers import Ensemble, Stream, classifier, mnist
 from gan_helpers.history import History
 from gan_helpers.recipes import edward_mnist
 from gan_helpers.recipes.edward_mnist import Binary, InOrder
+from tests.chapters import Chapter, assert_trains_by
 
-NOTEBOOK = Path(__file__).resolve().parent.parent / "book" / "edward_mnist.ipynb"
+CHAPTER = Chapter("edward_mnist")
 
 
 @pytest.fixture(scope="module")
@@ -215,41 +211,6 @@ def test_a_history_becomes_the_columns_of_a_table() -> None:
     }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def chapter() -> dict[str, Any]:
-    """What the chapter imports, defines, and names as constants, without running the rest."""
-    cells = [c.source for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
-    names: dict[str, Any] = {}
-    constants = {"M, d", "noise", "long_noise"}
-    for node in (node for cell in cells for node in ast.parse(cell).body):
-        wanted = isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
-        if wanted or isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).strip("()") in constants:
-            exec(compile(ast.Module([node], []), str(NOTEBOOK), "exec"), names)
-    return names
-
-
-@pytest.mark.parametrize("name", ["original", "repaired"])
-def test_the_chapter_trains_by_the_recipe_of_the_package(
-    chapter: dict[str, Any], images: Tensor, name: str
-) -> None:
-    recipe = edward_mnist.original(images, **edward_mnist.VARIANTS[name])
-    ours = recipe.networks(1)
-    recipe.train(*ours, steps=5)
-    repaired = name == "repaired"
-    model = (lambda: chapter["Binary"](chapter["generator"]())) if repaired else chapter["generator"]
-    written = Ensemble(model, 1, name="G"), Ensemble(chapter["discriminator"], 1, name="D")
-    data = chapter["binarised"](chapter["InOrder"](images))
-    noise = chapter["long_noise" if repaired else "noise"]
-    calm = {"d_loss": chapter["calm_d_loss"], "beta1": 0.5} if repaired else {}
-    chapter["GANInference"](written[0], data, noise, written[1]).run(n_iter=5, n_print=5, **calm)
-    for one, other in zip(ours, written, strict=True):
-        for a, b in zip(one.parameters(), other.parameters(), strict=True):
-            assert torch.equal(a, b)
-
-
-def test_the_chapter_runs_as_long_as_the_recipes() -> None:
-    cells = [c.source for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
-    calls = [node for cell in cells for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Call)]
-    runs = [call for call in calls if ast.unparse(call.func) in ("inference.run", "repaired.run")]
-    steps = [next(ast.literal_eval(w.value) for w in call.keywords if w.arg == "n_iter") for call in runs]
-    assert steps == [edward_mnist.VARIANTS[name].get("steps", 15_000) for name in ("original", "repaired")]
+@pytest.mark.parametrize(("call", "name"), [("inference.run", "original"), ("repaired.run", "repaired")])
+def test_the_chapter_trains_by_the_recipe_of_the_package(call: str, name: str) -> None:
+    assert_trains_by(getattr(edward_mnist, name)(*edward_mnist.inputs(1)), CHAPTER.train(call, 0))

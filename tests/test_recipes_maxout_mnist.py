@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import math
-from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,8 +12,9 @@ from torch import Tensor, nn
 from gan_helpers import Ensemble, Stream, Watch, classifier, mnist
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.recipes import maxout_mnist
+from tests.chapters import Chapter, assert_trains_by
 
-NOTEBOOK = Path(__file__).resolve().parent.parent / "book" / "maxout_mnist.ipynb"
+CHAPTER = Chapter("maxout_mnist")
 DIGITS = mnist.load(device="cpu")
 FEW = DIGITS.train.images[:512]
 STARTS: tuple[maxout_mnist.Start, ...] = ("source", "ones", "torch")
@@ -224,41 +222,5 @@ def test_a_run_is_followed_over_its_epochs(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.equal(both["minimax_d_loss"], columns["d_loss_2"])
 
 
-# The chapter.
-
-
-@pytest.fixture(scope="module")
-def chapter() -> tuple[dict[str, Any], list[ast.Call]]:
-    """The definitions of the notebook and its calls of ``train``."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nodes = [
-        node for cell in notebook.cells if cell.cell_type == "code" for node in ast.parse(cell.source).body
-    ]
-    wanted = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-    names: dict[str, Any] = {}
-    exec(compile(ast.Module([n for n in nodes if isinstance(n, wanted)], []), "chapter", "exec"), names)
-    calls = [call for node in nodes for call in ast.walk(node) if isinstance(call, ast.Call)]
-    return names, [call for call in calls if getattr(call.func, "id", "") == "train"]
-
-
-def test_the_chapter_trains_by_the_recipe_of_the_package(
-    chapter: tuple[dict[str, Any], list[ast.Call]],
-) -> None:
-    names, calls = chapter
-    recipe = maxout_mnist.original(FEW)
-    G, D = (
-        Ensemble(names[name], 1, name=letter, seed=3, device="cpu")
-        for name, letter in (("generator", "G"), ("discriminator", "D"))
-    )
-    given = {word.arg: word.value for word in calls[0].keywords}
-    scope = names | {"G": G, "D": D, "step": {}, "right": {"real": [], "fake": []}}
-    names.update(step=scope["step"], right=scope["right"])
-    options = {
-        str(key): eval(compile(ast.Expression(value), "a call of train", "eval"), scope)
-        for key, value in given.items()
-        if key not in ("watch", "every", "steps")
-    }
-    names["train"](G, D, recipe.data, recipe.noise, steps=3, seed=3, **options)
-    for one, other in zip(trained(steps=3), (G, D), strict=True):
-        for name, value in one.state_dict().items():
-            assert torch.equal(value, other.state_dict()[name]), name
+def test_the_chapter_trains_by_the_recipe_of_the_package() -> None:
+    assert_trains_by(maxout_mnist.original(*maxout_mnist.inputs(1)), CHAPTER.train("train", 0))

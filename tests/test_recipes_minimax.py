@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import math
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-import nbformat
 import numpy as np
 import pytest
 import torch
@@ -15,83 +13,65 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from gan_helpers import Ensemble, Stream, dirac
-from gan_helpers.data import Normal
+from gan_helpers import Ensemble, Stream, Watch, dirac
+from gan_helpers.data import Normal, Uniform
 from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
 from gan_helpers.metrics import jsd
 from gan_helpers.models import mlp
 from gan_helpers.recipes import minimax
+from tests.chapters import Chapter, weights
 
-NOTEBOOK = Path(__file__).resolve().parent.parent / "book" / "minimax.ipynb"
-
-
-@pytest.fixture(scope="module")
-def chapter() -> dict[str, Any]:
-    """The chapter's imports, functions and two laws, without running the rest."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nodes = [
-        node for cell in notebook.cells if cell.cell_type == "code" for node in ast.parse(cell.source).body
-    ]
-    wanted = [
-        node
-        for node in nodes
-        if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)
-        or (isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("R", "F", "looks"))
-    ]
-    names: dict[str, Any] = {}
-    exec(compile(ast.Module(wanted, []), "minimax", "exec"), names)
-    looks = next(n for n in nodes if isinstance(n, ast.Assign) and "looks" in ast.unparse(n.targets[0]))
-    names["looks"] = ast.literal_eval(looks.value.elts[0])
-    return names
+CHAPTER = Chapter("minimax")
+CPU = torch.device("cpu")
 
 
-def test_the_chapter_has_the_laws_and_looks_of_the_package(chapter: dict[str, Any]) -> None:
-    assert (chapter["R"], chapter["F"]) == (minimax.REAL, minimax.FAKE)
-    assert chapter["looks"] == minimax.LOOKS
+def written(*names: str) -> dict[str, Any]:
+    return CHAPTER.define(*names, default_device=lambda: CPU)
 
 
-@pytest.mark.parametrize("name", ["discriminator", "wide_discriminator", "far_generator"])
-def test_the_networks_are_the_same(chapter: dict[str, Any], name: str) -> None:
-    ours, written = (Ensemble(make, 2, seed=3) for make in (getattr(minimax, name), chapter[name]))
-    x = Stream("inputs", seed=0).normal(2, 10, 1)
-    assert torch.equal(ours(x), written(x))
+def test_the_chapter_has_the_laws_and_looks_of_the_package() -> None:
+    theirs = written("R", "F", "looks")
+    assert (theirs["R"], theirs["F"], theirs["looks"]) == (minimax.REAL, minimax.FAKE, minimax.LOOKS)
 
 
-def test_the_chapter_learns_as_the_package_does(
-    chapter: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GAN_BOOK_SEED", "3")
-    networks, seen = [], []
-    for learn in (minimax.learn, chapter["learn"]):
-        D = Ensemble(minimax.discriminator, 2, name="D")
-        steps: list[int] = []
-        learn(D, minimax.REAL, minimax.FAKE, steps=5, look=steps.append)
-        networks.append(D)
-        seen.append(steps)
-    assert seen == [[0, 1, 2, 3, 4, 5]] * 2
-    for ours, written in zip(*(network.parameters() for network in networks), strict=True):
-        assert torch.equal(ours, written)
+@pytest.mark.parametrize(
+    ("name", "law", "network"),
+    [
+        ("original", minimax.FAKE, "discriminator"),
+        ("far", Uniform(-5.0, -3.0), "wide_discriminator"),  # drawn at once, and not by a generator
+    ],
+)
+def test_the_chapter_learns_by_the_recipe_of_the_package(name: str, law: Any, network: str) -> None:
+    recipe, theirs = getattr(minimax, name)(), written("learn", network)
+    G, D = recipe.networks(2, device="cpu")
+    seen: list[int] = []
+    history = recipe.train(G, D, steps=5, watch=Watch(lambda _: {"D": weights(D)[-1].clone()}, every=2))
+    other = Ensemble(theirs[network], 2, name="D", device="cpu")
+    theirs["learn"](other, minimax.REAL, law, steps=5, look=seen.append)
+    assert seen == [0, 1, 2, 3, 4, 5] and history.at.tolist() == [0, 2, 4, 5]
+    assert history.d_loss.shape == (5, 2) and not torch.equal(*history.watched["D"][:2])
+    for one, another in zip(weights(D), weights(other), strict=True):
+        assert torch.equal(one, another)
+    with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
+        recipe.train(G, D, steps=0)
 
 
-def test_the_pulls_and_the_logits_are_the_same(chapter: dict[str, Any]) -> None:
-    G = Ensemble.of([minimax.far_generator()] * 2, device="cpu")
-    D = Ensemble(minimax.wide_discriminator, 2, seed=3, device="cpu")
-    z = torch.rand(2, 20, 1, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(torch.stack(minimax.pulls(G, D, z)), chapter["pulls"](G, D, z))
+def test_the_pulls_and_the_logits_are_the_same() -> None:
+    G, D = minimax.far().networks(2, seed=3, device="cpu")
+    theirs = written("pulls", "logits")
+    z = Stream("z", 0).uniform(2, 20, 1)
+    torch.testing.assert_close(torch.stack(minimax.pulls(G, D, z)), theirs["pulls"](G, D, z))
     x = torch.linspace(-1, 1, 7, dtype=torch.float64)
-    chapter["default_device"] = lambda: torch.device("cpu")
-    assert torch.equal(minimax.logits(D, x), chapter["logits"](D, x))
+    assert torch.equal(minimax.logits(D, x), theirs["logits"](D, x))
 
 
-@pytest.mark.parametrize("game", [{}, {"non_saturating": True}, {"gamma": 0.5}, {"alternating": True}])
-def test_the_dirac_games_are_the_same(chapter: dict[str, Any], game: dict[str, Any]) -> None:
-    start = torch.tensor([1.0, 0.5], dtype=torch.float64)
-    torch.testing.assert_close(dirac.play(*start, 0.2, 30, **game), chapter["play"](*start, 0.2, 30, **game))
-
-
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
-def test_the_largest_steps_are_the_same(chapter: dict[str, Any], gamma: float) -> None:
-    assert dirac.largest_step(gamma) == pytest.approx(chapter["largest_step"](gamma))
+def test_the_dirac_games_and_the_largest_steps_are_the_same() -> None:
+    theirs, start = written("play", "largest_step"), torch.tensor([1.0, 0.5], dtype=torch.float64)
+    for game in ({}, {"non_saturating": True}, {"gamma": 0.5}, {"alternating": True}):
+        paths = [play(*start, 0.2, 30, **game) for play in (dirac.play, theirs["play"])]
+        torch.testing.assert_close(*paths)
+    for gamma in (0.0, 0.5, 1.0, 2.0):
+        assert dirac.largest_step(gamma) == pytest.approx(theirs["largest_step"](gamma))
 
 
 class Parabola(nn.Module):
@@ -143,17 +123,18 @@ def test_the_value_of_a_constant_answer_lacks_all_of_the_divergence() -> None:
 
 
 def test_learning_lowers_the_loss_of_D() -> None:
-    D = Ensemble(lambda: mlp(1, 8, 1), 2, name="D", seed=0, device="cpu")
-    x, fake = minimax.REAL(2, 2_000, Stream("x", 0)), Normal(1.0, 0.5)(2, 2_000, Stream("fake", 0))
+    recipe = replace(minimax.original(), D=lambda: mlp(1, 8, 1), noise=Normal(1.0, 0.5), steps=100)
+    G, D = recipe.networks(2, seed=0, device="cpu")
+    x, fake = recipe.data(2, 2_000, Stream("x", 0)), recipe.noise(2, 2_000, Stream("fake", 0))
     before = minimax_d(*D(x, fake))
-    minimax.learn(D, minimax.REAL, Normal(1.0, 0.5), steps=100, seed=0)
+    recipe.train(G, D, seed=0)
     assert (minimax_d(*D(x, fake)) < before - 0.1).all()
 
 
 def test_pulls_are_the_gradient_norms_of_each_network_alone() -> None:
     G = Ensemble(lambda: mlp(1, 4, 1), 3, name="G", seed=0, device="cpu")
     D = Ensemble(lambda: mlp(1, 4, 1), 3, name="D", seed=0, device="cpu")
-    z = torch.rand(3, 20, 1, generator=torch.Generator().manual_seed(0))
+    z = Stream("z", 0).uniform(3, 20, 1)
     norms = minimax.pulls(G, D, z)
     for k in range(3):
         g, d = G.member(k), D.member(k)
@@ -164,29 +145,19 @@ def test_pulls_are_the_gradient_norms_of_each_network_alone() -> None:
             torch.testing.assert_close(norm[k], alone)
 
 
-def test_the_far_generator_makes_the_far_law() -> None:
-    G = minimax.far_generator()
-    ends = G(torch.tensor([[0.0], [1.0]])).flatten().tolist()
-    assert ends == [minimax.FAR.low, minimax.FAR.high]
-
-
 def test_a_run_of_the_tables_has_its_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = minimax.learn
-
-    def short(*args: Any, steps: int = 20, **options: Any) -> None:
-        whole(*args, steps=steps, **options)
-
-    monkeypatch.setattr(minimax, "learn", short)
+    short = {name: replace(getattr(minimax, name)(), steps=25) for name in ("original", "far")}
+    for name, recipe in short.items():
+        monkeypatch.setattr(minimax, name, lambda recipe=recipe: recipe)
+    monkeypatch.setattr(minimax, "LOOKS", (0, 20))
     assert {column.shape for column in minimax.discriminators(2, 5).values()} == {(2,)}
     columns = minimax.gradients(2, 5)
-    assert list(columns)[:2] == ["saturating_0", "non_saturating_0"]
-    assert {column.shape for column in columns.values()} == {(2,)}
-
-
-def test_learning_wants_at_least_one_step() -> None:
-    D = Ensemble(minimax.discriminator, 1, seed=0)
-    with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
-        minimax.learn(D, minimax.REAL, minimax.FAKE, steps=0)
+    assert list(columns) == ["saturating_0", "non_saturating_0", "saturating_20", "non_saturating_20"]
+    # By hand: what the pulls are before the first step, and that they change.
+    G, D = short["far"].networks(2, seed=5)
+    z = ((torch.arange(500) + 0.5) / 500).expand(2, -1).unsqueeze(2).to(next(D.parameters()))
+    torch.testing.assert_close(columns["saturating_0"], minimax.pulls(G, D, z)[0])
+    assert (columns["saturating_20"] != columns["saturating_0"]).all()
 
 
 def test_how_likely_plain_draws_are_to_be_off() -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import math
-from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 import pytest
 import torch
@@ -15,12 +12,13 @@ from scipy.optimize import least_squares
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gan_helpers import Ensemble, Stream, train
+from gan_helpers import Ensemble, Stream
 from gan_helpers.data import Resample
 from gan_helpers.recipes import sinusoids
 from gan_helpers.tables import ledger
+from tests.chapters import Chapter, assert_trains_by
 
-BOOK = Path(__file__).resolve().parent.parent / "book"
+CHAPTER = Chapter("sinusoids")
 T = sinusoids.REAL.positions.double()
 
 
@@ -31,10 +29,6 @@ def waves(b: Tensor, c: Tensor) -> Tensor:
 @pytest.fixture
 def rng() -> Stream:
     return Stream("tests of sinusoids", seed=5)
-
-
-def small_sets(rng: Stream, seeds: int) -> tuple[Tensor, Tensor]:
-    return sinusoids.REAL(seeds, 300, rng), sinusoids.NOISE(seeds, 300, rng)
 
 
 def test_the_best_sinusoid_of_a_sinusoid_is_itself(rng: Stream) -> None:
@@ -165,7 +159,7 @@ def test_curves_and_noise_come_from_the_same_rows() -> None:
 
 
 def test_the_data_are_those_of_the_source() -> None:
-    curves, noise = sinusoids.data_sets(1, seed=2)
+    curves, noise = sinusoids.inputs(1, seed=2)
     assert curves.shape == noise.shape == (1, 32_768, 64)
     fit = sinusoids.best_sinusoid(curves[:, :300], T)
     assert 0.5 <= fit.b.min() < 0.6 < 1.9 < fit.b.max() <= 2.0
@@ -175,7 +169,7 @@ def test_the_data_are_those_of_the_source() -> None:
 
 def test_the_log_counts_right_answers_and_deceptions(rng: Stream) -> None:
     log = sinusoids.Log()
-    recipe = sinusoids.recipe(2, 3, log=log, sets=small_sets(rng, 2), dropout=0.0)
+    recipe = sinusoids.original(*sinusoids.inputs(2, 3, rows=300), log=log, dropout=0.0)
     G, D = recipe.networks(2, seed=3)
     x, z = sinusoids.REAL(2, 40, rng), sinusoids.NOISE(2, 40, rng)
     recipe.d_loss(G, D, x, z)
@@ -186,8 +180,8 @@ def test_the_log_counts_right_answers_and_deceptions(rng: Stream) -> None:
 
 
 def test_the_loss_of_d_is_the_mean_over_both_halves_and_r1_adds_to_it(rng: Stream) -> None:
-    sets = small_sets(rng, 1)
-    plain, priced = (sinusoids.recipe(1, 3, sets=sets, dropout=0.0, gamma=g) for g in (0.0, 0.03))
+    sets = sinusoids.inputs(1, 3, rows=300)
+    plain, priced = (sinusoids.original(*sets, dropout=0.0, gamma=g) for g in (0.0, 0.03))
     G, D = plain.networks(1, seed=3)
     x, z = sinusoids.REAL(1, 40, rng), sinusoids.NOISE(1, 40, rng)
     probability = D(x, G(z))
@@ -198,83 +192,28 @@ def test_the_loss_of_d_is_the_mean_over_both_halves_and_r1_adds_to_it(rng: Strea
     assert priced.d_loss(G, D, x, z).item() > bce.item()
 
 
-def test_the_recipes_have_the_numbers_of_source_and_repair(
-    monkeypatch: pytest.MonkeyPatch, rng: Stream
-) -> None:
-    sets = small_sets(rng, 1)
-    monkeypatch.setattr(sinusoids, "data_sets", lambda seeds, seed: sets)
-    source, repair = sinusoids.original(1, 3), sinusoids.repaired(1, 3)
-    assert (source.steps, source.batch) == (64 * 256, 128)
-    assert repair.steps == 16 * 256
+def test_the_recipes_have_the_numbers_of_source_and_repair() -> None:
+    sets = sinusoids.inputs(1, 3, rows=300)  # two steps in an epoch
+    source, repair = sinusoids.original(*sets), sinusoids.repaired(*sets)
+    assert (source.steps, repair.steps, source.batch, sinusoids.ROWS) == (64 * 2, 16 * 2, 128, 32_768)
     for recipe, beta1, dropout in ((source, 0.9, 0.4), (repair, 0.0, 0.0)):
         G, D = recipe.networks(1, seed=3)
         for optimiser in (recipe.d_opt(D), recipe.g_opt(G)):
             assert optimiser.param_groups[0]["betas"] == (beta1, 0.999)
         assert {m.p for m in D.modules() if hasattr(m, "p")} == {dropout}
-    assert {m.p for m in sinusoids.discriminator().modules() if hasattr(m, "p")} == {0.4}
 
 
-class Chapter:
-    """The definitions of the notebook, and its calls of ``train``, without running the rest."""
-
-    def __init__(self) -> None:
-        notebook = nbformat.read(BOOK / "sinusoids.ipynb", as_version=4)
-        cells = [ast.parse(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
-        wanted = [node for cell in cells for node in cell.body if self._defines(node)]
-        self.names: dict[str, Any] = {"right": [], "fooled": []}
-        exec(compile(ast.Module(wanted, []), "sinusoids", "exec"), self.names)
-        calls = [node for cell in cells for node in ast.walk(cell) if isinstance(node, ast.Call)]
-        self.trainings = [call for call in calls if getattr(call.func, "id", "") == "train"]
-
-    @staticmethod
-    def _defines(node: ast.stmt) -> bool:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            return not ast.unparse(node).startswith(("import keras", "from keras"))
-        constant = isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("REAL", "NOISE")
-        return constant or isinstance(node, ast.FunctionDef)
-
-    def train(self, place: int, G: Ensemble, D: Ensemble, sets: tuple[Tensor, Tensor]) -> int:
-        """Train for three steps as a call of ``train`` in the chapter says; return the steps it asks for."""
-        call, names = self.trainings[place], self.names | {"G": G, "D": D, "four": sets}
-        names |= {"curves": sets[0], "noise": sets[1]}
-        positional = [eval(ast.unparse(arg), names) for arg in call.args]
-        given = {word.arg: word.value for word in call.keywords if word.arg not in ("watch", "every")}
-        options = {key: eval(ast.unparse(value), names) for key, value in given.items()}
-        length: int = options.pop("steps")
-        train(*positional, steps=3, seed=3, **options)
-        return length
+@pytest.mark.parametrize(("nth", "name"), [(1, "original"), (2, "repaired")])
+def test_the_chapter_trains_by_the_recipe_of_the_package(nth: int, name: str) -> None:
+    written = CHAPTER.train("train", nth)
+    recipe = getattr(sinusoids, name)(*sinusoids.inputs(written.G.seeds))
+    assert_trains_by(recipe, written)
 
 
-@pytest.fixture(scope="module")
-def chapter() -> Chapter:
-    return Chapter()
-
-
-@pytest.mark.parametrize(("place", "numbers", "dropout"), [(1, {}, 0.4), (2, sinusoids.REPAIR, 0.0)])
-def test_the_chapter_trains_by_the_recipe_of_the_package(
-    chapter: Chapter, place: int, numbers: dict[str, Any], dropout: float, rng: Stream
-) -> None:
-    sets = small_sets(rng, 2)
-    recipe = sinusoids.recipe(2, 3, sets=sets, **numbers)
-    ours = recipe.networks(2, seed=3)
-    written = (
-        Ensemble(chapter.names["generator"], 2, name="G", seed=3),
-        Ensemble(lambda: chapter.names["discriminator"](dropout), 2, name="D", seed=3),
-    )
-    recipe.train(*ours, seed=3, steps=3)
-    # The recipe's steps are those of the full data set, whatever set it is given.
-    assert chapter.train(place, *written, sets) == recipe.steps
-    for one, other in zip(ours, written, strict=True):
-        for name, value in one.state_dict().items():
-            assert torch.equal(value, other.state_dict()[name]), name
-
-
-def test_the_grid_of_the_chapter_is_never_closer_than_the_fit_of_the_package(
-    chapter: Chapter, rng: Stream
-) -> None:
+def test_the_grid_of_the_chapter_is_never_closer_than_the_fit_of_the_package(rng: Stream) -> None:
     curves = waves(rng.uniform(30, low=0.5, high=2.0).double(), rng.uniform(30).double()) + 0.2
     residual = sinusoids.best_sinusoid(curves, T).residual
-    rough = chapter.names["grid_residual"](curves)
+    rough = CHAPTER.define("grid_residual")["grid_residual"](curves)
     assert (residual <= rough + 1e-4).all() and (rough < residual + 0.1).all()
 
 
@@ -286,9 +225,8 @@ def test_the_cut_is_where_keras_has_it() -> None:
     assert sinusoids.within(logits, 0.0) is logits
 
 
-def test_a_trial_returns_what_its_table_holds(monkeypatch: pytest.MonkeyPatch, rng: Stream) -> None:
+def test_a_trial_returns_what_its_table_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sinusoids, "ROWS", 256)
-    monkeypatch.setattr(sinusoids, "data_sets", lambda seeds, seed: small_sets(rng, seeds))
     columns = sinusoids.trial(2, 3, ema=0.9, epochs=4, beta1=0.0)
     wanted = set(ledger("sinusoids_repaired")) - {"seed", "member", "residual_13"}
     assert set(columns) == wanted

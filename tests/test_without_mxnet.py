@@ -43,10 +43,10 @@ def test_what_reads_the_recipes_and_the_tables_needs_no_mxnet(without_mxnet: dic
     program = (
         "from gan_helpers.tables import ledger\n"
         "from gan_helpers.recipes import mxnet_gaussian as recipe\n"
-        "print(len(ledger('mxnet_gaussian_original')['w2']), tuple(recipe.points(2).shape))\n"
+        "print(len(ledger('mxnet_gaussian_original')['w2']), recipe.original(*recipe.inputs(2)).steps)\n"
     )
     done = run(without_mxnet, "-c", program)
-    assert (done.stdout, done.stderr) == ("320 (2, 1000, 2)\n", "")
+    assert (done.stdout, done.stderr) == ("320 2500\n", "")
 
 
 @pytest.mark.parametrize("tests", ["book/mxnet_gaussian.ipynb", "tests/test_mxnet_backend.py"])
