@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from scipy import stats
@@ -59,45 +60,48 @@ def far_generator() -> nn.Linear:
 class Still(Recipe):
     """A recipe whose generators stand still: D alone learns, by steps that shrink to nothing."""
 
-    def train(
-        self,
-        G: Ensemble,
-        D: Ensemble,
-        seed: int | None = None,
-        *,
-        steps: int | None = None,
-        watch: Watch | Look | None = None,
-    ) -> History:
+    def train(self, G: Ensemble, D: Ensemble, seed: int | None = None, **options: Any) -> History:
         """Train discriminators against generators that do not change.
 
         Args:
             G: the generators.
             D: the discriminators.
             seed: the seed of data and noise; `gan_helpers.randomness.base_seed` unless given.
-            steps: how many steps; the recipe's own number unless given.
-            watch: as for `gan_helpers.training.train`.
+            options: ``steps`` and ``watch``, as for `gan_helpers.training.train`.
         """
-        steps = _checks.whole("steps", self.steps if steps is None else steps)
-        optimiser = self.d_opt(D)
-        shrink = LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
-        device = next(D.parameters()).device
-        data, noise = Stream("data", seed, device), Stream("noise", seed, device)
-        losses, looks = [], Looks(Watch.of(watch))
-        if looks.due(0, last=False):
-            looks.take(0, G)
-        for step in range(steps):
-            x, z = self.data(D.seeds, self.batch, data), self.noise(D.seeds, self.batch, noise)
-            loss = self.d_loss(G, D, x, z)
-            optimiser.zero_grad()
-            loss.sum().backward()
-            optimiser.step()
-            shrink.step()
-            losses.append(loss.detach())
-            if looks.due(step + 1, last=step + 1 == steps):
-                looks.take(step + 1, G)
-        return History(
-            torch.stack(losses), torch.empty(0, D.seeds), at=torch.tensor(looks.at), watched=looks.by_name()
-        )
+        return _learn(self, G, D, seed, **options)
+
+
+def _learn(
+    recipe: Recipe,
+    G: Ensemble,
+    D: Ensemble,
+    seed: int | None,
+    steps: int | None = None,
+    watch: Watch | Look | None = None,
+) -> History:
+    """Train discriminators by Adam with steps that shrink to nothing."""
+    steps = _checks.whole("steps", recipe.steps if steps is None else steps)
+    optimiser = recipe.d_opt(D)
+    shrink = LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
+    device = next(D.parameters()).device
+    data, noise = Stream("data", seed, device), Stream("noise", seed, device)
+    losses, looks = [], Looks(Watch.of(watch))
+    if looks.due(0, last=False):
+        looks.take(0, G)
+    for step in range(1, steps + 1):
+        x, z = recipe.data(D.seeds, recipe.batch, data), recipe.noise(D.seeds, recipe.batch, noise)
+        loss = recipe.d_loss(G, D, x, z)
+        optimiser.zero_grad()
+        loss.sum().backward()
+        optimiser.step()
+        shrink.step()
+        losses.append(loss.detach())
+        if looks.due(step, last=step == steps):
+            looks.take(step, G)
+    return History(
+        torch.stack(losses), torch.empty(0, D.seeds), at=torch.tensor(looks.at), watched=looks.by_name()
+    )
 
 
 def _against(G: Callable[[], nn.Module], noise: Sampler, D: Callable[[], nn.Module]) -> Recipe:

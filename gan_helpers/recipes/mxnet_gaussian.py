@@ -54,7 +54,8 @@ class Answers:
 
     def right(self) -> Tensor:
         """Return the shares, ``(steps, seeds)``."""
-        return gm().tensor(gm().mx.nd.stack(*self.shares))
+        shares: Tensor = gm().tensor(gm().mx.nd.stack(*self.shares))
+        return shares
 
 
 def inputs(
