@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_leaves_with_path
 
 from gan_helpers import training
-from gan_helpers.data import Normal, Uniform
+from gan_helpers.data import Normal
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History
 from gan_helpers.losses import minimax_d, non_saturating_g
