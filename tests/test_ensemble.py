@@ -594,7 +594,7 @@ def test_a_copy_shares_nothing_and_is_not_trained(stacked: bool) -> None:
     assert torch.equal(ensemble(x), first)
 
 
-# --- Wrong arguments -------------------------------------------------------------------------------------
+# --- Wrong arguments, but for those that `test_arguments` tries ------------------------------------------
 
 NETWORK = mlp(1, 2, 1)
 ONES = torch.ones(3, 2, 2)
@@ -604,29 +604,15 @@ LABELS = torch.zeros(3, 2).long()
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        *[(lambda seeds=seeds: linear(seeds), ValueError, "seeds must be") for seeds in (0, -1)],
-        *[(lambda seeds=seeds: linear(seeds), TypeError, "seeds must be") for seeds in (2.0, True)],
-        (
-            lambda: Ensemble(lambda: torch.ones(2), 2),
-            TypeError,
-            "member must return a torch.nn.Module, not Tensor",
-        ),
+        (lambda: Ensemble(lambda: torch.ones(2), 2), TypeError, "return a torch.nn.Module, not Tensor"),
         (lambda: Ensemble(NETWORK, 2), TypeError, r"not a network, Sequential: write lambda: mlp\(1, 4, 1\)"),
         (lambda: Ensemble(lambda: NETWORK, 2), ValueError, "member must make a new network at each call"),
         (lambda: Ensemble.of([]), ValueError, "members is empty"),
         (lambda: Ensemble.of([mlp(2, 3, 1), mlp(2, 4, 1)]), ValueError, "members differ in architecture"),
         (lambda: Ensemble.of([NETWORK, mlp(1, 2, 1).double()]), ValueError, "float64 .* and .*float32"),
         (lambda: Ensemble.of([mlp(1, 2, 1).eval(), NETWORK]), TypeError, "another training in member 1"),
-        (
-            lambda: Ensemble.of([spectral_norm(nn.Linear(2, 2))]),
-            TypeError,
-            "a hook, SpectralNorm.*parametrizations",
-        ),
-        (
-            lambda: Ensemble.of([prune.identity(nn.Linear(2, 2), "weight")]),
-            TypeError,
-            "Identity.*prune.remove",
-        ),
+        (lambda: Ensemble.of([spectral_norm(nn.Linear(2, 2))]), TypeError, "SpectralNorm.*parametrizations"),
+        (lambda: Ensemble.of([prune.identity(nn.Linear(2, 2), "weight")]), TypeError, "prune.remove"),
     ],
 )
 def test_wrong_members_are_refused(make: Callable[[], Any], error: type[Exception], message: str) -> None:
@@ -641,12 +627,8 @@ def small() -> nn.Module:
 @pytest.mark.parametrize(
     ("make", "inputs", "error", "message"),
     [
-        (small, [ONES[0]], ValueError, r"inputs\[0\] must have shape .* with seeds = 3, not \(2, 2\)"),
         (small, [torch.ones(5, 3, 2)], ValueError, r"seeds = 3, not \(5, 3, 2\)"),
         (small, [ONES, ONES[:1]], ValueError, r"inputs\[1\] must have shape"),
-        (small, [ONES[:, :0]], ValueError, r"inputs\[0\] is empty"),
-        (small, [ONES.long()], TypeError, r"call inputs\[0\]\.float\(\) first"),
-        (small, [[[1.0, 2.0]]], TypeError, r"inputs\[0\] must be a torch.Tensor"),
         (small, [], ValueError, "at least one input"),
         (small, [(ONES, LABELS)], TypeError, r"inputs\[0\] must hold 1 tensors, as a member .*, not 2"),
         (Labelled, [ONES, LABELS], TypeError, r"hold 2 .*, not 1: put .* into a tuple, G\(\(z, y\)\)"),
@@ -670,7 +652,7 @@ def test_outputs_that_cannot_be_taken_apart_are_refused() -> None:
         Ensemble(lambda: Of(lambda h: h.mean(-2, True)), 3, device="cpu")(x, x)
 
 
-@pytest.mark.parametrize(("k", "error"), [(3, ValueError), (-1, ValueError), (1.0, TypeError)])
-def test_only_members_that_exist_can_be_taken_out(k: int, error: type[Exception]) -> None:
-    with pytest.raises(error, match="k must be"):
+@pytest.mark.parametrize("k", [3, -1])
+def test_only_members_that_exist_can_be_taken_out(k: int) -> None:
+    with pytest.raises(ValueError, match="k must be"):
         linear().member(k)
