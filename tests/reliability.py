@@ -24,9 +24,6 @@ import pytest
 Reached = Callable[[str], None]
 Row = dict[str, str]
 
-#: What the tests that have been imported measure.
-KNOWN: set[tuple[str, str]] = set()
-
 MEASURED = Path(__file__).resolve().parent.parent / "book" / "reliability.csv"
 COLUMNS = ("area", "what was tried", "figure to reach", "figure reached", "measured on")
 
@@ -57,7 +54,6 @@ def measured(area: str, tried: str, *, fast: int, slow: int) -> pytest.MarkDecor
         fast: a number that the test takes as ``effort``, such as how often it tries.
         slow: the number for the table.
     """
-    KNOWN.add((area, tried))
     slowly = pytest.mark.reliability(area, tried)
     return pytest.mark.parametrize(
         "effort", [pytest.param(fast, id="fast"), pytest.param(slow, id="slow", marks=slowly)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import nbformat
 import pytest
 
 from tests import reliability
-from tests.reliability import AREAS, COLUMNS, KNOWN, Reached, last_measured, measured, merged, rows_of
+from tests.reliability import AREAS, COLUMNS, Reached, last_measured, measured, merged, rows_of
 from tools import seeds
 from tools.sheets import BOOK
 
@@ -59,11 +60,20 @@ def test_what_was_not_measured_again_stays_and_the_areas_keep_their_order() -> N
     ]  # fmt: skip
 
 
+def marks(thing: Any) -> Iterator[tuple[str, str]]:
+    """Yield the areas of a test and what it tries."""
+    for mark in getattr(thing, "pytestmark", ()):
+        for inner in (mark, *(m for case in mark.args[1:] for p in case for m in getattr(p, "marks", ()))):
+            if inner.name == "reliability":
+                yield inner.args
+
+
 def test_every_stored_row_is_of_a_test_that_exists_and_none_failed_and_the_page_shows_them() -> None:
-    for path in Path(__file__).parent.glob("test_*.py"):
-        importlib.import_module(path.stem)  # which pytest has done, if it runs them all
+    names = [path.stem for path in Path(__file__).parent.glob("test_*.py")]
+    modules = map(importlib.import_module, names)  # pytest has done so, if it runs them all
+    known = {row for module in modules for thing in vars(module).values() for row in marks(thing)}
     for stored in last_measured():
-        assert (stored["area"], stored["what was tried"]) in KNOWN, "its test is gone: delete the row"
+        assert (stored["area"], stored["what was tried"]) in known, "its test is gone: delete the row"
         assert stored["figure to reach"] == AREAS[stored["area"]]
         assert "failed" not in stored["figure reached"], stored
     assert ":file: reliability.csv" in (BOOK / "reliability.md").read_text(encoding="utf-8")
@@ -106,9 +116,6 @@ def test_the_slow_tests_are_left_out_unless_they_are_asked_for(pytestconfig: pyt
 
 
 OTHER_SEEDS = "notebooks from base seeds 1 to 20, with 1 and 2 threads, and with AVX2 alone"
-
-
-KNOWN.add(("claims", OTHER_SEEDS))
 
 
 @pytest.mark.reliability("claims", OTHER_SEEDS)
