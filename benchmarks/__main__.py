@@ -1,12 +1,14 @@
 """Measure the package beside what a reader would use instead: ``make bench``.
 
-Without arguments, all recipes are checked and measured, the figures are stored in book/speed.json, and the
-tables and the figure of the page 'Speed' are made of them. Names of recipes measure these alone, and keep
-what is stored of the others. A quick run is for a look: it stores nothing in the book.
+Without arguments, the recipes of all chapters that have a module in benchmarks/chapters are checked and
+measured, the figures are stored in book/speed.json, and the page 'Speed' gets its tables and its figure from
+them. Names of recipes measure these alone, and keep what is stored of the others. A quick run is for a look:
+it stores nothing in the book.
 
   make bench ARGS="fifty_lines sinusoids"   these recipes alone
   make bench ARGS="--quick"                 fewer seeds, and short: nothing is stored
   make bench ARGS="--check"                 only check that all do the same work
+  make bench ARGS="--busy"                  only the package, beside busy processes and without
   make bench ARGS="--book"                  also run all chapters and build the pages
   make bench ARGS="--draw"                  measure nothing: tables and figure of what is stored
 """
@@ -27,8 +29,8 @@ from typing import Any
 
 import torch
 
-from benchmarks import checks, environment, extras, fleet, measure, page
-from benchmarks.plan import PLANS, can_run
+from benchmarks import chapters, checks, environment, extras, fleet, measure, page
+from benchmarks.facts import facts
 from benchmarks.results import STORED, Results
 
 QUICK_RESULT = environment.ROOT / "_build" / "bench.json"
@@ -41,11 +43,16 @@ def main() -> None:
         page.draw(Results.load(STORED))
         return
     started = time.perf_counter()
-    environment.make()
     results = Results(machine=machine())
-    check(args.recipes, args.quick, results)
+    if args.busy:
+        measure_crowded(args, results)
+    else:
+        environment.make()
+        check(args.recipes, args.quick, results)
+        if not args.check:
+            measure_all(args, results)
+            measure_crowded(args, results)
     if not args.check:
-        measure_all(args, results)
         finish(args, results)
     say(f"It took {page.duration(time.perf_counter() - started)}.")
 
@@ -55,21 +62,23 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    names = chapters.names()
     parser.add_argument(
-        "recipes", nargs="*", metavar="RECIPE", help=f"any of {', '.join(PLANS)}; all unless given"
+        "recipes", nargs="*", metavar="RECIPE", help=f"any of {', '.join(names)}; all unless given"
     )
     for name, words in (
         ("quick", "short, with fewer seeds; nothing is stored in the book"),
         ("check", "only check that all do the same work"),
+        ("busy", "only the package, beside busy processes and without"),
         ("book", "also run all chapters and build the pages, which takes about ten minutes"),
         ("draw", "measure nothing, and draw what is stored"),
     ):
         parser.add_argument(f"--{name}", action="store_true", help=words)
     args = parser.parse_args()
-    unknown = [name for name in args.recipes if name not in PLANS]
+    unknown = [name for name in args.recipes if name not in names]
     if unknown:
-        parser.error(f"there is no recipe {unknown[0]}: choose from {', '.join(PLANS)}")
-    args.recipes = [name for name in PLANS if name in (args.recipes or PLANS) and can_run(name)]
+        parser.error(f"there is no recipe {unknown[0]}: choose from {', '.join(names)}")
+    args.recipes = [name for name in names if name in (args.recipes or names) and chapters.can_run(name)]
     return args
 
 
@@ -119,14 +128,13 @@ def all_checks(folder: Path, recipes: list[str], quick: bool) -> Iterator[checks
     """Yield all checks; a quick run judges nothing that has to be trained to the end."""
     for recipe in recipes:
         yield from checks.same_work(folder, recipe, checks.checked(recipe))
-        if recipe in checks.JUDGES and not quick:
+        if hasattr(chapters.load(recipe), "judge") and not quick:
             yield from checks.as_in_the_table(folder, recipe)
 
 
 def measure_all(args: argparse.Namespace, results: Results) -> None:
     """Measure what was asked for."""
-    effort = measure.QUICK if args.quick else measure.Effort()
-    today = datetime.date.today().isoformat()
+    effort, today = effort_of(args), datetime.date.today().isoformat()
     for recipe in args.recipes:
         for threads in (1, 2):
             if threads > environment.cores():
@@ -135,6 +143,7 @@ def measure_all(args: argparse.Namespace, results: Results) -> None:
             say(f"{recipe}, {threads} thread{'s'[: threads - 1]}")
             results.rows += measure.recipe(recipe, threads, effort)
         results.dates[recipe] = today
+        results.recipes[recipe] = facts(recipe).stored()
         keep(args, results)
     results.others |= extras.imports(effort.turns)
     results.dates["import"] = today
@@ -142,6 +151,20 @@ def measure_all(args: argparse.Namespace, results: Results) -> None:
         say("all chapters, and the pages")
         results.others |= extras.book()
         results.dates["book"] = today
+
+
+def measure_crowded(args: argparse.Namespace, results: Results) -> None:
+    """Measure the package beside busy processes and without."""
+    for recipe in args.recipes:
+        say(f"{recipe}, beside {environment.cores()} busy processes and without")
+        results.busy += measure.crowded(recipe, effort_of(args))
+        results.dates["busy"] = datetime.date.today().isoformat()
+        keep(args, results)
+
+
+def effort_of(args: argparse.Namespace) -> measure.Effort:
+    """Return how long to measure."""
+    return measure.QUICK if args.quick else measure.Effort()
 
 
 def keep(args: argparse.Namespace, results: Results) -> tuple[Results, Path]:
@@ -157,7 +180,8 @@ def finish(args: argparse.Namespace, results: Results) -> None:
     kept, where = keep(args, results)
     if not args.quick:
         page.draw(kept)
-    say(f"\n{page.printed(page.overview(kept, args.recipes))}\n\n{page.aims(kept)}\n")
+    tables = [page.busy(kept)] if args.busy else [page.overview(kept, args.recipes), page.busy(kept)]
+    say("\n" + "\n\n".join(map(page.printed, tables)) + f"\n\n{page.aims(kept)}\n")
     say(f"The figures: {where.relative_to(environment.ROOT)}")
 
 

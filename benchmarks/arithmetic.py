@@ -52,19 +52,3 @@ class Arithmetic:
             + self.fakes * (G + (G if self.trains_inputs else behind_G))  # the step of G
         )
         return 2 * products
-
-
-ARITHMETIC = {
-    "fifty_lines": Arithmetic(
-        ((1, 50), (50, 50), (50, 1)), ((200, 50), (50, 50), (50, 1)), 100, 1, fresh_fakes=True
-    ),
-    "mxnet_gaussian": Arithmetic(((2, 2),), ((2, 5), (5, 3), (3, 2)), 4, 4),
-    "sinusoids": Arithmetic(((64, 64), (64, 512), (512, 64)), ((64, 64), (64, 64), (64, 1)), 128, 128),
-    "maxout_mnist": Arithmetic(
-        ((100, 1_200), (1_200, 1_200), (1_200, 784)), ((784, 1_200), (240, 1_200), (240, 1)), 256, 256,
-        trains_inputs=True,
-    ),
-    "edward_mnist": Arithmetic(
-        ((100, 128), (128, 784)), ((784, 128), (128, 1)), 128, 128, judged_anew=False
-    ),
-}  # fmt: skip

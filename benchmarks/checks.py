@@ -12,17 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks import environment, plan, starts
+from benchmarks import chapters, environment, plan, starts
+from benchmarks.facts import facts
 from benchmarks.fleet import Failed, command
 from benchmarks.job import Job, Weights, read
 from benchmarks.results import Who
-from gan_helpers import Ensemble
-from gan_helpers.recipes import fifty_lines, mxnet_gaussian
 from gan_helpers.tables import ledger
 
 STEPS = 20
@@ -69,10 +66,11 @@ def gap(ours: Weights, theirs: Weights) -> float:
 def tolerance(recipe: str, entrant: str) -> float:
     """Return the largest difference of two weights that rounding explains.
 
-    Where all compute in double precision, there is next to none. MXNet's recipe computes in single precision,
-    and Keras keeps some numbers of its optimiser in single precision.
+    Where all compute in double precision, there is next to none. In MXNet the package computes in single
+    precision, and Keras keeps some numbers of its optimiser in single precision.
     """
-    return 1e-4 if recipe == "mxnet_gaussian" or entrant.startswith("keras") else 1e-8
+    single = not chapters.benchmark(recipe).double or entrant.startswith("keras")
+    return 1e-4 if single else 1e-8
 
 
 def same_work(
@@ -101,7 +99,7 @@ def same_work(
         )
         for who in whos
     ]  # fmt: skip
-    rate = plan.DROPOUT.get(recipe)
+    rate = facts(recipe).dropout
     dropping = [replace(job, dropout=rate, result=job.result + ".dropout") for job in without[1:] if rate]
     ours, *theirs = run(*without, *dropping)
     enough = 20 * tolerance(recipe, "ours")
@@ -137,7 +135,7 @@ def as_in_the_table(folder: Path, recipe: str, seeds: int = 16) -> Iterator[Chec
 
     The median of 16 seeds is outside the middle four fifths of its law less than once in ten thousand times.
     """
-    steps, _ = starts.RECIPES[recipe]
+    steps = facts(recipe).steps
     base = 1_000  # weights that neither the book nor its tables use
     job = replace(
         plan.job(folder, recipe, "jax", seeds, threads=1),
@@ -148,28 +146,9 @@ def as_in_the_table(folder: Path, recipe: str, seeds: int = 16) -> Iterator[Chec
         result=str(folder / f"{recipe}-trained.npz"),
     )
     (weights,) = trained(job)
-    for column, values in JUDGES[recipe](weights, seeds).items():
+    for column, values in chapters.load(recipe).judge(weights, seeds).items():
         known = ledger(f"{recipe}_original")[column]
         low, high = (known.quantile(q).item() for q in (0.1, 0.9))
         found = values.median().item()
         what = f"median {column} of {seeds} trained seeds; the table's middle is {low:.3g} to {high:.3g}"
         yield Check(recipe, "jax", seeds, what, found, low <= found <= high)
-
-
-def _judge_fifty_lines(weights: Weights, seeds: int) -> dict[str, torch.Tensor]:
-    G = Ensemble(fifty_lines.generator, seeds, device="cpu")
-    with torch.no_grad():
-        for parameter, values in zip(G.parameters(), weights["G"], strict=True):
-            parameter.copy_(torch.from_numpy(values))
-    return {k: v for k, v in fifty_lines.measure(G).items() if k in ("mean", "sd", "w1")}
-
-
-def _judge_gaussian(weights: Weights, seeds: int) -> dict[str, torch.Tensor]:
-    matrix, bias = (torch.from_numpy(values).double() for values in weights["G"])
-    return {"w2": mxnet_gaussian.w2(mxnet_gaussian.GaussianFit(bias, matrix @ matrix.mT))}
-
-
-JUDGES: dict[str, Callable[..., dict[str, Any]]] = {
-    "fifty_lines": _judge_fifty_lines,
-    "mxnet_gaussian": _judge_gaussian,
-}

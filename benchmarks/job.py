@@ -22,10 +22,12 @@ class Job:
     """One entrant's run of one recipe.
 
     Args:
-        recipe: the name of the recipe, that of its chapter.
+        recipe: the name of the chapter whose recipe it is.
         entrant: who runs it; a key of `benchmarks.entrants.ENTRANTS`.
         seeds: how many GANs are trained at once.
-        threads: how many processor cores it may use.
+        threads: how many threads it may use; it is kept to as many cores if it is timed alone.
+        waiting: how they wait for each other, "active" or "passive"; as the framework has it unless given.
+        crowded: whether it is timed beside other programs, and kept to no cores.
         steps: how many steps it makes, at most.
         unit: the steps between two calls of its ``tick``; the first call is before the first step.
         batch: samples of each seed in a step.
@@ -45,6 +47,8 @@ class Job:
     unit: int
     seeds: int = 1
     threads: int = 1
+    waiting: str = ""
+    crowded: bool = False
     dropout: float = 0.0
     seed: int = 0
     replay: str = ""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import fleet, plan
+from benchmarks import chapters, environment, fleet, plan
 from benchmarks.entrants import PRODUCTS
 from benchmarks.job import Job
-from benchmarks.results import Row, significant
+from benchmarks.page import WAITING
+from benchmarks.results import Busy, Row, significant
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,40 @@ def _row(worker: fleet.Worker, seconds: list[float]) -> Row:
     each = significant(s / job.unit / job.seeds for s in seconds)
     (start_up, peak) = significant([max(0.0, start_up), worker.end()], 3)
     return Row(job.recipe, job.entrant, job.seeds, job.threads, each, start_up, peak)
+
+
+def crowded(name: str, effort: Effort) -> Iterator[Busy]:
+    """Yield what a step of the package takes on a quiet machine, and beside a busy process for each core."""
+    seeds = max(n for n in chapters.benchmark(name).seeds["ours"] if n <= 16)
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = [
+            replace(plan.job(Path(folder), name, "ours", seeds, threads), waiting=waiting, crowded=True)
+            for threads, waiting in WAITING
+            if threads <= environment.cores()
+        ]
+        with fleet.started(jobs) as workers:
+            units = [max(1, round(2 * effort.seconds / worker.run())) for worker in workers]
+
+            def turns() -> list[list[float]]:
+                return [
+                    significant(w.run(n) / n / w.job.unit for _ in range(effort.turns))
+                    for w, n in zip(workers, units, strict=True)
+                ]
+
+            quiet = turns()
+            with busy_processes(environment.cores()):
+                busy = turns()
+    for job, alone, beside in zip(jobs, quiet, busy, strict=True):
+        yield Busy(name, seeds, job.threads, job.waiting, alone, beside)
+
+
+@contextlib.contextmanager
+def busy_processes(number: int) -> Iterator[None]:
+    """Let so many processes compute without end."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()

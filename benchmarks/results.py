@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.arithmetic import ARITHMETIC, PRODUCT_FLOP
+from benchmarks import chapters
+from benchmarks.arithmetic import PRODUCT_FLOP
 from benchmarks.environment import ROOT
 
 STORED = ROOT / "book" / "speed.json"
@@ -50,6 +51,32 @@ class Row:
         return median(self.turns)
 
 
+@dataclass(frozen=True)
+class Busy:
+    """What a step takes on a quiet machine, and beside one busy process for each core.
+
+    Args:
+        recipe: the recipe, trained by the package.
+        seeds: how many GANs at once.
+        threads: on how many threads.
+        waiting: how threads wait for each other: "active" or "passive".
+        quiet: the seconds of a step of all seeds, for each turn.
+        busy: the same, beside the busy processes.
+    """
+
+    recipe: str
+    seeds: int
+    threads: int
+    waiting: str
+    quiet: list[float]
+    busy: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long a step takes beside the others."""
+        return median(self.busy) / median(self.quiet)
+
+
 @dataclass
 class Results:
     """All that was measured.
@@ -57,6 +84,8 @@ class Results:
     Args:
         machine: what was measured on, and with which versions, by name.
         rows: one for each process.
+        busy: each recipe on a quiet machine and beside busy processes.
+        recipes: the `benchmarks.facts.Facts` of each recipe as it was measured.
         dates: when each recipe was measured, and what else there is.
         others: further figures by name, such as how long the book takes.
         checks: what was checked before.
@@ -64,6 +93,8 @@ class Results:
 
     machine: dict[str, Any] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+    busy: list[Busy] = field(default_factory=list)
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     dates: dict[str, str] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
     checks: list[dict[str, Any]] = field(default_factory=list)
@@ -74,7 +105,8 @@ class Results:
         if not path.exists():
             return cls()
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{**kept, "rows": [Row(**row) for row in kept["rows"]]})
+        rows, busy = [Row(**row) for row in kept["rows"]], [Busy(**row) for row in kept["busy"]]
+        return cls(**{**kept, "rows": rows, "busy": busy})
 
     def store(self, path: Path = STORED) -> None:
         """Store it, a row of the measurements on each line."""
@@ -90,13 +122,13 @@ class Results:
 
     def merge(self, newer: Results) -> None:
         """Take over what was measured later, recipe by recipe."""
-        for name in ("rows", "checks"):
+        order = chapters.names()
+        for name in ("rows", "busy", "checks"):
             new = getattr(newer, name)
             again = {_recipe(entry) for entry in new}
             kept = [entry for entry in getattr(self, name) if _recipe(entry) not in again]
-            order = list(ARITHMETIC)
             setattr(self, name, sorted(kept + new, key=lambda entry: order.index(_recipe(entry))))
-        for name in ("machine", "dates", "others"):
+        for name in ("machine", "recipes", "dates", "others"):
             getattr(self, name).update(getattr(newer, name))
 
     def row(self, recipe: str, who: Who, threads: int) -> Row:
@@ -117,7 +149,9 @@ class Results:
 
     def share(self, recipe: str, who: Who, threads: int) -> float:
         """Return the share of torch's rate of products that an entrant's arithmetic reaches."""
-        return ARITHMETIC[recipe].flop / PRODUCT_FLOP * self.ratio(recipe, ("products", 1), who, threads)
+        if recipe not in self.recipes:
+            raise NotMeasured(recipe)
+        return self.recipes[recipe]["flop"] / PRODUCT_FLOP * self.ratio(recipe, ("products", 1), who, threads)
 
     def rate(self, threads: int, recipe: str, multiplier: str = "products") -> float:
         """Return the rate of products of large matrices, in FLOP a second, beside a recipe."""
@@ -132,16 +166,8 @@ class Results:
         return [row for row in self.rows if row.recipe == recipe]
 
 
-def _recipe(entry: Row | dict[str, Any]) -> str:
-    return entry.recipe if isinstance(entry, Row) else entry["recipe"]
-
-
-def measured(figure: Callable[[], float]) -> float | None:
-    """Return a figure, or None if it is of something that was not measured."""
-    try:
-        return figure()
-    except NotMeasured:
-        return None
+def _recipe(entry: Row | Busy | dict[str, Any]) -> str:
+    return entry["recipe"] if isinstance(entry, dict) else entry.recipe
 
 
 def significant(values: Iterable[float], digits: int = 4) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from benchmarks import chapters
 from benchmarks.results import NotMeasured, Results, Who
 
 Figure = Callable[[Results, int], float]  # of results and a number of threads
@@ -107,6 +108,15 @@ def largest_share(recipe: str) -> Figure:
     return figure
 
 
+def slowest_beside_others(results: Results, threads: int) -> float:
+    """Return the largest ratio of a step beside busy processes to a quiet one; two threads wait passively."""
+    how = (threads, "passive" if threads > 1 else "active")
+    ratios = [row.ratio for row in results.busy if (row.threads, row.waiting) == how]
+    if len(ratios) < max(1, len(results.recipes)):
+        raise NotMeasured("beside busy processes")
+    return max(ratios)
+
+
 def other(name: str) -> Figure:
     """Return a function that gives a further figure."""
 
@@ -118,47 +128,11 @@ def other(name: str) -> Figure:
     return figure
 
 
-FIFTY, SINE = "fifty_lines", "sinusoids"
-TARGETS = [
+#: Those that are about no single chapter; a chapter's own are in its module of `benchmarks.chapters`.
+OWN = [
     Target(
-        "50 lines", "a round with 16 seeds, over the source's loop",
-        1 / 12, **over_source(FIFTY, ("ours", 16), ("source", 1)),
-    ),
-    Target(
-        "50 lines", "a round with 16 seeds, compiled, over the source's loop",
-        1 / 20, **over_source(FIFTY, ("compiled", 16), ("source", 1)),
-    ),
-    Target(
-        "50 lines", "a round with 64 seeds, over JAX's scan of one seed",
-        1.0, ratio(FIFTY, ("ours", 64), ("jax", 1)),
-    ),
-    Target(
-        "50 lines", "a round with 64 seeds, compiled, over JAX's scan of 64",
-        1.2, ratio(FIFTY, ("compiled", 64), ("jax", 64)),
-    ),
-    Target(
-        "50 lines", "a round with one seed, compiled, over the source's loop",
-        1 / 2, **over_source(FIFTY, ("compiled", 1), ("source", 1)),
-    ),
-    Target(
-        "Sinusoids", "a step with 16 seeds, over Keras on PyTorch",
-        1 / 20, **over_source(SINE, ("ours", 16), ("keras_torch", 1)),
-    ),
-    Target(
-        "Sinusoids", "a step with 16 seeds, over Keras on JAX",
-        1 / 6, **over_source(SINE, ("ours", 16), ("keras_jax", 1)),
-    ),
-    Target(
-        "MXNet's Gaussian", "an epoch with 16 seeds, over the source's loop",
-        1 / 10, **over_source("mxnet_gaussian", ("ours", 16), ("mxnet", 1)),
-    ),
-    Target(
-        "Maxout MNIST", "share of the machine's rate, for the best number of seeds",
-        0.75, largest_share("maxout_mnist"), percent, at_least=True,
-    ),
-    Target(
-        "Edward's MNIST", "share of the machine's rate, for the best number of seeds",
-        0.5, largest_share("edward_mnist"), percent, at_least=True,
+        "All recipes", "the slowest step beside a busy process per core, over its time without",
+        3.0, slowest_beside_others,
     ),
     Target(
         "The package", "import of gan_helpers, beyond that of torch",
@@ -172,3 +146,8 @@ TARGETS = [
         "The book", "most memory of a notebook", 1_500, other("chapters_peak_mb"), gigabytes, threads=(0,)
     ),
 ]  # fmt: skip
+
+
+def targets() -> list[Target]:
+    """Return all aims: those of the chapters, and the others."""
+    return [aim for name in chapters.names() for aim in chapters.load(name).AIMS] + OWN

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor, nn
 
@@ -176,13 +174,6 @@ def test_a_seed_has_the_penalty_that_it_has_alone(penalty: Penalty) -> None:
     changed[1] *= 10
     one, other = penalty(quadratic, x), penalty(quadratic, changed)
     assert torch.equal(one[[0, 2]], other[[0, 2]]) and one[1] != other[1]
-
-
-@given(target=st.floats(0, 100))
-def test_a_slope_at_the_target_costs_nothing(target: float) -> None:
-    w = torch.tensor([[target]], dtype=torch.float64)
-    x = numbers(1, 3, 1)
-    assert gradient_penalty(linear(w), x, -x, places(), target).item() == pytest.approx(0, abs=1e-12)
 
 
 def test_what_has_no_slopes_is_refused() -> None:

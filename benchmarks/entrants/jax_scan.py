@@ -1,4 +1,4 @@
-"""All recipes in JAX: a step as a function, `scan` over steps, `vmap` over seeds, and `jit` of it all.
+"""A recipe in JAX: a step as a function, `scan` over steps, `vmap` over seeds, and `jit` of it all.
 
 This is meant to be as fast as JAX is without tricks. Losses are kept, as the package keeps them. The running
 statistics of batch normalisation, which only an evaluation would use, are not.
@@ -13,8 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.nn import elu, leaky_relu, relu, sigmoid, softplus
+from jax.nn import softplus
 
+from benchmarks import chapters
 from benchmarks.job import Job, Tick, Weights, read
 
 Array = Any
@@ -26,7 +27,7 @@ def loop(job: Job, tick: Tick) -> Weights:
     jax.config.update("jax_enable_x64", job.double)
     weights, given = read(job.start)
     precision = np.float64 if job.double else np.float32
-    game = GAMES[job.recipe]
+    game = chapters.load(job.recipe).in_jax()
     data = jnp.asarray(given["data"]) if "data" in given else game.data(job)
     own = data is not None and data.ndim == 3  # a set for each seed, not one for all
     G, D = (started(weights[name], precision) for name in "GD")
@@ -143,32 +144,12 @@ def dropped(x: Array, key: Array, rate: float) -> Array:
     return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0.0)
 
 
-def maxout_generator(weights: list[Array], z: Array) -> Array:
-    """Return images: batch normalisation before each of three linear maps."""
-    for i, activation in enumerate((relu, relu, sigmoid)):
-        gain, shift, matrix, bias = weights[4 * i : 4 * i + 4]
-        normal = (z - z.mean(0)) / jnp.sqrt(z.var(0) + 1e-5)
-        z = activation((normal * gain + shift) @ matrix + bias)
-    return z
+def same(x: Array) -> Array:
+    """Return x."""
+    return x
 
 
-#: Units that are the largest of five linear maps each.
-maxout_judge = mlp(*[lambda v: v.reshape(*v.shape[:-1], -1, 5).max(-1)] * 2, lambda v: v, dropout=True)
-
-
-def decorated(x: Array) -> Array:
-    """Return a whole batch as one input: its samples, and their squared deviations."""
-    x = x[:, 0]
-    return jnp.concatenate([x, (x - jax.lax.stop_gradient(x.mean())) ** 2])[None]
-
-
-def softmax_judge(weights: list[Array], x: Array, key: Array, rate: float) -> Array:
-    """Return the logit of a softmax over two outputs: their difference."""
-    outputs = mlp(jnp.tanh, jnp.tanh, lambda v: v)(weights, x)
-    return outputs[:, 1:] - outputs[:, :1]
-
-
-# What each step draws. Rows are chosen outside, for many steps at once: NumPy is quick at that.
+# Rows are chosen outside, for many steps at once: NumPy is quick at that.
 
 
 def no_rows(job: Job, data: Array) -> Iterator[Any]:
@@ -212,60 +193,12 @@ def replayed(job: Job, precision: Any) -> Iterator[Any]:
         yield x[:, i : i + job.unit, 0], z[:, i : i + job.unit]
 
 
-def curves(job: Job) -> Array:
-    """Return 32,768 sinusoids of each seed, and behind them as much fixed noise: ``(seeds, rows, 128)``."""
-    b, c, z = jax.random.split(jax.random.key(job.seed + 1), 3)
-    shape = (job.seeds, 32_768, 1)
-    b = jax.random.uniform(b, shape, minval=0.5, maxval=2.0)
-    c = jax.random.uniform(c, shape, minval=1.0, maxval=np.pi)
-    noise = jax.random.uniform(z, (*shape[:2], 64), minval=-5.0, maxval=5.0)
-    return jnp.concatenate([jnp.sin(b * jnp.linspace(-5, 5, 64) + c), noise], axis=2)
-
-
-def numbers(data: Array, rows: Array, of_x: Array, of_z: Array) -> tuple[Array, Array]:
-    """Draw from N(4, 1.25) and from U(0, 1), the latter once for each player."""
-    shape = (len(rows), 1)
-    return 4 + 1.25 * jax.random.normal(of_x, shape), jax.random.uniform(of_z, (2, *shape))
-
-
-def points(data: Array, rows: Array, of_x: Array, of_z: Array) -> tuple[Array, Array]:
-    """Return rows of the data, and draw from N(0, I)."""
-    return data[rows], jax.random.normal(of_z, (1, len(rows), 2))
-
-
-def curves_and_noise(data: Array, rows: Array, of_x: Array, of_z: Array) -> tuple[Array, Array]:
-    """Return curves, and the noise that belongs to them."""
-    both = data[rows]
-    return both[:, :64], both[None, :, 64:]
-
-
-def images(data: Array, rows: Array, of_x: Array, of_z: Array) -> tuple[Array, Array]:
-    """Return rows of the data, and draw from U(0, 1)."""
-    return data[rows], jax.random.uniform(of_z, (1, len(rows), 100))
-
-
-def binary_images(data: Array, rows: Array, of_x: Array, of_z: Array) -> tuple[Array, Array]:
-    """Return rows of the data with every pixel drawn, and draw from U(-1, 1)."""
-    x = jax.random.bernoulli(of_x, data[rows]).astype(data.dtype)
-    return x, jax.random.uniform(of_z, (1, len(rows), 100), minval=-1.0)
-
-
-# The recipes
-
-
-def same(x: Array) -> Array:
-    """Return x."""
-    return x
-
-
-def leaky(x: Array) -> Array:
-    """Return x, and a fifth of it below 0."""
-    return leaky_relu(x, 0.2)
+# What differs between the recipes
 
 
 @dataclass(frozen=True)
 class Game:
-    """What differs between the recipes.
+    """A chapter's game.
 
     Args:
         generate: samples from weights and noise.
@@ -296,20 +229,3 @@ class Game:
     epsilon_inside: bool = True
     simultaneous: bool = False
     d_scale: float = 1.0
-
-
-GAMES = {
-    "fifty_lines": Game(
-        mlp(elu, sigmoid, same), mlp(elu, elu, same), no_rows, numbers,
-        seen=decorated, d_rate=2e-4, g_rate=2e-4,
-    ),
-    "mxnet_gaussian": Game(
-        mlp(same), softmax_judge, epochs, points, d_rate=0.05, g_rate=0.01, epsilon_inside=False
-    ),
-    "sinusoids": Game(
-        mlp(leaky, leaky, jnp.tanh), mlp(relu, relu, same, dropout=True), any_rows, curves_and_noise,
-        data=curves, epsilon=1e-7, epsilon_inside=False, d_scale=0.5,
-    ),
-    "maxout_mnist": Game(maxout_generator, maxout_judge, epochs, images, beta1=0.5, simultaneous=True),
-    "edward_mnist": Game(mlp(relu, sigmoid), mlp(relu, same), in_order, binary_images, simultaneous=True),
-}  # fmt: skip
