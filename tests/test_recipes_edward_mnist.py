@@ -214,3 +214,11 @@ def test_a_history_becomes_the_columns_of_a_table() -> None:
 @pytest.mark.parametrize(("call", "name"), [("inference.run", "original"), ("repaired.run", "repaired")])
 def test_the_chapter_trains_by_the_recipe_of_the_package(call: str, name: str) -> None:
     assert_trains_by(getattr(edward_mnist, name)(*edward_mnist.inputs(1)), CHAPTER.train(call, 0))
+
+
+def test_early_losses_are_the_means_from_iteration_500_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = edward_mnist.original
+    monkeypatch.setattr(edward_mnist, "original", lambda images, steps: original(images, steps=502))
+    early = edward_mnist.early(2, 5)
+    assert set(early) == {"g_loss", "d_loss"}
+    assert all(loss.shape == (2,) and loss.isfinite().all() and (loss > 0).all() for loss in early.values())

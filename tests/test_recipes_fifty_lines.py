@@ -81,3 +81,10 @@ def test_twins_start_one_rounding_apart_and_get_the_same_numbers(monkeypatch: py
     gaps = fifty_lines.twins(2, seed=3)
     assert (gaps["start"] > 0).all() and (gaps["start"] < 1e-6).all()
     assert (gaps["later"] < 1e-4).all()
+
+
+def test_an_order_is_measured_for_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = replace(fifty_lines.original(), steps=2)
+    monkeypatch.setattr(fifty_lines, "original", lambda: short)
+    change = fifty_lines.order(2, 5)["change"]
+    assert change.shape == (2,) and change.isfinite().all() and (change > 0).all()

@@ -28,6 +28,23 @@ def covariances(*matrices: Tensor) -> GaussianFit:
 # What needs no MXNet
 
 
+def test_the_ideal_discriminator_guesses_where_both_laws_are_one_and_is_right_where_they_are_apart() -> None:
+    law = chapter.REAL
+    means = torch.stack([law.mean, law.mean + 100]).double()
+    fit = GaussianFit(means, law.covariance.double().expand(2, 2, 2))
+    assert chapter.ideal(fit, seed=5).tolist() == pytest.approx([0.5, 1.0], abs=0.01)
+
+
+def test_the_ideal_discriminator_is_right_as_often_as_the_distance_in_variation_says() -> None:
+    law = chapter.REAL
+    shift = torch.tensor([1.0, 2.0]).double()  # along the first row of A: one standard deviation of the noise
+    fit = GaussianFit((law.mean.double() + shift)[None], law.covariance.double()[None])
+    a = chapter.A.double()
+    apart = torch.linalg.solve(a.mT, shift).norm().item()
+    expected = torch.special.ndtr(torch.tensor(apart / 2)).item()
+    assert chapter.ideal(fit, seed=5).item() == pytest.approx(expected, abs=0.01)
+
+
 def test_each_seed_has_points_of_its_own_and_their_law_is_that_of_rows() -> None:
     torch.testing.assert_close(chapter.REAL.covariance.double(), SIGMA, rtol=0, atol=1e-6)
     assert chapter.REAL.mean.tolist() == [1.0, 2.0]

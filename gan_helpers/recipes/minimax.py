@@ -194,7 +194,7 @@ def discriminators(seeds: int, seed: int) -> dict[str, Tensor]:
         seed: the base seed.
     """
     G, D = original().networks(seeds, seed=seed)
-    original().train(G, D, seed=seed)
+    original().train(G, D, seed=seed).require_whole()
     return measure(D)
 
 
@@ -233,7 +233,7 @@ def gradients(seeds: int, seed: int) -> dict[str, Tensor]:
     def look(G: Ensemble) -> dict[str, Tensor]:
         return dict(zip(("saturating", "non_saturating"), pulls(G, D, z), strict=True))
 
-    history = far().train(G, D, seed=seed, watch=Watch(look, every=10))
+    history = far().train(G, D, seed=seed, watch=Watch(look, every=10)).require_whole()
     return {
         f"{name}_{step}": values[history.at == step][0]
         for step in LOOKS
