@@ -6,27 +6,25 @@ built for the tests into a temporary folder. The browser reaches 127.0.0.1 alone
 elsewhere fails, and is reported.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
-JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 BUILD = ("--warningiserror", "--nitpick", "--keep-going", "--quiet")  # as in the Makefile
+SOURCES = ("_config.yml", "_toc.yml", "pyproject.toml", "requirements.txt")
+SOURCES += ("tools/reference_links.py", "tools/site_pages.py", "book/**/*", "gan_helpers/**/*.py")
 HOST = "127.0.0.1"
 ARGUMENTS = [
     f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {HOST}",
@@ -36,33 +34,27 @@ ARGUMENTS = [
 ]
 
 
-def browser_file() -> str | None:
+def browser_file():
     """Return the browser that GAN_BOOK_BROWSER names, or the first one on the path, or None."""
     if named := os.environ.get("GAN_BOOK_BROWSER"):
         return named
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
-def sources(root: Path = ROOT) -> list[Path]:
-    """Return the files that the pages are built from."""
-    names = ["_config.yml", "_toc.yml", "pyproject.toml", "requirements.txt"]
-    found = [root / name for name in [*names, "tools/reference_links.py", "tools/site_pages.py"]]
-    found += [path for path in (root / "book").rglob("*") if ".ipynb_checkpoints" not in path.parts]
-    return found + list((root / "gan_helpers").rglob("*.py"))
-
-
-def newer_source(root: Path = ROOT) -> str | None:
+def newer_source():
     """Return what keeps _build/html from being the pages of these sources, or None if nothing does."""
-    complete = root / "_build" / "html" / ".complete"
+    complete = ROOT / "_build" / "html" / ".complete"
     if not complete.exists():
         return "_build/html is not complete"
-    latest = max((path for path in sources(root) if path.is_file()), key=lambda path: path.stat().st_mtime)
+    files = [path for pattern in SOURCES for path in ROOT.glob(pattern) if path.is_file()]
+    files = [path for path in files if ".ipynb_checkpoints" not in path.parts]
+    latest = max(files, key=lambda path: path.stat().st_mtime)
     if latest.stat().st_mtime <= complete.stat().st_mtime:
         return None
-    return f"{latest.relative_to(root).as_posix()} is newer than _build/html"
+    return f"{latest.relative_to(ROOT).as_posix()} is newer than _build/html"
 
 
-def pages_tested() -> str:
+def pages_tested():
     """Return in a few words which pages the tests look at."""
     if named := os.environ.get("GAN_BOOK_SITE"):
         return f"those in {named}"
@@ -70,28 +62,28 @@ def pages_tested() -> str:
     return f"built into a temporary folder, because {reason}" if reason else "those in _build/html"
 
 
-def built(folder: Path, root: Path = ROOT) -> Path:
-    """Build the book into a folder, as `make book` does, and return where its pages are."""
-    command = [*JUPYTER_BOOK, "build", str(root), "--path-output", str(folder), *BUILD]
+def built(root, folder, *options):
+    """Build a book into a folder, and return where its pages are."""
+    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(root), "--path-output", str(folder), *options]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, f"the book could not be built:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
     return folder / "_build" / "html"
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(tmp_path_factory):
     """The folder of the built pages."""
     if named := os.environ.get("GAN_BOOK_SITE"):
         return Path(named).resolve()
     if newer_source() is None:
         return ROOT / "_build" / "html"
-    return built(tmp_path_factory.mktemp("book"))
+    return built(ROOT, tmp_path_factory.mktemp("book"), *BUILD)
 
 
 # Playwright keeps an event loop running in this thread for as long as it is open, and nbval's kernels want
 # one of their own. So it is closed at the end of each module that uses it, not at the end of the session.
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser():
     """A browser without a window."""
     file = browser_file()
     if file is None:
@@ -105,19 +97,19 @@ def browser() -> Iterator[Browser]:
 class _Handler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_):
         """Say nothing: the tests report what matters."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def handle_error(self, *_: object) -> None:
+    def handle_error(self, *_):
         """Say nothing when a browser hangs up."""
 
 
 @pytest.fixture(scope="module")
-def address(site: Path) -> Iterator[str]:
+def address(site):
     """The address of a server of the built pages, with a slash at the end."""
     with _Server((HOST, 0), functools.partial(_Handler, directory=str(site))) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -127,50 +119,34 @@ def address(site: Path) -> Iterator[str]:
         thread.join()
 
 
-@dataclass
 class Visit:
     """A page in the browser, and all that went wrong on it so far, in words."""
 
-    page: Page
-    complaints: list[str] = field(default_factory=list)
+    def __init__(self, page):
+        self.page, self.complaints = page, []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self._note(f"uncaught: {error}"))
+        page.on("websocket", lambda socket: self._note(f"socket to {socket.url}"))
+        page.on("request", self._request)
+        page.on("requestfailed", self._failed)
+        page.on("response", lambda r: r.status >= 400 and self._note(f"{r.status}: {r.url}"))
 
-    def watch(self) -> None:
-        """Note errors of the page and of its requests from now on."""
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self._note(f"uncaught: {error}"))
-        self.page.on("request", self._request)
-        self.page.on("requestfailed", self._failed)
-        self.page.on("response", self._response)
-        self.page.on("websocket", lambda socket: self._note(f"socket to {socket.url}"))
-
-    def open(self, url: str) -> Visit:
-        """Open a page, and wait until its mathematics and its pictures are there."""
-        self.page.goto(url, wait_until="load")
-        self.page.evaluate(SETTLED)
-        return self
-
-    def _note(self, complaint: str) -> None:
+    def _note(self, complaint):
         if complaint not in self.complaints:
             self.complaints.append(complaint)
 
-    def _console(self, message: ConsoleMessage) -> None:
+    def _console(self, message):
         if message.type in ("error", "warning"):
-            place = message.location["url"]
-            self._note(f"console {message.type}: {message.text}" + (f" ({place})" if place else ""))
+            self._note(f"console {message.type}: {message.text} ({message.location['url']})")
 
-    def _request(self, request: Request) -> None:
+    def _request(self, request):
         parts = urlsplit(request.url)
-        if parts.scheme in ("data", "blob", "file") or parts.hostname == HOST:
-            return
-        self._note(f"third party: {request.url}")
+        if parts.scheme not in ("data", "blob", "file") and parts.hostname != HOST:
+            self._note(f"third party: {request.url}")
 
-    def _failed(self, request: Request) -> None:
+    def _failed(self, request):
         if request.failure != "net::ERR_ABORTED":  # the page was left before the answer came
             self._note(f"failed: {request.url} ({request.failure})")
-
-    def _response(self, response: Response) -> None:
-        if response.status >= 400:
-            self._note(f"{response.status}: {response.url}")
 
 
 SETTLED = """async () => {
@@ -187,20 +163,14 @@ SETTLED = """async () => {
 class Visitor:
     """Opens pages, each in a profile of its own."""
 
-    def __init__(self, browser: Browser) -> None:
-        self.browser = browser
-        self.contexts = []
+    def __init__(self, browser):
+        self.browser, self.contexts = browser, []
 
-    def __call__(
-        self,
-        url: str,
-        width: int = 1280,
-        theme: str = "light",
-        edit: Callable[[str], str] | None = None,
-        motion: str = "reduce",
-        script: bool = True,
-    ) -> Visit:
-        """Open a page in a window of this width, "light" or "dark", and with its text edited."""
+    def __call__(self, url, width=1280, theme="light", edit=None, motion="reduce", script=True):
+        """Open a page in a window of this width, "light" or "dark", and with its text edited.
+
+        Its mathematics and its pictures are there when it is returned.
+        """
         phone = width < 600
         context = self.browser.new_context(
             viewport={"width": width, "height": 844 if phone else 900},
@@ -217,21 +187,22 @@ class Visitor:
         choose = f"for (const name of ['mode', 'theme']) localStorage[name] ??= '{theme}';"
         context.add_init_script(f"try {{ {choose} }} catch {{}}")
         visit = Visit(context.new_page())
-        visit.watch()
         if edit:
             visit.page.route(
                 url, lambda route: route.fulfill(response=(r := route.fetch()), body=edit(r.text()))
             )
-        return visit.open(url)
+        visit.page.goto(url, wait_until="load")
+        visit.page.evaluate(SETTLED)
+        return visit
 
-    def close(self) -> None:
+    def close(self):
         """Close all pages that are open."""
         while self.contexts:
             self.contexts.pop().close()
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Visitor]:
+def visit(browser):
     """A function that opens a page: visit(url, width=1280, theme="light"). All are closed after the test."""
     visitor = Visitor(browser)
     yield visitor

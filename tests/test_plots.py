@@ -1,8 +1,5 @@
 """The drawing functions draw what they are given, on the Axes that they are given."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from itertools import combinations
 
 import matplotlib
@@ -10,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import style
-from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -21,8 +17,8 @@ matplotlib.use("Agg")
 
 
 @pytest.fixture
-def ax() -> Iterator[Axes]:
-    yield Figure().subplots()
+def ax():
+    return Figure().subplots()
 
 
 ROLES = (plots.REAL, plots.FAKE, plots.DISCRIMINATOR)
@@ -31,26 +27,23 @@ ROLES = (plots.REAL, plots.FAKE, plots.DISCRIMINATOR)
 # (2009), table 1, severity 1. https://doi.org/10.1109/TVCG.2009.113
 VISIONS = {
     "all cones": np.eye(3),
-    "no red ones": np.array(
-        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
-    ),
-    "no green ones": np.array(
-        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
-    ),
-    "no blue ones": np.array(
-        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
-    ),
-}
+    "no red ones":
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green ones":
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "no blue ones":
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}  # fmt: skip
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
 
-def linear(colour: str) -> np.ndarray:
+def linear(colour):
     """Return a colour of sRGB as amounts of light."""
     c = np.array(to_rgb(colour))
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
 
 
-def lab(light: np.ndarray) -> np.ndarray:
+def lab(light):
     """Return CIELAB, in which a distance of 2 or 3 is just seen."""
     t = TO_XYZ @ light.clip(0, 1) / TO_XYZ.sum(1)
     f = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
@@ -58,49 +51,41 @@ def lab(light: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("vision", VISIONS)
-def test_the_three_roles_are_told_apart_with_every_kind_of_colour_vision_and_in_print(vision: str) -> None:
+def test_the_three_roles_are_told_apart_with_every_kind_of_colour_vision_and_in_print(vision):
     assert len({role["linestyle"] for role in ROLES}) == 3
 
-    def gap(one: str, other: str) -> float:
-        return np.linalg.norm(lab(VISIONS[vision] @ linear(one)) - lab(VISIONS[vision] @ linear(other)))
-
-    assert all(gap(one["color"], other["color"]) > 15 for one, other in combinations(ROLES, 2))
-    if vision == "no green ones":  # a red and a green, which would not do
-        assert gap("#C04000", "#7A7400") < 15
+    seen = [lab(VISIONS[vision] @ linear(role["color"])) for role in ROLES]
+    assert all(np.linalg.norm(one - other) > 15 for one, other in combinations(seen, 2))
 
 
-def test_the_three_roles_stand_out_from_the_white_of_the_figures() -> None:
+def test_the_three_roles_stand_out_from_the_white_of_the_figures():
     """By the contrast that WCAG 2.2 asks of graphics, success criterion 1.4.11."""
     with style.context("gan_helpers.book"):
-        grounds = [matplotlib.rcParams[f"{name}.facecolor"] for name in ("figure", "axes", "savefig")]
+        grounds = {matplotlib.rcParams[f"{name}.facecolor"] for name in ("figure", "axes", "savefig")}
         assert not matplotlib.rcParams["savefig.transparent"]  # or a dark page would shine through
-    assert grounds == ["white"] * 3
-    for role in ROLES:
-        assert 1.05 / (TO_XYZ[1] @ linear(role["color"]) + 0.05) > 3
+    assert grounds == {"white"}
+    assert all(1.05 / (TO_XYZ[1] @ linear(role["color"]) + 0.05) > 3 for role in ROLES)
 
 
-def test_a_band_draws_the_median_over_seeds_and_leaves_out_what_is_not_a_number(ax: Axes) -> None:
+def test_a_band_draws_the_median_over_seeds_and_leaves_out_what_is_not_a_number(ax):
     values = torch.tensor([[1.0, 2.0, 9.0], [3.0, 5.0, 4.0], [1.0, float("nan"), 3.0]])
     plots.band(ax, torch.tensor([0, 10, 20]), values, "median")
     (line,) = ax.get_lines()
     assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == ([0, 10, 20], [2.0, 4.0, 2.0])
-    whole = ax.collections[0].get_paths()[0].vertices[:, 1]
-    assert (whole.min(), whole.max()) == (1.0, 9.0)
+    assert ax.collections[0].get_paths()[0].get_extents().intervaly.tolist() == [1.0, 9.0]
 
 
-def test_histograms_are_densities_over_the_true_one(ax: Axes) -> None:
+def test_histograms_are_densities_over_the_true_one(ax):
     law = Normal(4.0, 1.25)
     u = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
     plots.density(ax, law.quantile(u).repeat(2, 1), law)
-    stairs = ax.patches
-    assert len(stairs) == 2
-    heights, edges, _ = stairs[0].get_data()
-    assert np.sum(heights * np.diff(edges)) == pytest.approx(1.0, abs=1e-3)
+    assert len(ax.patches) == 2
+    heights, edges, _ = ax.patches[0].get_data()
     middles = torch.as_tensor((edges[1:] + edges[:-1]) / 2).unsqueeze(1)
     assert np.abs(heights - law.density(middles).numpy()).max() < 0.01
 
 
-def test_one_point_is_drawn_for_each_seed(ax: Axes) -> None:
+def test_one_point_is_drawn_for_each_seed(ax):
     plots.per_seed(ax, {"a": torch.tensor([0.3, 0.1]), "b": torch.ones(3)}, mark=0.2, label="the mark")
     first, second, mark = ax.get_lines()
     assert first.get_xdata().tolist() == pytest.approx([0.1, 0.3])
@@ -114,7 +99,7 @@ PLANE = 2 * (X - 1).expand(21, 31)  # D says real on the right of 1
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_arrows_lead_uphill_and_fade_where_fakes_pass(ax: Axes, sign: float) -> None:
+def test_arrows_lead_uphill_and_fade_where_fakes_pass(ax, sign):
     plots.surface(ax, X, Y, sign * PLANE, arrows=8, scale=2.0)
     _, boundary, arrows = ax.collections
     assert np.unique(boundary.get_paths()[0].vertices[:, 0]).tolist() == pytest.approx([1.0])
@@ -126,13 +111,13 @@ def test_arrows_lead_uphill_and_fade_where_fakes_pass(ax: Axes, sign: float) -> 
     assert arrows.scale == 2.0  # so that arrows of two surfaces can be compared
 
 
-def test_arrows_lead_upwards_too_and_a_surface_without_a_boundary_has_none(ax: Axes) -> None:
+def test_arrows_lead_upwards_too_and_a_surface_without_a_boundary_has_none(ax):
     plots.surface(ax, X, Y, 2 + Y.unsqueeze(1).expand(21, 31))
     _, arrows = ax.collections
     assert (arrows.V > 0.04).all() and np.abs(arrows.U).max() < 1e-6
 
 
-def test_wrong_shapes_are_named(ax: Axes) -> None:
+def test_wrong_shapes_are_named(ax):
     with pytest.raises(ValueError, match="at must have one step for each of the 2 records"):
         plots.band(ax, torch.tensor([0]), torch.ones(2, 3), "median")
     with pytest.raises(ValueError, match=r"samples must have shape \(seeds, n\)"):

@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import subprocess
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -11,7 +9,7 @@ import tomllib
 import yaml
 from bs4 import BeautifulSoup
 
-from tests.browsing import JUPYTER_BOOK
+from tests.browsing import built
 from tools import publish as publisher
 from tools.notebooks import METADATA
 from tools.sheets import ROOT
@@ -36,34 +34,36 @@ def contents(root):
 
 
 def addresses(root):
-    """What each file says the repository's address is."""
-    found = {}
+    """What the files say the repository's address is, each once."""
+    found = []
     for path in publisher.places(root):
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".ipynb":
-            sources = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
-            found[path.name] = re.findall(r'^REPOSITORY = "(.*)"$', sources, re.MULTILINE)
+            found += re.findall(r'\bREPOSITORY = \\"(.*?)\\"', text)
         elif path.suffix == ".toml":
-            found[path.name] = [tomllib.loads(text)["project"].get("urls", {}).get("Repository", "")]
+            found.append(tomllib.loads(text)["project"].get("urls", {}).get("Repository", ""))
         elif path.suffix == ".cff":
-            found[path.name] = [yaml.safe_load(text).get("repository-code", "")]
+            found.append(yaml.safe_load(text).get("repository-code", ""))
         else:
-            found[path.name] = re.findall(r"\[!\[.*\]\((.*)/actions/.*\)\]", text) or [""]
+            found += re.findall(r"\[!\[.*\]\((.*)/actions/.*\)\]", text) or [""]
     return found
 
 
 def test_all_places_of_this_book_agree():
-    named = addresses(ROOT)
-    assert len({tuple(found) for found in named.values()}) == 1, named
+    assert len(set(addresses(ROOT))) == 1
 
 
 def test_every_place_gets_the_address_once(copy):
+    lines = {path: path.read_text(encoding="utf-8").splitlines() for path in publisher.places(copy)}
     changed = publisher.publish(FIRST, copy)
-    assert set(changed) <= set(publisher.places(copy))
-    assert addresses(copy) == {path.name: [FIRST] for path in publisher.places(copy)}
+    assert set(changed) <= set(lines)
+    assert addresses(copy) == [FIRST] * len(lines)
+    for path, before in lines.items():
+        if path.suffix == ".ipynb":
+            after = path.read_text(encoding="utf-8").splitlines()
+            assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
     before = contents(copy)
-    assert publisher.publish(FIRST + ".git", copy) == []
-    assert publisher.publish(FIRST + "/", copy) == []
+    assert publisher.publish(FIRST + ".git", copy) == publisher.publish(FIRST + "/", copy) == []
     assert contents(copy) == before
 
 
@@ -76,14 +76,6 @@ def test_a_second_address_leaves_no_trace_of_the_first(copy):
     assert contents(copy) == direct
 
 
-def test_a_notebook_changes_in_one_line(copy):
-    path = next(path for path in publisher.places(copy) if path.suffix == ".ipynb")
-    before = path.read_text(encoding="utf-8").splitlines()
-    publisher.publish(FIRST, copy)
-    after = path.read_text(encoding="utf-8").splitlines()
-    assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
-
-
 NO_REPOSITORY = [
     "", "github.com/a/b", "http://github.com/a/b", "https://gitlab.com/a/b", "https://github.com/a",
     "https://github.com/a/b/tree/main", "https://github.com/a c/b", "https://github.com/a/..",
@@ -91,19 +83,14 @@ NO_REPOSITORY = [
 ]  # fmt: skip
 
 
-def test_no_address_of_a_repository_is_refused(copy):
-    before = contents(copy)
-    for address in NO_REPOSITORY:
-        with pytest.raises(ValueError, match=r"is not of the form https://github.com/OWNER/NAME\."):
-            publisher.publish(address, copy)
-    assert contents(copy) == before
-
-
-def test_a_file_without_a_place_stops_all(copy):
+def test_what_is_refused_changes_nothing(copy):
     (copy / "CITATION.cff").write_text("cff-version: 1.2.0\n", encoding="utf-8")
     before = contents(copy)
     with pytest.raises(ValueError, match=r"^CITATION\.cff: 0 places fit"):
         publisher.publish(FIRST, copy)
+    for address in NO_REPOSITORY:
+        with pytest.raises(ValueError, match=r"is not of the form https://github.com/OWNER/NAME\."):
+            publisher.publish(address, copy)
     assert contents(copy) == before
 
 
@@ -112,54 +99,40 @@ def test_where_the_pages_are():
     assert publisher.pages_address("https://github.com/Ada-L/ada-l.github.io") == "https://ada-l.github.io/"
 
 
-# Pages of a small book with the settings of this one
-
-
-@pytest.fixture(scope="module")
-def small_book(tmp_path_factory):
+@pytest.fixture
+def small_book(tmp_path):
     """A book of one text and one notebook, with this book's settings and files."""
-    root = tmp_path_factory.mktemp("small")
     for name in ("_config.yml", "pyproject.toml", "README.md", "CITATION.cff"):
-        shutil.copy(ROOT / name, root)
-    shutil.copytree(ROOT / "tools", root / "tools")
-    shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")
-    shutil.copy(ROOT / "book" / "references.bib", root / "book")
-    (root / "_toc.yml").write_text(
-        "format: jb-book\nroot: book/intro\nchapters: [{file: book/chapter}]\n", encoding="utf-8"
-    )
-    (root / "book" / "intro.md").write_text(
-        "# A book\n\nIt has a {cite}`Goodfellow2014`.\n", encoding="utf-8"
-    )
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("tools", "book/_static"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "book" / "references.bib", tmp_path / "book")
+    toc = "format: jb-book\nroot: book/intro\nchapters: [{file: book/chapter}]\n"
+    (tmp_path / "_toc.yml").write_text(toc, encoding="utf-8")
+    (tmp_path / "book" / "intro.md").write_text("# A book\n\nIt has a {cite}`Goodfellow2014`.\n", "utf-8")
     cells = [
         nbformat.v4.new_markdown_cell("# A chapter\n\nIts first sentence says what it is about."),
         nbformat.v4.new_code_cell('REPOSITORY = ""', execution_count=1),
     ]
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
-    nbformat.write(notebook, root / "book" / "chapter.ipynb")
-    return root
+    nbformat.write(notebook, tmp_path / "book" / "chapter.ipynb")
+    return tmp_path
 
 
-def built(root):
+def pages_of(book):
     """The pages of a book, as text by their name."""
-    command = [*JUPYTER_BOOK, "build", str(root), "--all", "--quiet"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, encoding="utf-8")
-    assert done.returncode == 0, done.stdout + done.stderr
-    html = root / "_build" / "html"
-    return {
-        p.relative_to(html).as_posix(): p.read_text(encoding="utf-8") for p in html.rglob("*") if is_page(p)
-    }
-
-
-def is_page(path: Path) -> bool:
-    return "_static" not in path.parts and path.suffix in {".html", ".xml"} or path.name == "robots.txt"
+    html = built(book, book, "--all", "--quiet")
+    texts = [*html.glob("*.html"), *html.glob("book/*.html"), *html.glob("*.xml"), *html.glob("robots.txt")]
+    return {path.relative_to(html).as_posix(): path.read_text(encoding="utf-8") for path in texts}
 
 
 def links(page):
     return {a["href"] for a in BeautifulSoup(page, "html.parser").find_all("a", href=True)}
 
 
-def check_published(chapter, owner, name, pages):
+def check_published(pages, owner, name, home):
     repository = f"https://github.com/{owner}/{name}"
+    chapter = pages["book/chapter.html"]
     assert {link for link in links(chapter) if ELSEWHERE.match(link) and "issues" not in link} == {
         repository,
         f"{repository}/edit/main/book/chapter.ipynb",
@@ -168,28 +141,25 @@ def check_published(chapter, owner, name, pages):
     }
     assert any(link.startswith(f"{repository}/issues/new?") for link in links(chapter))
     head = BeautifulSoup(chapter, "html.parser").head
-    here = f"{pages}book/chapter.html"
+    here = f"{home}book/chapter.html"
     assert head.find("link", rel="canonical")["href"] == here
     assert head.find("meta", property="og:url")["content"] == here
-    assert head.find("meta", property="og:image")["content"].startswith(f"{pages}_images/social_previews/")
+    assert head.find("meta", property="og:image")["content"].startswith(f"{home}_images/social_previews/")
     assert "Its first sentence" in head.find("meta", attrs={"name": "description"})["content"]
+    named = re.findall(r"<loc>(.*)</loc>", pages["sitemap.xml"])
+    assert named == [f"{home}book/{name}.html" for name in ("chapter", "intro")]
+    assert pages["robots.txt"] == f"Sitemap: {home}sitemap.xml\n"
 
 
 def test_pages_have_no_address_and_then_one_and_then_another(small_book):
-    pages = built(small_book)
+    pages = pages_of(small_book)
     assert not [name for name, text in pages.items() if ELSEWHERE.search(text)]
     assert not {"sitemap.xml", "robots.txt"} & set(pages)
     assert "og:url" not in pages["book/chapter.html"] and "og:image" not in pages["book/chapter.html"]
     assert any(link.endswith("chapter.ipynb") for link in links(pages["book/chapter.html"])), "no download"
-
     publisher.publish(FIRST, small_book)
-    pages = built(small_book)
-    check_published(pages["book/chapter.html"], "Ada-L", "gan.book", "https://ada-l.github.io/gan.book/")
-    found = re.findall(r"<loc>(.*)</loc>", pages["sitemap.xml"])
-    assert found == [f"https://ada-l.github.io/gan.book/book/{name}.html" for name in ("chapter", "intro")]
-    assert pages["robots.txt"] == "Sitemap: https://ada-l.github.io/gan.book/sitemap.xml\n"
-
+    check_published(pages_of(small_book), "Ada-L", "gan.book", "https://ada-l.github.io/gan.book/")
     publisher.publish(SECOND, small_book)
-    pages = built(small_book)
-    check_published(pages["book/chapter.html"], "someone", "other", "https://someone.github.io/other/")
+    pages = pages_of(small_book)
+    check_published(pages, "someone", "other", "https://someone.github.io/other/")
     assert not [name for name, text in pages.items() if "ada-l" in text.lower()]
