@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from scipy import linalg, stats
+from scipy import stats
 from torch import Tensor
 
 from gan_helpers import classifier, image_metrics, mnist
@@ -54,34 +53,12 @@ def test_the_floor_of_the_divergence_is_as_stated():
 # Fréchet distance
 
 
-def textbook(x: Tensor, y: Tensor) -> float:
-    """The formula as it is usually computed."""
-    (m1, c1), (m2, c2) = (
-        (a.mean(0), np.cov(a.T, bias=True)) for a in (x.double().numpy(), y.double().numpy())
-    )
-    root = linalg.sqrtm(c1 @ c2).real
-    return float(((m1 - m2) ** 2).sum() + np.trace(c1 + c2 - 2 * root))
-
-
-def test_the_frechet_distance_is_the_textbook_s():
-    x = normal(3, 200, 8) @ normal(8, 8, name="A") + 1
-    real = normal(300, 8, name="real") @ normal(8, 8, name="B")
-    expected = [textbook(sample, real) for sample in x]
-    assert frechet_distance(x, real).numpy() == pytest.approx(expected, rel=1e-6)
-
-
-def test_the_frechet_distance_of_a_shift_and_of_a_scale():
+def test_the_frechet_distance_of_a_shift_of_a_scale_and_of_a_point():
+    """The formula in full is that of `w2_gaussian`, whose tests compare it with SciPy's roots."""
     real = normal(500, 6).double()
-    shift = torch.arange(6.0).double()
-    x = torch.stack((real, real + shift, 3 * real))
-    scaled = 4 * (real.mean(0) ** 2).sum() + 4 * real.var(0, correction=0).sum()
-    assert frechet_distance(x, real).numpy() == pytest.approx([0, 55, scaled.item()], abs=1e-8)
-
-
-def test_samples_without_spread_are_at_a_finite_distance():
-    real = normal(500, 6)
-    expected = (real.mean(0) ** 2).sum() + real.var(0, correction=0).sum()
-    assert frechet_distance(torch.zeros(1, 50, 6), real).item() == pytest.approx(expected.item(), rel=1e-5)
+    x = torch.stack((real, real + torch.arange(6.0), 3 * real, 0 * real))
+    spread = ((real.mean(0) ** 2).sum() + real.var(0, correction=0).sum()).item()
+    assert frechet_distance(x, real).numpy() == pytest.approx([0, 55, 4 * spread, spread], abs=1e-8)
 
 
 # Density and coverage
@@ -105,13 +82,6 @@ def test_density_and_coverage_are_those_of_the_definition(k):
     expected = [by_loops(sample, real, k) for sample in x]
     assert result.density.tolist() == pytest.approx([d for d, _ in expected])
     assert result.coverage.tolist() == pytest.approx([c for _, c in expected])
-
-
-def test_copies_of_the_real_points_are_at_1_and_far_points_at_0():
-    real = normal(100, 4)
-    result = density_coverage(torch.stack((real, real + 100)), real)
-    assert result.density.tolist() == pytest.approx([1, 0], abs=0.01)
-    assert result.coverage.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(("n", "m", "k"), [(50, 50, 5), (20, 60, 3), (80, 30, 1)])
@@ -180,33 +150,17 @@ def test_each_seed_gets_the_number_it_would_get_alone_and_no_graph(metric):
 @pytest.mark.parametrize(
     ("x", "real", "words"),
     [
-        (
-            torch.zeros(30, 3),
-            torch.zeros(40, 3),
-            r"not \(30, 3\): call x.unsqueeze\(0\) if",
-        ),
-        (torch.zeros(2, 5, 28, 28), torch.zeros(40, 3), r"call x.flatten\(2\) on images"),
-        (
-            torch.zeros(2, 30, 9),
-            torch.zeros(40, 3, 3),
-            r"\(m, features\).*flatten\(1\) on images",
-        ),
-        (torch.zeros(2, 30, 3), torch.zeros(40, 4), "as many features, not 3 and 4"),
-        (torch.zeros(2, 30, 3).byte(), torch.zeros(40, 3), "x must hold floating-point"),
-        (np.zeros((2, 30, 3)), torch.zeros(40, 3), r"not ndarray: call torch.tensor\(x"),
-        (torch.full((2, 30, 3), torch.nan), torch.zeros(40, 3), "not finite"),
+        ((2, 5, 28, 28), (40, 3), r"x must have .* call x.flatten\(2\) on images"),
+        ((2, 30, 9), (40, 3, 3), r"\(m, features\).*flatten\(1\) on images"),
+        ((2, 30, 3), (40, 4), "as many features, not 3 and 4"),
     ],
 )
 def test_what_does_not_fit_is_refused(x, real, words, metric):
-    with pytest.raises((TypeError, ValueError), match=words):
-        metric(x, real)
+    with pytest.raises(ValueError, match=words):
+        metric(torch.zeros(x), torch.zeros(real))
 
 
 REFUSED = {
-    "not torch.float32: call labels.long": lambda: class_shares(torch.zeros(2, 3)),
-    r"not ndarray: call torch.tensor\(labels, dtype=torch.int64": lambda: class_shares(np.zeros((2, 3), int)),
-    r"\(seeds, n\), not \(3,\): call labels.unsqueeze\(0\)": lambda: class_shares(torch.zeros(3).long()),
-    r"labels is empty: its shape is \(3, 0\)": lambda: class_shares(torch.zeros(3, 0).long()),
     "from 0 to 9, not from 0 to 10": lambda: class_shares(torch.tensor([[0, 10]])),
     "not from -1 to 1": lambda: class_shares(torch.tensor([[-1, 1]])),
     "real must have all classes": lambda: class_kl(torch.eye(4), torch.tensor([0.5, 0.5, 0, 0])),
@@ -244,12 +198,9 @@ def features() -> dict[str, Tensor]:
 
 
 def test_better_digits_are_nearer_than_worse_ones(features):
-    names = ["fresh", "half the digits", "noisy", "noise"]
-    values = frechet_distance(torch.stack([features[name] for name in names]), features["real"])
-    distance = dict(zip(names, values, strict=True))
-    assert distance["fresh"] < 0.2 * distance["half the digits"]
-    assert distance["fresh"] < 0.2 * distance["noisy"]
-    assert distance["half the digits"] < distance["noise"] and distance["noisy"] < distance["noise"]
+    samples = torch.stack([features[name] for name in ("fresh", "half the digits", "noisy", "noise")])
+    fresh, half, noisy, noise = frechet_distance(samples, features["real"])
+    assert fresh < 0.2 * min(half, noisy) and max(half, noisy) < noise
 
 
 def test_the_floor_of_the_frechet_distance_is_as_stated(features):

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from gan_helpers.data import Gaussian, Normal, Uniform, ring
+from gan_helpers.data import Normal, Uniform
 from gan_helpers.metrics import (
     classifier_two_sample_test,
     fit_gaussian,
@@ -26,7 +26,7 @@ from gan_helpers.metrics import (
 )
 from gan_helpers.randomness import Stream
 
-TARGET = Normal(4, 1.25)
+NORMAL, TARGET = Normal(0, 1).density, Normal(4, 1.25)
 # The uniform distribution with the target's mean and standard deviation: wrong, and hard to tell apart.
 MATCHED = Uniform(4 - 1.25 * math.sqrt(3), 4 + 1.25 * math.sqrt(3))
 
@@ -54,18 +54,11 @@ def test_the_matched_uniform_is_as_far_away_as_is_known():
 
 
 def test_moments_are_those_of_scipy_for_each_seed():
-    x = skewed()
-    found = moments(x)
-    np.testing.assert_allclose(found.mean, x.numpy().mean(1), rtol=1e-12)
-    np.testing.assert_allclose(found.sd, x.numpy().std(1), rtol=1e-12)
-    np.testing.assert_allclose(found.skewness, stats.skew(x.numpy(), axis=1), rtol=1e-10)
-    np.testing.assert_allclose(found.kurtosis, stats.kurtosis(x.numpy(), axis=1), rtol=1e-10)
-
-
-def test_moments_of_known_distributions():
-    normal, uniform = moments(quantiles(TARGET)), moments(quantiles(MATCHED))
-    values = [t.item() for m in (normal, uniform) for t in (m.mean, m.sd, m.skewness, m.kurtosis)]
-    assert values == pytest.approx([4, 1.25, 0, 0, 4, 1.25, 0, -1.2], abs=0.01)
+    found, x = moments(skewed()), skewed().numpy()
+    np.testing.assert_allclose(found.mean, x.mean(1), rtol=1e-12)
+    np.testing.assert_allclose(found.sd, x.std(1), rtol=1e-12)
+    np.testing.assert_allclose(found.skewness, stats.skew(x, axis=1), rtol=1e-10)
+    np.testing.assert_allclose(found.kurtosis, stats.kurtosis(x, axis=1), rtol=1e-10)
 
 
 @pytest.mark.parametrize("value", [0.0, 3.7, -1e6 / 3])
@@ -73,16 +66,10 @@ def test_a_sample_without_spread_has_no_shape(value):
     # In double precision the mean of 1001 numbers like these is off by a rounding.
     found = moments(torch.full((2, 1001), value, dtype=torch.float64))
     assert found.sd.tolist() == [0, 0]
-    assert found.skewness.isnan().all()
-    assert found.kurtosis.isnan().all()
+    assert found.skewness.isnan().all() and found.kurtosis.isnan().all()
 
 
 # Distances on the line
-
-
-@pytest.mark.parametrize("a, b, sd", [(0, 1, 1), (4, 3.4, 1.25), (-2, 5, 0.1)])
-def test_w1_of_shifted_normals_is_the_shift(a, b, sd):
-    assert w1(quantiles(Normal(a, sd)), Normal(b, sd)).item() == pytest.approx(abs(a - b), rel=1e-9)
 
 
 def test_w1_and_ks_are_those_of_scipy_for_each_seed():
@@ -94,7 +81,7 @@ def test_w1_and_ks_are_those_of_scipy_for_each_seed():
     np.testing.assert_allclose(ks(x, TARGET), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("m", [1, 39, 40, 1001])
+@pytest.mark.parametrize("m", [1, 40, 1001])
 @pytest.mark.parametrize("decimals", [0, 8], ids=["ties", "no ties"])
 @pytest.mark.parametrize(
     "metric, scipy_s",
@@ -145,54 +132,45 @@ def covariances(seeds: int, d: int, seed: int = 0) -> Tensor:
 def test_the_fitted_gaussian_is_that_of_numpy():
     x = Stream("sample", 0).normal(3, 50, 4) @ Stream("map", 0).normal(4, 4) + 3
     fit = fit_gaussian(x)
-    assert (fit.mean.shape, fit.covariance.shape, fit.mean.dtype) == ((3, 4), (3, 4, 4), torch.float64)
-    for seed in range(3):
-        np.testing.assert_allclose(fit.mean[seed], x[seed].double().numpy().mean(0), rtol=1e-12)
-        np.testing.assert_allclose(
-            fit.covariance[seed], np.cov(x[seed].double().numpy().T, bias=True), rtol=1e-9
-        )
+    assert fit.mean.dtype == torch.float64
+    np.testing.assert_allclose(fit.mean, x.double().mean(1), rtol=1e-12)
+    expected = [np.cov(sample.double().numpy().T, bias=True) for sample in x]
+    np.testing.assert_allclose(fit.covariance, expected, rtol=1e-9)
 
 
-def test_w2_is_the_trace_formula_with_scipy_roots():
-    c1, c2, mean = covariances(4, 3, seed=1), covariances(4, 3, seed=2), Stream("mean", 0).normal(4, 3)
+@pytest.mark.parametrize("targets", [1, 4])
+def test_w2_is_the_trace_formula_with_scipy_roots(targets):
+    """One target is for all seeds, and has no axis of seeds."""
+    c1, c2 = covariances(4, 3, seed=1), covariances(targets, 3, seed=2).squeeze(0)
+    mean = Stream("mean", 0).normal(4, 3)
     found = w2_gaussian(mean, c1, torch.zeros(3), c2)
-    for k in range(4):
-        root = scipy.linalg.sqrtm(c2[k].numpy())
+    assert (found.shape, found.dtype) == ((4,), torch.float64)
+    for k, target in enumerate(c2.expand(4, 3, 3)):
+        root = scipy.linalg.sqrtm(target.numpy())
         cross = scipy.linalg.sqrtm(root @ c1[k].numpy() @ root).real
-        squared = (mean[k].double() ** 2).sum() + np.trace(c1[k] + c2[k] - 2 * cross)
+        squared = (mean[k].double() ** 2).sum() + np.trace(c1[k] + target - 2 * cross)
         assert found[k].item() == pytest.approx(math.sqrt(squared), rel=1e-9)
 
 
 def test_w2_between_lines_is_exact():
-    v, w = torch.tensor([3.0, 4.0]).double(), torch.tensor([1.0, 0.0]).double()
-    zero = torch.zeros(2)
+    v, w, zero = torch.tensor([3.0, 4.0]).double(), torch.tensor([1.0, 0.0]).double(), torch.zeros(2)
     found = w2_gaussian(zero, v.outer(v), zero, w.outer(w))
     assert found.item() == pytest.approx(math.sqrt(25 + 1 - 2 * 3), rel=1e-7)
-    point = w2_gaussian(zero, torch.zeros(2, 2), zero, w.outer(w))
-    assert point.item() == pytest.approx(1)
+    assert w2_gaussian(zero, torch.zeros(2, 2), zero, w.outer(w)).item() == pytest.approx(1)
 
 
 def test_w2_resolves_small_distances():
-    one = torch.ones(1, 1, dtype=torch.float64)
-    zero = torch.zeros(1)
+    one, zero = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1)
     assert w2_gaussian(zero, one, zero, one * (1 + 1e-10) ** 2).item() == pytest.approx(1e-10, rel=1e-4)
     c = covariances(5, 4)
     assert w2_gaussian(torch.zeros(4), c, torch.zeros(4), c).max() < 1e-12
 
 
-def test_w2_takes_one_target_for_all_seeds():
-    c, p = covariances(3, 2), Gaussian.from_transform(torch.tensor([[1.0, 2.0], [-0.1, 0.5]]), torch.ones(2))
-    found = w2_gaussian(torch.zeros(3, 2), c, p.mean, p.covariance)
-    assert (found.shape, found.dtype) == ((3,), torch.float64)
-    alone = torch.stack([w2_gaussian(torch.zeros(2), c[k], p.mean, p.covariance) for k in range(3)])
-    torch.testing.assert_close(found, alone)
-
-
 def test_w2_forgives_what_rounding_does_to_a_covariance():
-    c = torch.tensor([[1.0, 1.0 + 1e-6], [1.0, 1.0]])
-    assert w2_gaussian(torch.zeros(2), c, torch.zeros(2), torch.ones(2, 2)).item() < 2e-3
-    c = torch.tensor([1.0, -1e-8]).diag()  # an eigenvalue that is slightly negative
-    assert w2_gaussian(torch.zeros(2), c, torch.zeros(2), torch.tensor([1.0, 0.0]).diag()).item() < 1e-12
+    tilted, negative = torch.tensor([[1.0, 1.0 + 1e-6], [1.0, 1.0]]), torch.tensor([1.0, -1e-8]).diag()
+    zero = torch.zeros(2)
+    assert w2_gaussian(zero, tilted, zero, torch.ones(2, 2)).item() < 2e-3
+    assert w2_gaussian(zero, negative, zero, torch.tensor([1.0, 0.0]).diag()).item() < 1e-12
 
 
 # Divergences
@@ -202,34 +180,25 @@ def python_normal(x: float) -> float:
     return math.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
 
 
-@pytest.mark.parametrize("p", [Normal(0, 1).density, stats.norm(0, 1).pdf, python_normal])
+@pytest.mark.parametrize("p", [NORMAL, stats.norm(0, 1).pdf, python_normal])
 @pytest.mark.filterwarnings("error")
 def test_densities_come_in_every_usual_form(p):
-    assert jsd(p, Normal(0, 1).density, -9, 9) == pytest.approx(0, abs=1e-12)
-    assert kl(p, Normal(0, 1).density, -9, 9) == pytest.approx(0, abs=1e-8)
+    assert jsd(p, NORMAL, -9, 9) == pytest.approx(0, abs=1e-12)
+    assert kl(p, NORMAL, -9, 9) == pytest.approx(0, abs=1e-8)
 
 
-def test_jsd_of_overlapping_uniforms():
-    p, q = Uniform(0, 1).density, Uniform(0.7, 1.7).density
-    found = jsd(p, q, -1, 3)
-    assert type(found) is float
-    assert found == pytest.approx(0.7 * math.log(2), abs=1e-6)
-    assert jsd(q, p, -1, 3) == pytest.approx(found, abs=1e-9)
-
-
-@pytest.mark.parametrize("p, q", [(Normal(-1, 0.01), Normal(1, 0.01)), (Uniform(0, 1), Uniform(2, 2.5))])
-def test_jsd_of_densities_that_do_not_overlap_is_log_2(p, q):
-    assert jsd(p.density, q.density, -3, 3) == pytest.approx(math.log(2), abs=1e-7)
-
-
-def test_jsd_is_the_mean_of_two_divergences_from_the_mixture():
-    p, q = Normal(0, 1).density, Normal(1.5, 0.6).density
-
-    def mixture(x: Tensor) -> Tensor:
-        return (p(x) + q(x)) / 2
-
-    expected = (kl(p, mixture, -8, 8) + kl(q, mixture, -8, 8)) / 2
-    assert jsd(p, q, -8, 8) == pytest.approx(expected, abs=1e-7)
+@pytest.mark.parametrize(
+    "p, q, expected",
+    [
+        (Uniform(0, 1), Uniform(0.7, 1.7), 0.7 * math.log(2)),
+        (Uniform(0, 1), Uniform(2, 2.5), math.log(2)),
+        (Normal(-1, 0.01), Normal(1, 0.01), math.log(2)),
+    ],
+)
+def test_jsd_is_log_2_times_the_share_that_does_not_overlap(p, q, expected):
+    found = jsd(p.density, q.density, -3, 3)
+    assert type(found) is float and found == pytest.approx(expected, abs=1e-6)
+    assert jsd(q.density, p.density, -3, 3) == pytest.approx(found, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -247,15 +216,11 @@ def test_kl_is_infinite_only_where_p_has_mass_that_q_lacks():
     assert kl(narrow, wide, -1, 3) == pytest.approx(math.log(2), abs=1e-6)
 
 
-@pytest.mark.parametrize("mean", [-8.1, 3.3, 12.3])
+@pytest.mark.parametrize("mean", [-8.1, 12.3])
 def test_narrow_peaks_on_a_wide_range_are_found(mean):
-    p, q = Normal(mean, 0.05), Normal(mean + 0.05, 0.05)
-    assert kl(p.density, q.density, mean - 1, mean + 1) == pytest.approx(0.5, abs=1e-6)
-    near, wide = ((mean - 1, mean + 1), (-50, 50))
-    assert jsd(p.density, q.density, *wide) == pytest.approx(jsd(p.density, q.density, *near), abs=1e-6)
-
-
-NORMAL = Normal(0, 1).density
+    p, q = Normal(mean, 0.05).density, Normal(mean + 0.05, 0.05).density
+    assert kl(p, q, mean - 1, mean + 1) == pytest.approx(0.5, abs=1e-6)
+    assert jsd(p, q, -50, 50) == pytest.approx(jsd(p, q, mean - 1, mean + 1), abs=1e-6)
 
 
 @pytest.mark.parametrize("divergence", [jsd, kl])
@@ -263,13 +228,10 @@ NORMAL = Normal(0, 1).density
     "p, q, low, high, words",
     [
         (NORMAL, Normal(5, 1).density, -6, 6, "q must integrate to 1, but does to 0.84"),
-        (lambda x: 0.5, NORMAL, -9, 9, r"p must integrate to 1, but does to 9 on \[-9, 9\]"),
         (lambda x: x / 2, NORMAL, -9, 9, "p must be a density, finite and at least 0"),
         (NORMAL, lambda x: math.nan, -9, 9, "q must be a density.* but is nan at"),
-        (NORMAL, None, -9, 9, "q must be a density such as .* not None"),
         (Normal(0, 1), NORMAL, -9, 9, r"p must be a density such as .*\.density, not Normal\(mean=0"),
         (NORMAL, NORMAL, 9, -9, "high must be greater than 9, not -9"),
-        (ring().density, NORMAL, -9, 9, r"x must have shape \(..., 2\)"),
         (lambda x: torch.ones(2), NORMAL, -9, 9, r"must be one number for one x, not of shape \(2,\)"),
     ],
 )
@@ -279,12 +241,9 @@ def test_what_is_no_density_is_refused(divergence, p, q, low, high, words):
 
 
 def test_a_density_may_miss_a_thousandth_of_its_mass_and_no_more():
-    def short_of(mass: float) -> float:
-        return jsd(lambda x: (1 - mass) * python_normal(x), Normal(0, 1).density, -9, 9)
-
-    assert short_of(0.0009) == pytest.approx(0, abs=1e-3)
+    assert jsd(lambda x: 0.9991 * python_normal(x), NORMAL, -9, 9) == pytest.approx(0, abs=1e-3)
     with pytest.raises(ValueError, match="p must integrate to 1, but does to 0.9989"):
-        short_of(0.0011)
+        jsd(lambda x: 0.9989 * python_normal(x), NORMAL, -9, 9)
 
 
 def test_a_density_too_rough_to_integrate_is_refused():
@@ -294,12 +253,7 @@ def test_a_density_too_rough_to_integrate_is_refused():
 
 def test_a_density_is_computed_once_at_each_point():
     points = []
-
-    def p(x: Tensor) -> float:
-        points.append(x.item())
-        return python_normal(x)
-
-    jsd(p, Normal(1, 1).density, -9, 9)
+    jsd(lambda x: points.append(x.item()) or python_normal(x), NORMAL, -9, 9)
     assert len(points) == len(set(points)) > 100
 
 
@@ -312,22 +266,18 @@ def pair(n: int, m: int, seed: int, shift: float = 0.0, features: int = 2) -> tu
     return z[:n], z[n:] + shift
 
 
-def test_mmd_is_the_sum_over_pairs():
-    x, y = pair(5, 8, seed=0, shift=0.5)
-    found = mmd(x, y, Stream("test", 0), bandwidth=0.7, permutations=1)
-    k = {
-        name: np.exp(-(scipy.spatial.distance.cdist(a, b) ** 2) / (2 * 0.7**2))
-        for name, a, b in (("xx", x, x), ("yy", y, y), ("xy", x, y))
-    }
-    expected = (k["xx"].sum() - 5) / 20 + (k["yy"].sum() - 8) / 56 - 2 * k["xy"].mean()
-    assert found.statistic == pytest.approx(expected, rel=1e-9)
-    assert found.bandwidth == 0.7
-
-
-def test_the_bandwidth_is_the_median_distance_unless_given():
-    x, y = pair(3, 4, seed=1)
-    expected = np.median(scipy.spatial.distance.pdist(torch.cat((x, y)).double().numpy()))
-    assert mmd(x, y, Stream("test", 0), permutations=1).bandwidth == pytest.approx(expected, rel=1e-12)
+def test_mmd_is_the_sum_over_pairs_at_their_median_distance_unless_a_bandwidth_is_given():
+    x, y = pair(5, 6, seed=0, shift=0.5)
+    median = np.median(scipy.spatial.distance.pdist(torch.cat((x, y)).double().numpy()))
+    for given, h in ((0.7, 0.7), (None, median)):
+        found = mmd(x, y, Stream("test", 0), given, permutations=1)
+        xx, yy, xy = (
+            np.exp(-(scipy.spatial.distance.cdist(a, b) ** 2) / (2 * h**2)).sum()
+            for a, b in ((x, x), (y, y), (x, y))
+        )
+        expected = (xx - 5) / 20 + (yy - 6) / 30 - 2 * xy / 30
+        assert found.statistic == pytest.approx(expected, rel=1e-6)
+        assert found.bandwidth == pytest.approx(h, rel=1e-12)
 
 
 def test_mmd_under_the_null_is_unbiased_and_its_p_value_uniform():
@@ -357,19 +307,12 @@ def test_tests_repeat_with_the_stream_and_change_with_it():
         assert results[0] == results[1] != results[2]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_classifier_can_only_guess_between_equals(seed):
-    found = classifier_two_sample_test(*pair(1000, 1000, seed), Stream("test", seed))
-    assert found.accuracy == pytest.approx(0.5, abs=0.04)
-    assert found.effect_size == found.accuracy - 0.5
-    assert 0.01 < found.p_value < 1
-
-
-@pytest.mark.parametrize("shift", [1.0, 3.0])
+@pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
 def test_a_classifier_comes_close_to_the_best_accuracy(shift):
     found = classifier_two_sample_test(*pair(2000, 2000, 5, shift, features=1), Stream("test", 0))
     assert found.accuracy == pytest.approx(stats.norm.cdf(shift / 2), abs=0.03)
-    assert found.p_value < 1e-20
+    assert found.effect_size == found.accuracy - 0.5
+    assert found.p_value < 1e-20 if shift else 0.01 < found.p_value < 1
 
 
 def test_the_usual_classifier_sees_local_differences():
@@ -401,12 +344,6 @@ def test_a_classifier_is_judged_on_rows_that_it_has_not_seen(n):
     assert found.p_value == pytest.approx(stats.binom(2 * test, 0.5).sf(test - 1))
 
 
-def test_the_best_p_value_of_a_classifier_is_the_exact_binomial_one():
-    found = classifier_two_sample_test(-torch.ones(20, 1), torch.ones(20, 1), Stream("test", 0))
-    assert (found.accuracy, found.effect_size) == (1, 0.5)
-    assert found.p_value == pytest.approx(0.5**20)
-
-
 # Bad input
 
 HALF = torch.tensor([[0.0, math.nan]])
@@ -415,19 +352,15 @@ ONE = EYE[0]
 RNG = Stream("test", 0)
 REFUSED = {
     r"\(seeds, n\), not ndarray: call torch.tensor\(x": lambda: moments(np.ones((2, 3))),
-    "x must hold floating-point numbers, not torch.int32: call x.float": lambda: w1(EYE.int(), TARGET),
     r"\(seeds, n\), not \(2,\): call x.unsqueeze\(0\) if": lambda: moments(ONE),
     r"\(seeds, n\), not \(2, 2, 1\): call x.squeeze\(-1\)": lambda: ks(EYE.unsqueeze(2), TARGET),
     "x holds 1 values that are not finite, of 2": lambda: moments(HALF),
-    "target must have a method quantile, as data.Normal.* or be a torch.Tensor": lambda: w1(EYE, ring()),
+    "target must have a method quantile, as data.Normal.* or be a torch.Tensor": lambda: w1(EYE, NORMAL),
     r"not \(3, 1\): call target.squeeze\(-1\)": lambda: w1(EYE, torch.ones(3, 1)),
-    "target must have a method cdf, .*not of type ndarray": lambda: ks(EYE, np.ones(900)),
     r"target must have shape \(m,\) or \(2, m\), not \(3, 4\)": lambda: w1(EYE, torch.ones(3, 4)),
     "target holds 1 values that are not finite": lambda: ks(EYE, HALF[0]),
-    "target must hold floating-point numbers": lambda: ks(EYE, torch.ones(3).int()),
     r"not \(3, 5, 28, 28\): call x.flatten\(2\) on images": lambda: fit_gaussian(torch.ones(3, 5, 28, 28)),
     r"mean1 must .* \(2,\) and \(3, 3\)": lambda: w2_gaussian(ONE, torch.eye(3), ONE, EYE),
-    r"mean1 must have .* \(2,\) and \(2,\)": lambda: w2_gaussian(ONE, ONE, ONE, EYE),
     r"mean1 must have .* \(1, 2, 2\) and": lambda: w2_gaussian(EYE[None], EYE, ONE, EYE),
     "features, not 2 and 3": lambda: w2_gaussian(ONE, EYE, torch.ones(3), torch.eye(3)),
     "cov2 must be symmetric": lambda: w2_gaussian(ONE, EYE, ONE, EYE + EYE.roll(1, 1).triu()),
@@ -436,11 +369,9 @@ REFUSED = {
     r"y must have shape \(n, features\), not \(2,\): call y.unsqueeze\(1\)": lambda: mmd(EYE, ONE, RNG),
     "x and y must have as many features, not 2 and 3": lambda: mmd(EYE, torch.eye(3), RNG),
     "x and y must have at least 2 rows each, not 2 and 1": lambda: mmd(EYE, EYE[:1], RNG),
-    r'rng must be a Stream, .* Stream\("test"\)': lambda: mmd(EYE, EYE + 1, torch.Generator()),
     "bandwidth must be greater than 0, not 0": lambda: mmd(EYE, EYE + 1, RNG, bandwidth=0),
     "median distance .* give a bandwidth": lambda: mmd(torch.ones(3, 1), torch.ones(3, 1), RNG),
     "as many rows, not 2 and 3: cut the": lambda: classifier_two_sample_test(EYE, torch.ones(3, 2), RNG),
-    "must have methods fit and predict, .* 'knn'": lambda: classifier_two_sample_test(EYE, EYE, RNG, "knn"),
 }
 
 
