@@ -26,7 +26,7 @@ class Job:
         entrant: who runs it; a key of `benchmarks.entrants.ENTRANTS`.
         seeds: how many GANs are trained at once.
         threads: how many threads it may use; it is kept to as many cores if it is timed alone.
-        waiting: how they wait for each other, "active" or "passive"; as the framework has it unless given.
+        waiting: how they wait for each other, such as "passive"; as they come unless given.
         crowded: whether it is timed beside other programs, and kept to no cores.
         steps: how many steps it makes, at most.
         unit: the steps between two calls of its ``tick``; the first call is before the first step.

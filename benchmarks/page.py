@@ -197,8 +197,8 @@ def steps(results: Results) -> Table:
 
 #: Threads, and how they wait: what is measured beside busy processes.
 WAITING = {
-    (1, "active"): "one thread",
-    (2, "active"): "two threads, as PyTorch comes",
+    (1, ""): "one thread",
+    (2, ""): "two threads as they come",
     (2, "passive"): "two threads that wait passively",
 }
 

@@ -59,7 +59,7 @@ class Busy:
         recipe: the recipe, trained by the package.
         seeds: how many GANs at once.
         threads: on how many threads.
-        waiting: how threads wait for each other: "active" or "passive".
+        waiting: how threads wait for each other: "passive", or as they come.
         quiet: the seconds of a step of all seeds, for each turn.
         busy: the same, beside the busy processes.
     """

@@ -110,7 +110,7 @@ def largest_share(recipe: str) -> Figure:
 
 def slowest_beside_others(results: Results, threads: int) -> float:
     """Return the largest ratio of a step beside busy processes to a quiet one; two threads wait passively."""
-    how = (threads, "passive" if threads > 1 else "active")
+    how = (threads, "passive" if threads > 1 else "")
     ratios = [row.ratio for row in results.busy if (row.threads, row.waiting) == how]
     if len(ratios) < max(1, len(results.recipes)):
         raise NotMeasured("beside busy processes")

@@ -129,7 +129,7 @@ def test_a_step_is_timed_beside_busy_processes_which_end(monkeypatch: pytest.Mon
         measure.subprocess, "Popen", lambda *a, **k: started.append(Popen(*a, **k)) or started[-1]
     )
     (row,) = measure.crowded(PLAIN, measure.Effort(turns=2, seconds=0.01))
-    assert (row.threads, row.waiting, len(row.quiet), len(row.busy)) == (1, "active", 2, 2)
+    assert (row.threads, row.waiting, len(row.quiet), len(row.busy)) == (1, "", 2, 2)
     assert len(started) == 2 and all(process.poll() is not None for process in started)  # and the worker
 
 
@@ -188,7 +188,7 @@ def results() -> Results:
         row("products", 1, [2.0, 2.0, 2.0]),
     ]
     return Results(
-        {"Cores": "2"}, rows, [Busy(FIRST, 16, 1, "active", [2.0, 1.0, 3.0], [9.0, 5.0, 4.0])],
+        {"Cores": "2"}, rows, [Busy(FIRST, 16, 1, "", [2.0, 1.0, 3.0], [9.0, 5.0, 4.0])],
         {FIRST: {"steps": 10, "flop": 1_000}}, {FIRST: "2026-01-02"}, {"import_s": 0.02},
     )  # fmt: skip
 
@@ -290,7 +290,7 @@ class Run:
             (program, "all_checks", lambda *_: [self.check]),
             (program.extras, "imports", lambda turns: {"import_s": 0.01}),
             (measure, "recipe", self.measure),
-            (measure, "crowded", lambda name, effort: [Busy(name, 16, 1, "active", [1.0], [2.0])]),
+            (measure, "crowded", lambda name, effort: [Busy(name, 16, 1, "", [1.0], [2.0])]),
             (page, "draw", self.drawn.append),
         ):
             monkeypatch.setattr(where, name, value)
