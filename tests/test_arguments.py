@@ -41,15 +41,9 @@ ELSEWHERE = {
 }  # fmt: skip
 #: What the package returns, and nobody else makes.
 RESULTS = {
-    "image_metrics.DensityCoverage",
-    "image_metrics.Nearest",
-    "metrics.ClassifierTest",
-    "metrics.GaussianFit",
-    "metrics.MMDTest",
-    "metrics.Moments",
-    "mnist.Mnist",
-    "mxnet_backend.History",
-}
+    "image_metrics.DensityCoverage", "image_metrics.Nearest", "metrics.ClassifierTest", "metrics.GaussianFit",
+    "metrics.MMDTest", "metrics.Moments", "mnist.Mnist", "mxnet_backend.History",
+}  # fmt: skip
 
 LINE = torch.linspace(-1, 1, 12).view(2, 6)  # (seeds, n)
 PLANE = torch.linspace(-1, 1, 40).sin().view(2, 10, 2)  # (seeds, n, features)
@@ -177,10 +171,9 @@ if find_spec("mxnet"):
 
 def public() -> Iterator[tuple[str, Callable[..., Any]]]:
     """Yield all that a reader may call: functions, classes, and the methods of an instance."""
+    left_out = ELSEWHERE if find_spec("mxnet") else {*ELSEWHERE, "mxnet_backend"}
     for module in pkgutil.iter_modules(gan_helpers.__path__):
-        if module.name.startswith("_") or module.name in ELSEWHERE:
-            continue
-        if module.name == "mxnet_backend" and not find_spec("mxnet"):
+        if module.name.startswith("_") or module.name in left_out:
             continue
         contents = importlib.import_module(f"gan_helpers.{module.name}")
         for name, thing in vars(contents).items():
@@ -216,22 +209,17 @@ def good_values(name: str) -> dict[str, Any]:
     found = {}
     for key, parameter in inspect.signature(FUNCTIONS[name]).parameters.items():
         argument = f"*{key}" if parameter.kind is parameter.VAR_POSITIONAL else key
-        for known in (f"{name}({argument})", f"{name.split('.')[0]}({argument})", argument):
-            if known in GOOD:
-                found[argument] = GOOD[known]
-                break
-        else:
-            assert parameter.default is not parameter.empty, f"GOOD needs a value for {name}({argument})"
-            found[argument] = parameter.default
+        known = [f"{name}({argument})", f"{name.split('.')[0]}({argument})", argument]
+        found[argument] = next((GOOD[k] for k in known if k in GOOD), parameter.default)
+        assert found[argument] is not parameter.empty, f"GOOD needs a value for {name}({argument})"
     return found
 
 
 def called(name: str, /, **changed: Any) -> Any:
     """Call a function with good values but for those that are given."""
-    function = FUNCTIONS[name]
-    bound = inspect.signature(function).bind_partial()
+    bound = inspect.signature(FUNCTIONS[name]).bind_partial()
     bound.arguments.update({k.lstrip("*"): v for k, v in {**good_values(name), **changed}.items()})
-    result = function(*bound.args, **bound.kwargs)
+    result = FUNCTIONS[name](*bound.args, **bound.kwargs)
     return list(result) if isinstance(result, Iterator) else result
 
 
@@ -314,9 +302,7 @@ def test_good_values_are_good(name: str) -> None:
 
 @measured("arguments", "another type, size, sign, shape, or NaN, for each argument in turn", fast=1, slow=1)
 def test_every_bad_value_is_refused_in_words_of_our_own(effort: int, reached: Reached) -> None:
-    tried = {
-        f"{name}({argument}: {what})": complaint(name, argument, bad) for name, argument, what, bad in cases()
-    }
+    tried = {f"{name}({key}: {what})": complaint(name, key, bad) for name, key, what, bad in cases()}
     wrong = [f"{case}: {words}" for case, words in tried.items() if words]
     assert not wrong, f"{len(wrong)} of {len(tried)}:\n" + "\n".join(wrong)
     reached(f"{len(tried):,} of {len(tried):,} bad values of {len(FUNCTIONS)} functions")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from gan_helpers import mnist
 from gan_helpers.mnist import Digits
@@ -72,13 +71,12 @@ def test_the_default_device_is_asked_for_and_another_obeyed(monkeypatch):
 
 def is_whole(digits: mnist.Mnist, files: dict[str, bytes]) -> bool:
     """Whether digits are to the last pixel those of four IDX files: a header, and a byte for each number."""
-    images, labels, test_images, test_labels = files.values()
-
-    def same(part: Digits, images: bytes, labels: bytes) -> bool:
-        pixels = part.images.mul(255).round().to(torch.uint8).numpy().tobytes()
-        return pixels == images[16:] and part.labels.tolist() == list(labels[8:])
-
-    return same(digits.train, images, labels) and same(digits.test, test_images, test_labels)
+    found = [
+        values.to(torch.uint8).numpy().tobytes()
+        for part in (digits.train, digits.test)
+        for values in (part.images.mul(255).round(), part.labels)
+    ]
+    return found == [content[start:] for content, start in zip(files.values(), (16, 8, 16, 8), strict=True)]
 
 
 @pytest.fixture
@@ -105,9 +103,8 @@ def test_the_bundled_digits_serve_where_the_full_set_cannot_be_had(digits, tmp_p
     again = mnist.load(True, "cpu", cache=tmp_path, mirrors=["http://example.org/"])
     assert again.test.images.equal(digits.test.images)
     (record,) = caplog.records
-    start, reason = record.getMessage().split(" (")
-    assert (record.levelname, reason) == ("WARNING", "http://example.org/: not an https address).")
-    assert start == "Using the bundled 10,000 digits; the full set is not there"
+    assert record.levelname == "WARNING" and "bundled 10,000 digits" in record.getMessage()
+    assert "(http://example.org/: not an https address)" in record.getMessage()
 
 
 def test_the_published_files_are_the_usual_ones():
@@ -144,18 +141,10 @@ def test_a_part_of_the_digits(digits):
     assert digits.test[torch.tensor([5, 5])].images[1].equal(digits.test.images[5])
 
 
-@pytest.mark.parametrize(
-    ("images", "labels", "words"),
-    [
-        (torch.zeros(2, 784), torch.zeros(2), "labels must be of dtype torch.int64.*labels.long"),
-        (torch.zeros(2, 28, 28), torch.zeros(2).long(), r"images must have shape \(n, 784\)"),
-        (torch.zeros(2, 783), torch.zeros(2).long(), r"\(2, 783\)"),
-        (torch.zeros(2, 784), torch.zeros(3).long(), r"\(3,\)"),
-    ],
-)
-def test_digits_of_another_form_are_refused(images, labels, words):
-    with pytest.raises((TypeError, ValueError), match=words):
-        Digits(images, labels)
+@pytest.mark.parametrize(("pixels", "labels"), [(783, 2), (784, 3)])
+def test_digits_of_another_form_are_refused(pixels, labels):
+    with pytest.raises(ValueError, match=rf"shape \(n, 784\) .* not \(2, {pixels}\) and \({labels},\)"):
+        Digits(torch.zeros(2, pixels), torch.zeros(labels).long())
 
 
 # Black and white
@@ -164,8 +153,7 @@ def test_digits_of_another_form_are_refused(images, labels, words):
 def test_a_pixel_is_1_with_its_grey_level_as_probability():
     images = torch.tensor([0.0, 0.25, 0.9, 1.0]).expand(40_000, 4)
     b = mnist.binarise(images, Stream("pixels", 0))
-    assert (b.shape, b.dtype) == (images.shape, images.dtype)
-    assert set(b.unique().tolist()) == {0.0, 1.0}
+    assert (b.shape, b.dtype, b.unique().tolist()) == (images.shape, images.dtype, [0, 1])
     assert b[:, 0].sum() == 0 and b[:, 3].sum() == 40_000
     sd = (images[0] * (1 - images[0]) / 40_000).sqrt()
     assert ((b.mean(0) - images[0]).abs() <= 5 * sd).all()
@@ -175,22 +163,17 @@ def test_a_pixel_is_1_with_its_grey_level_as_probability():
 
 def test_each_call_binarises_anew_and_the_stream_decides():
     images, rng = torch.full((3, 5, 784), 0.5), Stream("pixels", 0)
-    first, second = mnist.binarise(images, rng), mnist.binarise(images, rng)
-    assert not first.equal(second)
+    first = mnist.binarise(images, rng)
+    assert not mnist.binarise(images, rng).equal(first)
     assert mnist.binarise(images, Stream("pixels", 0)).equal(first)
 
 
-@pytest.mark.parametrize(
-    ("images", "error", "words"),
-    [
-        *(
-            (torch.tensor([0.5, bad]), ValueError, "from 0 to 1, not from")
-            for bad in (-0.1, 1.1, 255, math.nan)
-        ),
-        (torch.zeros(2, device="meta"), ValueError, "rng must be on meta, as images is, not on cpu"),
-        (torch.zeros(2, dtype=torch.uint8), TypeError, "images must hold floating-point numbers"),
-    ],
-)
-def test_what_are_no_grey_levels_is_refused(images: Tensor, error, words):
-    with pytest.raises(error, match=words):
-        mnist.binarise(images, Stream("pixels", 0))
+@pytest.mark.parametrize("bad", [-0.1, 1.1, 255, math.nan])
+def test_what_are_no_grey_levels_is_refused(bad):
+    with pytest.raises(ValueError, match="from 0 to 1, not from"):
+        mnist.binarise(torch.tensor([0.5, bad]), Stream("pixels", 0))
+
+
+def test_pixels_are_drawn_where_the_images_are():
+    with pytest.raises(ValueError, match="rng must be on meta, as images is, not on cpu"):
+        mnist.binarise(torch.zeros(2, device="meta"), Stream("pixels", 0))
