@@ -22,6 +22,7 @@ OPERATIONS: dict[type, Callable] = {
     ast.Pow: operator.pow, ast.BitAnd: operator.and_, ast.Lt: operator.lt, ast.Gt: operator.gt,
     ast.Eq: operator.eq,
 }  # fmt: skip
+KNOWN: dict[str, Callable[[float], float]] = {"log": math.log, "tensor": float}
 FLIPPED = {">": "<", "<": ">"}
 SIDES = {ast.Gt: ">", ast.GtE: ">", ast.Lt: "<", ast.LtE: "<"}
 
@@ -117,9 +118,9 @@ class Bounds:
             case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATIONS:
                 a, b = self.number(left), self.number(right)
                 return None if a is None or b is None else OPERATIONS[type(op)](a, b)
-            case ast.Call(func=ast.Name(id=called) | ast.Attribute(attr=called), args=[value]):
+            case ast.Call(func=func, args=[value]) if (called := ast.unparse(func).split(".")[-1]) in KNOWN:
                 found = self.number(value)
-                return {"log": math.log, "tensor": float}.get(called, _none)(found) if found else None
+                return KNOWN[called](found) if found else None
         return None
 
     def end(self, node: ast.expr, side: str) -> float | None:
@@ -189,10 +190,6 @@ class Bounds:
             case ast.Call(func=ast.Attribute(attr="median" | "max" | "min" as way), args=[]):
                 return way
         return ""
-
-
-def _none(_: float) -> None:
-    return None
 
 
 class Reader:

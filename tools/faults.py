@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from shutil import copyfile
+from shutil import copy as copy_file
 
 import tomllib
 
@@ -109,7 +109,7 @@ def copied(path: Path, root: Path, copy: Path) -> Path:
     """Copy a file of the project to the same place in a copy of it, and return that place."""
     target = copy / path.relative_to(root)
     target.parent.mkdir(parents=True, exist_ok=True)
-    return Path(copyfile(path, target))
+    return Path(copy_file(path, target))  # with its permissions
 
 
 def main(words: list[str], root: Path = ROOT) -> int:
