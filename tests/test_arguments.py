@@ -42,7 +42,7 @@ ELSEWHERE = {
 #: What the package returns, and nobody else makes.
 RESULTS = {
     "image_metrics.DensityCoverage", "image_metrics.Nearest", "metrics.ClassifierTest", "metrics.GaussianFit",
-    "metrics.MMDTest", "metrics.Moments", "mnist.Mnist", "mxnet_backend.History",
+    "metrics.MMDTest", "metrics.Moments", "mnist.Mnist",
 }  # fmt: skip
 
 LINE = torch.linspace(-1, 1, 12).view(2, 6)  # (seeds, n)
@@ -155,7 +155,7 @@ def add_mxnet() -> None:
         "*inputs": (plane, plane), "data": data.StandardNormal(2), "noise": data.StandardNormal(2),
         "network": D, "like": plane, "lr": 1e-3, "d_opt": gm.adam(D, 1e-3), "g_opt": gm.adam(G, 1e-3),
         "steps": 1, "sd": 0.02, "d_loss": lambda G, D, x, z: gm.minimax_d(*D(x, G(z).detach())), "ema": 0.9,
-        "every": 1, "g_loss": lambda G, D, x, z: gm.minimax_g(D(G(z))), "watch": lambda G: {},
+        "turns": gm.Turns(), "g_loss": lambda G, D, x, z: gm.minimax_g(D(G(z))), "watch": lambda G: {},
         "progress": False,
     }  # fmt: skip
     GOOD.update({f"mxnet_backend({name})": value for name, value in values.items()})

@@ -43,11 +43,8 @@ def loop(job: Job, tick: Tick) -> Weights:
             tick()
             return {}
 
-        if isinstance(G, Ensemble):
-            options["watch"] = Watch(watch, every=job.unit)
-        else:
-            options |= {"watch": watch, "every": job.unit}
-        recipe.train(G, D, seed=job.seed, steps=job.steps, progress=False, **options)
+        looks = Watch(watch, every=job.unit)
+        recipe.train(G, D, seed=job.seed, steps=job.steps, watch=looks, progress=False, **options)
         return {"G": arrays(G), "D": arrays(D)}
 
 
@@ -86,7 +83,7 @@ def with_dropout(recipe: Recipe, share: float) -> Recipe:
 
 def turns(recipe: Recipe) -> Turns:
     """Return who learns when in a step."""
-    return recipe.options.get("turns", Turns(reuse_noise=recipe.options.get("reuse_noise", False)))
+    return recipe.options.get("turns", Turns())
 
 
 def arrays(network: Any) -> list[Any]:

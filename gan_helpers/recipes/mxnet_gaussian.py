@@ -18,6 +18,7 @@ from torch import Tensor
 from gan_helpers import metrics
 from gan_helpers.data import Gaussian, Minibatches, StandardNormal
 from gan_helpers.metrics import GaussianFit
+from gan_helpers.options import Turns
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe
 from gan_helpers.tables import Table
@@ -54,7 +55,7 @@ class Answers:
 
     def right(self) -> Tensor:
         """Return the shares, ``(steps, seeds)``."""
-        shares: Tensor = gm().tensor(gm().mx.nd.stack(*self.shares))
+        shares: Tensor = gm().tensor(gm().nd.stack(*self.shares))
         return shares
 
 
@@ -104,7 +105,7 @@ def original(x: Tensor, answers: Answers | None = None) -> Recipe:
         g_opt=lambda G: gm().adam(G, 0.01),
         steps=EPOCHS * x.shape[1] // 4,
         batch=4,
-        options={"reuse_noise": True},
+        options={"turns": Turns(reuse_noise=True)},
         backend=BACKEND,
     )
 
