@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan_helpers import Ensemble, Stream
-from gan_helpers.data import Resample
 from gan_helpers.recipes import sinusoids
 from gan_helpers.tables import ledger
 from tests.chapters import Chapter, assert_trains_by
@@ -149,15 +148,6 @@ def test_adam_wants_a_beta_below_one() -> None:
         sinusoids.keras_adam(Ensemble(sinusoids.generator, 1, seed=1), 1.0)
 
 
-def test_curves_and_noise_come_from_the_same_rows() -> None:
-    rows = torch.arange(50.0).reshape(50, 1)
-    data, noise = Resample(rows), sinusoids.SameRows(Resample(-rows))
-    data_rng, noise_rng = Stream("data", 7), Stream("noise", 7)
-    drawn = [(data(3, 20, data_rng), noise(3, 20, noise_rng)) for _ in range(4)]
-    assert all(torch.equal(x, -z) for x, z in drawn)
-    assert not torch.equal(drawn[0][0], drawn[1][0])
-
-
 def test_the_data_are_those_of_the_source() -> None:
     curves, noise = sinusoids.inputs(1, seed=2)
     assert curves.shape == noise.shape == (1, 32_768, 64)
@@ -177,19 +167,6 @@ def test_the_log_counts_right_answers_and_deceptions(rng: Stream) -> None:
     right = torch.cat([D(x) > 0, D(G(z)) <= 0], 1).float().mean((1, 2))
     torch.testing.assert_close(log.d[0], right)
     torch.testing.assert_close(log.g[0], (D(G(z)) > 0).float().mean((1, 2)))
-
-
-def test_the_loss_of_d_is_the_mean_over_both_halves_and_r1_adds_to_it(rng: Stream) -> None:
-    sets = sinusoids.inputs(1, 3, rows=300)
-    plain, priced = (sinusoids.original(*sets, dropout=0.0, gamma=g) for g in (0.0, 0.03))
-    G, D = plain.networks(1, seed=3)
-    x, z = sinusoids.REAL(1, 40, rng), sinusoids.NOISE(1, 40, rng)
-    probability = D(x, G(z))
-    answers = torch.cat(probability, 1).sigmoid().flatten()
-    truth = torch.tensor([1.0] * 40 + [0.0] * 40)
-    bce = torch.nn.functional.binary_cross_entropy(answers, truth)
-    assert plain.d_loss(G, D, x, z).item() == pytest.approx(bce.item(), rel=1e-5)
-    assert priced.d_loss(G, D, x, z).item() > bce.item()
 
 
 def test_the_recipes_have_the_numbers_of_source_and_repair() -> None:
