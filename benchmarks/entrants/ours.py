@@ -83,7 +83,8 @@ def with_dropout(recipe: Recipe, share: float) -> Recipe:
 
 def turns(recipe: Recipe) -> Turns:
     """Return who learns when in a step."""
-    return recipe.options.get("turns", Turns())
+    found: Turns = recipe.options.get("turns", Turns())
+    return found
 
 
 def arrays(network: Any) -> list[Any]:
