@@ -239,7 +239,7 @@ def follow(make: Callable[[Tensor, Answers], Recipe], seeds: int, seed: int) -> 
     (x,), answers = inputs(seeds, seed), Answers()
     recipe = make(x, answers)
     G, D = recipe.networks(seeds, seed=seed)
-    history = recipe.train(G, D, seed=seed)
+    history = recipe.train(G, D, seed=seed).require_whole()
     judged = G if history.averaged is None else history.averaged
     return measure(judged, answers.right(), x) | {"ideal": ideal(law(judged), seed)}
 
