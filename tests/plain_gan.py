@@ -50,65 +50,36 @@ def plain_adam(network: nn.Module) -> torch.optim.Adam:
     return torch.optim.Adam(network.parameters(), lr=5e-3, betas=(0.5, 0.9))
 
 
+def backward(network: nn.Module, loss: Tensor) -> None:
+    network.zero_grad()
+    loss.backward(inputs=list(network.parameters()))
+
+
 def play(
-    G: nn.Module,
-    D: nn.Module,
-    data: Iterator[Tensor],
-    noise: Iterator[Tensor],
-    d_loss: PlainLoss,
-    g_loss: PlainLoss,
-    *,
-    steps: int,
-    d_steps: int = 1,
-    g_steps: int = 1,
-    reuse_noise: bool = False,
-    after_step: Callable[[], None] = lambda: None,
-) -> list[tuple[float, float]]:
-    """Train one pair in turns: D, then G. Return the losses of D and G at each step."""
+    G: nn.Module, D: nn.Module, data: Iterator[Tensor], noise: Iterator[Tensor], d_loss: PlainLoss,
+    g_loss: PlainLoss, *, steps: int, d_steps: int = 1, g_steps: int = 1, reuse_noise: bool = False,
+    simultaneous: bool = False, after_step: Callable[[], None] = lambda: None,
+) -> list[tuple[float, float]]:  # fmt: skip
+    """Train one pair, D before G or both at once. Return the losses of D and G at each step."""
     d_opt, g_opt = plain_adam(D), plain_adam(G)
     history = []
     for _ in range(steps):
         for _ in range(d_steps):
             x, z = next(data), next(noise)
-            d_opt.zero_grad()
             d_value = d_loss(G, D, x, z)
-            d_value.backward()
-            d_opt.step()
+            if not simultaneous:
+                backward(D, d_value)
+                d_opt.step()
         for _ in range(g_steps):
-            if not reuse_noise:
+            if not (reuse_noise or simultaneous):
                 z = next(noise)
-            g_opt.zero_grad()
             g_value = g_loss(G, D, x, z)
-            g_value.backward()
+            backward(G, g_value)
+            if simultaneous:
+                backward(D, d_value)
+                d_opt.step()
             g_opt.step()
         after_step()
-        history.append((d_value.item(), g_value.item()))
-    return history
-
-
-def play_at_once(
-    G: nn.Module,
-    D: nn.Module,
-    data: Iterator[Tensor],
-    noise: Iterator[Tensor],
-    d_loss: PlainLoss,
-    g_loss: PlainLoss,
-    *,
-    steps: int,
-) -> list[tuple[float, float]]:
-    """Train one pair with both gradients taken from the same state."""
-    d_opt, g_opt = plain_adam(D), plain_adam(G)
-    history = []
-    for _ in range(steps):
-        x, z = next(data), next(noise)
-        d_value, g_value = d_loss(G, D, x, z), g_loss(G, D, x, z)
-        d_gradients = torch.autograd.grad(d_value, list(D.parameters()), retain_graph=True)
-        g_gradients = torch.autograd.grad(g_value, list(G.parameters()))
-        for network, gradients in ((D, d_gradients), (G, g_gradients)):
-            for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-                parameter.grad = gradient
-        d_opt.step()
-        g_opt.step()
         history.append((d_value.item(), g_value.item()))
     return history
 
@@ -117,24 +88,19 @@ def cross_entropy(logits: Tensor, label: float) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
 
+def classify(real: Tensor, fake: Tensor) -> Tensor:
+    return cross_entropy(real, 1) + cross_entropy(fake, 0)
+
+
 # For each game: D's loss from the outputs for real and fake samples, then G's.
 PLAIN_LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    "minimax": (
-        lambda real, fake: cross_entropy(real, 1) + cross_entropy(fake, 0),
-        lambda real, fake: -cross_entropy(fake, 0),
-    ),
-    "non-saturating": (
-        lambda real, fake: cross_entropy(real, 1) + cross_entropy(fake, 0),
-        lambda real, fake: cross_entropy(fake, 1),
-    ),
+    "minimax": (classify, lambda real, fake: -cross_entropy(fake, 0)),
+    "non-saturating": (classify, lambda real, fake: cross_entropy(fake, 1)),
     "least squares": (
         lambda real, fake: (F.mse_loss(real, torch.ones_like(real)) + F.mse_loss(fake, 0 * fake)) / 2,
         lambda real, fake: F.mse_loss(fake, torch.ones_like(fake)) / 2,
     ),
-    "wasserstein": (
-        lambda real, fake: torch.mean(fake) - torch.mean(real),
-        lambda real, fake: -torch.mean(fake),
-    ),
+    "wasserstein": (lambda real, fake: fake.mean() - real.mean(), lambda real, fake: -fake.mean()),
     "hinge": (
         lambda real, fake: torch.clamp(1 - real, min=0).mean() + torch.clamp(1 + fake, min=0).mean(),
         lambda real, fake: -torch.mean(fake),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import Mock, patch
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,12 @@ def spread(G: Ensemble) -> dict[str, Tensor]:
     return {"spread": torch.stack([p.flatten(1).std(1, correction=0) for p in G.parameters()]).sum(0)}
 
 
+def moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return all numbers that an optimiser keeps."""
+    leaves = tree_leaves_with_path(optimiser.state_dict())
+    return {keystr(k): torch.as_tensor(v) for k, v in leaves if isinstance(v, Tensor | int | float)}
+
+
 @dataclass
 class Run:
     """Players that have just been made, with all that a training needs; ``train`` trains them."""
@@ -96,11 +102,7 @@ class Run:
         for name, network in networks.items():
             found[f"{name}.dropout"] = network.dropout.generator.get_state()
         for name, optimiser in (("d_opt", self.d_opt), ("g_opt", self.g_opt)):
-            found |= {
-                f"{name}{keystr(path)}": torch.as_tensor(leaf)
-                for path, leaf in tree_leaves_with_path(optimiser.state_dict())
-                if isinstance(leaf, Tensor | int | float)
-            }
+            found |= {f"{name}{key}": value for key, value in moments(optimiser).items()}
         found |= {"d_loss": h.d_loss, "g_loss": h.g_loss, "at": h.at, "failed": h.failed, **h.watched}
         found["interrupted"] = torch.tensor(h.interrupted)
         return found
@@ -125,35 +127,14 @@ def digest(tensors: dict[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-class StopAfter:
-    """Stands for Ctrl-C in a given step."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left == 0
-
-
 @contextmanager
 def stopped_after(steps: int) -> Iterator[None]:
     """Let trainings end after some steps, as Ctrl-C would end them."""
 
     @contextmanager
-    def interrupts() -> Iterator[StopAfter]:
-        yield StopAfter(steps)
+    def interrupts() -> Iterator[Any]:
+        left = iter([*[False] * (steps - 1), True])
+        yield Mock(is_set=lambda: next(left, False))
 
-    before = training.interrupts
-    training.interrupts = interrupts
-    try:
+    with patch.object(training, "interrupts", interrupts):
         yield
-    finally:
-        training.interrupts = before
-
-
-if __name__ == "__main__":  # python short_runs.py NAME: what a fresh process makes of a recipe
-    torch.set_num_threads(1)
-    run = Run.of(sys.argv[1], seed=5)
-    run.train(int(sys.argv[2]))
-    print(digest(run.left()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from gan_helpers import _compiling as compiling
 from gan_helpers._compiling import Compiled
+from gan_helpers.data import Normal
 from gan_helpers.history import History
 from gan_helpers.losses import non_saturating_g
 from gan_helpers.models import mlp
@@ -26,19 +26,19 @@ needs_compiler = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def nothing_was_said() -> None:
+def nothing_was_said(caplog: pytest.LogCaptureFixture) -> None:
     compiling._say.cache_clear()
+    caplog.set_level(logging.WARNING, logger="gan_helpers")  # torch has more to tell
 
 
 def run(compile: bool, **losses: Any) -> tuple[History, list[Tensor]]:
     """Return a short run in double precision, and the weights that it ends with."""
 
-    def doubled(sampler: Any) -> Any:
-        return lambda seeds, batch, rng: sampler(seeds, batch, rng).double()
-
-    r1_d_loss = {"d_loss": lambda G, D, x, z: d_loss(G, D, x, z) + 0.5 * r1(D, x)}
-    recipe = small(G=lambda: mlp(1, 8, 1).double(), D=lambda: mlp(1, 8, 1).double(), **(r1_d_loss | losses))
-    recipe = replace(recipe, data=doubled(recipe.data), noise=doubled(recipe.noise), batch=20)
+    recipe = small(
+        **{name: lambda: mlp(1, 8, 1).double() for name in "GD"},
+        **{name: lambda *args: Normal(1.0, 1.0)(*args).double() for name in ("data", "noise")},
+        **{"batch": 20, "d_loss": lambda G, D, x, z: d_loss(G, D, x, z) + 0.5 * r1(D, x), **losses},
+    )
     made = Run(recipe, 3)
     history = made.train(100, compile=compile)
     return history, [p.detach() for network in (made.G, made.D) for p in network.parameters()]
@@ -46,8 +46,7 @@ def run(compile: bool, **losses: Any) -> tuple[History, list[Tensor]]:
 
 @needs_compiler
 def test_compiled_training_is_the_same_training(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, logger="gan_helpers"):
-        (plain, ours), (quick, theirs) = run(False), run(True)
+    (plain, ours), (quick, theirs) = run(False), run(True)
     assert caplog.messages == []  # it really was compiled
     torch.testing.assert_close(quick.d_loss, plain.d_loss, rtol=1e-6, atol=1e-9)
     for a, b in zip(ours, theirs, strict=True):
@@ -62,8 +61,7 @@ def test_without_a_compiler_training_goes_on_with_one_line_of_notice(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch, "compile", refuses)
-    with caplog.at_level(logging.WARNING, logger="gan_helpers"):
-        (plain, ours), (quick, theirs) = run(False), run(True)
+    (plain, ours), (quick, theirs) = run(False), run(True)
     assert caplog.messages == ["Not compiled: no compiler here (RuntimeError)."]
     assert torch.equal(plain.g_loss, quick.g_loss)
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
@@ -100,7 +98,6 @@ def test_numbers_from_a_stream_are_not_compiled_and_stay_right(caplog: pytest.Lo
     def tossed(rng: Stream) -> Any:
         return lambda G, D, x, z: non_saturating_g(D(G(z + rng.normal(*z.shape))))
 
-    with caplog.at_level(logging.WARNING, logger="gan_helpers"):
-        plain, quick = (run(c, g_loss=tossed(Stream("toss", 0)))[0] for c in (False, True))
+    plain, quick = (run(c, g_loss=tossed(Stream("toss", 0)))[0] for c in (False, True))
     assert len(caplog.messages) == 1
     torch.testing.assert_close(quick.g_loss, plain.g_loss, rtol=1e-6, atol=1e-9)

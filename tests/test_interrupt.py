@@ -40,25 +40,17 @@ class Kernel:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self.manager, self.client = start_new_kernel(kernel_name="python3", env=environment, cwd=str(folder))
 
-    def start(self, code: str, **expressions: str) -> str:
-        """Send a cell and do not wait for it."""
-        return self.client.execute(code, user_expressions=expressions)
-
     def wait(self, cell: str) -> dict[str, Any]:
-        """Return the reply to a cell; ``values`` are those of the expressions."""
-        limit = time.monotonic() + 120
-        while time.monotonic() < limit:
-            message = self.client.get_shell_msg(timeout=120)
-            if message["parent_header"].get("msg_id") == cell:
-                content = message["content"]
-                found = content.get("user_expressions") or {}
-                content["values"] = {k: v.get("data", {}).get("text/plain") for k, v in found.items()}
-                return content
-        raise TimeoutError("the kernel does not answer")
+        """Return the reply to a cell that was sent; ``values`` are those of the expressions."""
+        while (message := self.client.get_shell_msg(timeout=120))["parent_header"].get("msg_id") != cell:
+            pass
+        content = message["content"]
+        found = content.get("user_expressions") or {}
+        return content | {"values": {k: v.get("data", {}).get("text/plain") for k, v in found.items()}}
 
     def run(self, code: str, **expressions: str) -> dict[str, Any]:
         """Run a cell to its end."""
-        return self.wait(self.start(code, **expressions))
+        return self.wait(self.client.execute(code, user_expressions=expressions))
 
 
 @pytest.fixture
@@ -86,7 +78,7 @@ def test_an_interrupted_notebook_goes_on(
     last = 0
     for i in range(effort):
         begun.unlink(missing_ok=True)
-        started = kernel.start(cell)
+        started = kernel.client.execute(cell)
         while i % 4 and not begun.exists():  # three in four come while it trains
             time.sleep(0.002)
         time.sleep(chance.random() * 0.2)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import signal
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,27 +18,20 @@ from torch import Tensor, nn
 from gan_helpers import training
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History, NonFiniteLossError, UnfinishedRunError
-from gan_helpers.losses import minimax_d, non_saturating_g
+from gan_helpers.losses import minimax_d
 from gan_helpers.models import mlp
 from gan_helpers.options import Turns, Watch
 from gan_helpers.randomness import Stream
 from gan_helpers.recording import CHECK_EVERY, Record
 from gan_helpers.training import adam, train
-from tests.plain_gan import Replay, cross_entropy, numbers, plain_networks, play, play_at_once
+from tests.plain_gan import Replay, classify, cross_entropy, numbers, plain_networks, play
+from tests.short_runs import d_loss, g_loss, stopped_after
 
 SEEDS, BATCH = 3, 5
 
 
-def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-    return minimax_d(D(x), D(G(z).detach()))
-
-
-def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-    return non_saturating_g(D(G(z)))
-
-
 def plain_d_loss(G: nn.Module, D: nn.Module, x: Tensor, z: Tensor) -> Tensor:
-    return cross_entropy(D(x), 1) + cross_entropy(D(G(z).detach()), 0)
+    return classify(D(x), D(G(z).detach()))
 
 
 def plain_g_loss(G: nn.Module, D: nn.Module, x: Tensor, z: Tensor) -> Tensor:
@@ -73,6 +68,16 @@ def weights(network: nn.Module) -> list[Tensor]:
     return [p.detach().clone() for p in network.parameters()]
 
 
+def kept(network: nn.Module) -> list[Tensor]:
+    """Return copies of weights and buffers."""
+    return [value.clone() for value in network.state_dict().values()]
+
+
+def changing() -> nn.Module:
+    """Return a network that is another in training than in evaluation."""
+    return nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 4), nn.Dropout(), nn.Linear(4, 1))
+
+
 def first_weights(network: Ensemble) -> dict[str, Tensor]:
     return {"first": next(network.parameters())}
 
@@ -101,12 +106,10 @@ def test_training_is_that_of_a_plain_loop(options: dict[str, Any]) -> None:
     noise = Replay(numbers(steps * (d_steps + fresh), SEEDS, BATCH, 1, seed=3))
     history = run(G, D, data=data, noise=noise, steps=steps, turns=Turns(**options))
     assert (data.calls, noise.calls) == (len(data.values), len(noise.values)), "every batch is drawn afresh"
+    assert history.steps == steps and not history.d_loss.requires_grad and history.watched == {}
     for k in range(SEEDS):
         inputs = (Gs[k], Ds[k], data.of(k), noise.of(k), plain_d_loss, plain_g_loss)
-        if options.get("simultaneous"):
-            expected = play_at_once(*inputs, steps=steps)
-        else:
-            expected = play(*inputs, steps=steps, **options)
+        expected = play(*inputs, steps=steps, **options)
         recorded = torch.stack([history.d_loss[:, k], history.g_loss[:, k]], 1).tolist()
         torch.testing.assert_close(torch.tensor(recorded), torch.tensor(expected), rtol=0, atol=1e-6)
         for ensemble, plain in ((G, Gs[k]), (D, Ds[k])):
@@ -137,35 +140,29 @@ def test_a_run_is_the_same_again_and_another_with_another_seed(monkeypatch: pyte
 
 
 def test_data_and_noise_come_from_streams_of_their_own() -> None:
-    drawn: dict[str, list[Tensor]] = {"data": [], "noise": []}
+    def drawn(**options: Any) -> dict[str, list[Tensor]]:
+        found: dict[str, list[Tensor]] = {"data": [], "noise": []}
 
-    def recorded(name: str) -> Callable[[int, int, Stream], Tensor]:
-        def sampler(seeds: int, batch: int, rng: Stream) -> Tensor:
-            drawn[name].append(normal(seeds, batch, rng))
-            return drawn[name][-1]
+        def sampler(name: str) -> Callable[[int, int, Stream], Tensor]:
+            return lambda *args: found[name].append(normal(*args)) or found[name][-1]
 
-        return sampler
+        run(*pair(), **{name: sampler(name) for name in found}, steps=3, **options)
+        return found
 
-    run(*pair(), data=recorded("data"), noise=recorded("noise"), steps=3)
-    assert len(drawn["data"]) == 3 and len(drawn["noise"]) == 6
-    assert len({str(batch.tolist()) for batches in drawn.values() for batch in batches}) == 9
-    before = drawn["data"]
-    drawn["data"] = []
-    run(*pair(), data=recorded("data"), noise=recorded("noise"), steps=3, turns=Turns(reuse_noise=True))
-    assert same(before, drawn["data"]), "less noise leaves the data as they were"
+    usual, reused = drawn(), drawn(turns=Turns(reuse_noise=True))
+    assert len({str(batch.tolist()) for batches in usual.values() for batch in batches}) == 3 + 6
+    assert same(usual["data"], reused["data"]), "less noise leaves the data as they were"
 
 
 def test_the_random_numbers_of_torch_are_left_alone() -> None:
     before = torch.get_rng_state()
-    run(*pair(make_g=lambda: nn.Sequential(nn.Linear(1, 4), nn.Dropout(), nn.Linear(4, 1))), ema=0.9)
+    run(*pair(make_g=changing), ema=0.9)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_networks_train_in_training_mode_whatever_mode_they_come_in() -> None:
-    G, D = pair(make_g=lambda: nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1)))
-    G.eval()
-    D.eval()
-    run(G, D, steps=4)
+    G, D = pair(make_g=changing)
+    run(G.eval(), D.eval(), steps=4)
     assert G.training and D.training
     assert G.network[0].num_batches_tracked.tolist() == [8] * SEEDS  # in D's turn and in G's
 
@@ -217,37 +214,25 @@ def test_the_average_is_that_of_a_sum_by_hand(ema: float) -> None:
 
 
 def test_an_average_leaves_the_training_as_it_is_and_is_what_is_watched() -> None:
-    def make_g() -> nn.Module:
-        return nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1))
-
     def last(G: Ensemble) -> dict[str, Tensor]:
         return {"last": list(G.parameters())[-1]}
 
-    (G, D), (other_G, other_D) = pair(make_g=make_g), pair(make_g=make_g)
+    (G, D), (other_G, other_D) = (pair(make_g=changing) for _ in range(2))
     history, without = run(G, D, ema=0.9, watch=last), run(other_G, other_D)
     averaged = history.averaged
     assert same(weights(G) + weights(D), weights(other_G) + weights(other_D)) and without.averaged is None
     assert not any(p.requires_grad for p in averaged.parameters()) and not same(weights(averaged), weights(G))
     assert torch.equal(history.watched["last"][-1], weights(averaged)[-1])
     assert same(list(averaged.buffers()), list(G.buffers())), "running statistics are the newest ones"
-    assert not {id(b) for b in averaged.buffers()} & {id(b) for b in G.buffers()}
+    assert not {b.data_ptr() for b in averaged.buffers()} & {b.data_ptr() for b in G.buffers()}
 
 
 # --- What is kept ----------------------------------------------------------------------------------------
 
 
-def test_the_history_has_a_loss_for_each_step_and_seed() -> None:
-    history = run(*pair(), steps=7)
-    assert history.d_loss.shape == history.g_loss.shape == (7, SEEDS)
-    assert history.steps == 7 and not history.interrupted and history.averaged is None
-    assert history.at.shape == (0,) and history.watched == {}
-    assert history.d_loss.min() > 0 and history.g_loss.min() > 0
-    assert not history.d_loss.requires_grad and not history.g_loss.requires_grad
-
-
 @pytest.mark.parametrize(
     ("steps", "every", "at"),
-    [(6, 2, [0, 2, 4, 6]), (7, 3, [0, 3, 6, 7]), (5, 100, [0, 5]), (3, 1, [0, 1, 2, 3]), (1, 1, [0, 1])],
+    [(6, 2, [0, 2, 4, 6]), (7, 3, [0, 3, 6, 7]), (5, 100, [0, 5]), (1, 1, [0, 1])],
 )
 def test_watch_is_called_before_every_so_often_and_at_the_end(steps: int, every: int, at: list[int]) -> None:
     G, D = pair()
@@ -258,8 +243,7 @@ def test_watch_is_called_before_every_so_often_and_at_the_end(steps: int, every:
         expected.append(weights(one)[0])
     history = run(G, D, steps=steps, watch=Watch(first_weights, every))
     assert history.at.tolist() == at
-    assert history.watched["first"].shape == (len(at), SEEDS, 4, 1)
-    torch.testing.assert_close(history.watched["first"], torch.stack(expected), rtol=0, atol=0)
+    assert torch.equal(history.watched["first"], torch.stack(expected))
 
 
 def test_watch_sees_evaluation_mode_without_gradients_and_training_goes_on_as_before() -> None:
@@ -269,18 +253,17 @@ def test_watch_sees_evaluation_mode_without_gradients_and_training_goes_on_as_be
         modes.append((torch.is_grad_enabled(), {part.training for part in G.modules()}))
         return {"samples": G(torch.ones(SEEDS, 2, 1))}
 
-    def make_g() -> nn.Module:
-        return nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 4), nn.Dropout(), nn.Linear(4, 1))
-
-    G, D = pair(make_g=make_g)
-    other_G, other_D = pair(make_g=make_g)
+    (G, D), others = (pair(make_g=changing) for _ in range(2))
     history = run(G, D, watch=Watch(watch, every=1))
-    run(other_G, other_D)
-    assert modes == [(False, {False})] * 6
-    assert history.watched["samples"].shape == (6, SEEDS, 2, 1)
-    assert not history.watched["samples"].requires_grad
-    assert G.training and same(weights(G), weights(other_G))
-    assert same(list(G.buffers()), list(other_G.buffers()))
+    run(*others)
+    assert modes == [(False, {False})] * 6 and history.watched["samples"].shape == (6, SEEDS, 2, 1)
+    assert G.training and same(kept(G), kept(others[0]))
+
+
+def test_each_look_finds_the_same_names_and_shapes() -> None:
+    sizes = itertools.count(1)
+    with pytest.raises(ValueError, match=r"the same names and shapes at each look: .*\(2,\)} at step 5"):
+        run(*pair(), watch=lambda G: {"x": torch.zeros(next(sizes))})
 
 
 # --- Losses that are not finite --------------------------------------------------------------------------
@@ -288,19 +271,17 @@ def test_watch_sees_evaluation_mode_without_gradients_and_training_goes_on_as_be
 
 def breaks(at: int, seeds: list[int], value: float, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return a loss function that is ``value`` for some seeds from its call number ``at`` on."""
-    calls = 0
+    calls = itertools.count(1)
 
     def broken(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
         factors = torch.ones(G.seeds)
-        factors[seeds] = value if calls >= at else 1.0
+        factors[seeds] = value if next(calls) >= at else 1.0
         return factors * loss(G, D, x, z)  # the gradients break with the losses
 
     return broken
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
 @pytest.mark.parametrize("name", ["D", "G"])
 @pytest.mark.parametrize(("at", "seeds"), [(1, [0, 1, 2]), (4, [1]), (5, [0, 2])])
 def test_a_loss_that_is_not_finite_is_named_by_network_step_and_seeds(
@@ -310,9 +291,7 @@ def test_a_loss_that_is_not_finite_is_named_by_network_step_and_seeds(
     with pytest.raises(NonFiniteLossError) as caught:
         G, D = pair()
         run(G, D, **{key: breaks(at, seeds, value, loss)}, watch=Watch(first_weights, every=2))
-    assert name == "G" or all(p.isfinite().all() for p in (*G.parameters(), *D.parameters())), (
-        "no step is made"
-    )
+    assert name == "G" or all(p.isfinite().all() for p in weights(G) + weights(D)), "no step is made"
     expected = f"The loss of {name} is {value} at step {at}, for {len(seeds)} of 3 seeds: {seeds}."
     assert expected in str(caught.value)
     history = caught.value.history
@@ -337,27 +316,18 @@ def test_large_losses_are_not_taken_for_infinite_ones() -> None:
 def test_on_an_accelerator_the_first_bad_loss_is_found_although_one_looks_late(
     name: str, at: int, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def looks_late(*arguments: Any) -> Record:
-        made = Record(*arguments)
-        made.look_every = CHECK_EVERY  # as on an accelerator
-        return made
+    class Late(Record):
+        look_every = property(lambda self: CHECK_EVERY, lambda self, _: None)  # as on an accelerator
 
-    monkeypatch.setattr(training, "Record", looks_late)
-    calls = 0
-
-    def counted(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
-        return d_loss(G, D, x, z)
-
-    losses = {"d_loss": counted, "g_loss": g_loss}
-    key = f"{name.lower()}_loss"
-    losses[key] = breaks(at, [1], math.nan, losses[key])
+    monkeypatch.setattr(training, "Record", Late)
+    counted = Mock(side_effect=d_loss)
+    losses = {"D": counted, "G": g_loss}
+    losses[name] = breaks(at, [1], math.nan, losses[name])
     expected = f"The loss of {name} is nan at step {at}, for 1 of 3 seeds"
     with pytest.raises(NonFiniteLossError, match=expected) as caught:
-        run(*pair(), steps=steps, **losses)
+        run(*pair(), steps=steps, d_loss=losses["D"], g_loss=losses["G"])
     assert caught.value.history.steps == at
-    assert calls == min(steps, math.ceil(at / CHECK_EVERY) * CHECK_EVERY), "it does not look at each step"
+    assert counted.call_count == min(steps, math.ceil(at / CHECK_EVERY) * CHECK_EVERY), "it looks late"
 
 
 # --- Interrupts ------------------------------------------------------------------------------------------
@@ -375,16 +345,14 @@ def handler() -> Any:
     signal.signal(signal.SIGINT, before)
 
 
-def interrupting(step: int, loss: Callable[..., Tensor], times: int = 1) -> Callable[..., Tensor]:
-    """Return a loss function that presses Ctrl-C in the given step."""
-    calls = 0
+def interrupting(call: int, function: Callable[..., Any], times: int = 1) -> Callable[..., Any]:
+    """Return a function that presses Ctrl-C in the given call."""
+    calls = itertools.count(1)
 
-    def pressed(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
-        for _ in range(times if calls == step else 0):
+    def pressed(*args: Any) -> Any:
+        for _ in range(times if next(calls) == call else 0):
             signal.raise_signal(signal.SIGINT)
-        return loss(G, D, x, z)
+        return function(*args)
 
     return pressed
 
@@ -394,35 +362,22 @@ def test_an_interrupt_ends_the_run_after_the_step_under_way(name: str, handler: 
     G, D = pair()
     loss = interrupting(3, d_loss if name == "d_loss" else g_loss)
     history = run(G, D, steps=50, ema=0.9, watch=first_weights, **{name: loss})
-    other_G, other_D = pair()
-    whole = run(other_G, other_D, steps=3)
+    whole = run(*(others := pair()), steps=3)
     assert history.interrupted and history.steps == 3
     assert torch.equal(history.d_loss, whole.d_loss) and torch.equal(history.g_loss, whole.g_loss)
-    assert same(weights(G) + weights(D), weights(other_G) + weights(other_D)), "no step is left half made"
+    assert same(weights(G) + weights(D), weights(others[0]) + weights(others[1])), "no step"
     assert history.at.tolist() == [0, 3] and len(history.watched["first"]) == 2
-    assert history.averaged is not None
     assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_an_interrupt_while_watching_ends_the_run_there(handler: Any) -> None:
-    calls = 0
-
-    def watch(G: Ensemble) -> dict[str, Tensor]:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            signal.raise_signal(signal.SIGINT)
-        return first_weights(G)
-
-    history = run(*pair(), steps=50, watch=Watch(watch, every=2))
+    history = run(*pair(), steps=50, watch=Watch(interrupting(3, first_weights), every=2))
     assert history.interrupted and history.steps == 4 and history.at.tolist() == [0, 2, 4]
 
 
 def test_a_second_interrupt_is_not_waited_for(handler: Any) -> None:
-    for error, loss in (
-        (KeyboardInterrupt, interrupting(3, d_loss, times=2)),
-        (ZeroDivisionError, lambda *_: 1 / 0),
-    ):
+    twice = interrupting(3, d_loss, times=2)
+    for error, loss in ((KeyboardInterrupt, twice), (ZeroDivisionError, lambda *_: 1 / 0)):
         with pytest.raises(error):
             run(*pair(), steps=50, d_loss=loss)
         assert signal.getsignal(signal.SIGINT) is handler
@@ -432,11 +387,9 @@ def test_a_second_interrupt_is_not_waited_for(handler: Any) -> None:
 
 
 def test_training_works_in_a_thread_where_no_signal_arrives() -> None:
-    results = []
-    thread = threading.Thread(target=lambda: results.append(run(*pair())))
-    thread.start()
-    thread.join()
-    assert torch.equal(results[0].d_loss, run(*pair()).d_loss)
+    with ThreadPoolExecutor(1) as pool:
+        history = pool.submit(lambda: run(*pair())).result()
+    assert torch.equal(history.d_loss, run(*pair()).d_loss)
 
 
 # --- Wrong arguments -------------------------------------------------------------------------------------
@@ -474,28 +427,14 @@ def test_networks_that_meet_the_same_numbers_again_are_told_once(caplog: pytest.
     assert "seed 3 before" in message and "seed=4" in message
 
 
-@pytest.mark.parametrize(
-    ("loss", "error"), [(d_loss, None), (breaks(2, [1], math.nan, d_loss), "1"), (None, "hand")]
-)
-def test_only_a_whole_run_is_measured(loss: Any, error: str | None, handler: Any) -> None:
-    history = run(*pair(), d_loss=loss or interrupting(2, d_loss), on_nonfinite="go on")
-    if error is None:
-        assert history.require_whole() is history
-    else:
-        with pytest.raises(
-            UnfinishedRunError, match="stopped by hand after 2" if loss is None else r"Seeds \[1\]"
-        ):
-            history.require_whole()
-
-
-class Grows:
-    """Watches one number more at each look."""
-
-    size = 0
-
-    def __call__(self, G: Ensemble) -> dict[str, Tensor]:
-        self.size += 1
-        return {"x": torch.zeros(self.size)}
+def test_only_a_whole_run_is_measured() -> None:
+    history = run(*pair())
+    assert history.require_whole() is history
+    with stopped_after(2), pytest.raises(UnfinishedRunError, match="stopped by hand after 2"):
+        run(*pair()).require_whole()
+    broken = run(*pair(), d_loss=breaks(2, [1], math.nan, d_loss), on_nonfinite="go on")
+    with pytest.raises(UnfinishedRunError, match=r"Seeds \[1\]"):
+        broken.require_whole()
 
 
 OF_ALL = r"shape \(3,\), not \({}\): take the mean over all axes but the first"
@@ -503,47 +442,28 @@ OF_ALL = r"shape \(3,\), not \({}\): take the mean over all axes but the first"
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"data": np.zeros((9, 2))}, TypeError, r"data must be .*not ndarray of shape \(9, 2\): Resample"),
     ({"noise": torch.zeros(3, 1)}, TypeError, r"noise must be .*not Tensor of shape \(3, 1\): Resample"),
-    ({"data": [[0.0]] * 1_000}, TypeError, "data must be .*not list: Resample"),
     ({"data": lambda k, n, rng: np.zeros((k, n, 1))}, TypeError, "data must return a tensor, .*ndarray"),
     ({"data": lambda k, n, rng: rng.normal(n, 1)}, ValueError, r"data must return .*= 3, not \(5, 1\)"),
-    ({"noise": lambda k, n, rng: rng.normal(n, k, 1)}, ValueError, r"noise must return .*\(5, 3, 1\)"),
     ({"watch": lambda G: None}, TypeError, "watch must return tensors by name, .* not NoneType"),
     ({"watch": lambda G: {"mean": 3.0}}, TypeError, "watch must return tensors .*not float under 'mean'"),
-    ({"watch": Grows()}, ValueError, r"the same names and shapes at each look: .*\(2,\)} at step 5"),
     ({"watch": 3}, TypeError, "^watch must be a function"),
     ({"d_loss": 3}, TypeError, "^d_loss must be a function"),
     ({"g_loss": lambda G, D, x, z: 0.5}, TypeError, "g_loss must return a tensor, not float"),
-    ({"d_loss": lambda G, D, x, z: (D(x),)}, TypeError, "d_loss must return a tensor, not tuple"),
-    ({"d_loss": lambda G, D, x, z: D(x).mean()}, ValueError, f"d_loss .*{OF_ALL.format('')}"),
     ({"g_loss": lambda G, D, x, z: D(x)}, ValueError, f"g_loss .*{OF_ALL.format('3, 5, 1')}"),
-    ({"d_loss": lambda G, D, x, z: D(x).mean((0, 2))}, ValueError, f"d_loss .*{OF_ALL.format('5,')}"),
     ({"d_loss": lambda G, D, x, z: D(x)[:1, 0, 0]}, ValueError, f"d_loss .*{OF_ALL.format('1,')}"),
-    (
-        {"d_loss": lambda G, D, x, z: D(x).mean((1, 2)).detach()},
-        ValueError,
-        "d_loss does not depend on .* D:",
-    ),
+    ({"d_loss": lambda G, D, x, z: d_loss(G, D, x, z).detach()}, ValueError, "d_loss does not depend on"),
     ({"d_loss": lambda G, D, x, z: G(z).mean((1, 2))}, ValueError, "d_loss does not depend on .* D: call"),
     ({"g_loss": lambda G, D, x, z: D(G(z).detach()).mean((1, 2))}, ValueError, "g_loss does not depend on"),
     ({"turns": {"d_steps": 2}}, TypeError, "turns must be of type Turns"),
     ({"d_opt": 1e-3}, TypeError, r"d_opt must be a torch .* adam\(D, 2e-4\), not float"),
-    (
-        {"d_opt": lambda G, D: adam(G, 1e-3)},
-        ValueError,
-        r"d_opt must update .* of D .*adam\(D, 2e-4",
-    ),
-    (
-        {"g_opt": lambda G, D: torch.optim.SGD([*G.parameters(), *D.parameters()], 1)},
-        ValueError,
-        "g_opt must up",
-    ),
+    ({"d_opt": lambda G, D: adam(G, 1e-3)}, ValueError, r"d_opt must update .* of D .*adam\(D, 2e-4"),
+    ({"g_opt": lambda G, D: torch.optim.SGD([*G.parameters(), *D.parameters()])}, ValueError, "g_opt must"),
     ({"g_opt": lambda G, D: torch.optim.SGD(list(G.parameters())[1:])}, ValueError, "g_opt must update"),
     ({"steps": 0}, ValueError, "steps must be"),
     ({"batch": 2.5}, TypeError, "batch must be"),
     ({"seed": -1}, ValueError, "seed must be"),
-    ({"seed": 0.5}, TypeError, "seed must be"),
     ({"ema": 1.0}, ValueError, "ema must be"),
-    ({"ema": "0.9"}, TypeError, "ema must be"),
+    ({"on_nonfinite": True}, ValueError, 'on_nonfinite must be "stop" or "go on", not True'),
 ]
 
 
@@ -556,7 +476,7 @@ def test_what_is_given_and_what_functions_return_is_checked_in_a_few_words(
     with pytest.raises(error, match=message) as caught:
         run(G, D, **wrong)
     assert len(str(caught.value)) < 300
-    assert same(before, weights(G)) or isinstance(wrong.get("watch"), Grows)
+    assert same(before, weights(G))
 
 
 def test_players_are_ensembles_with_as_many_seeds() -> None:
@@ -564,18 +484,7 @@ def test_players_are_ensembles_with_as_many_seeds() -> None:
     with pytest.raises(ValueError, match="G has 2 seeds and D has 3: make both with the same number"):
         run(pair(2)[0], D)
     with pytest.raises(TypeError, match=r"D must be an Ensemble, not Sequential: Ensemble.of\(\[D\]\)"):
-        train(
-            G,
-            mlp(1, 1),
-            normal,
-            normal,
-            d_loss=d_loss,
-            g_loss=g_loss,
-            d_opt=None,
-            g_opt=None,
-            steps=1,
-            batch=1,
-        )
+        run(G, mlp(1, 1), d_opt=None)
     for several in ({"d_steps": 2}, {"g_steps": 2}):
         with pytest.raises(ValueError, match="d_steps and g_steps must be 1 in simultaneous training"):
             Turns(simultaneous=True, **several)
@@ -599,13 +508,10 @@ def test_adam_is_torchs_with_the_numbers_given() -> None:
     ("lr", "betas", "message"),
     [
         (0.0, (0.5, 0.9), "lr must be"),
-        (math.nan, (0.5, 0.9), "lr must be"),
         ("1", (0.5, 0.9), "lr must be"),
         (1e-3, (-0.1, 0.9), r"betas\[0\] must be"),
         (1e-3, (0.5, 1.0), r"betas\[1\] must be"),
-        (1e-3, ("0", 0.9), r"betas\[0\] must be"),
         (1e-3, (0.9,), "betas must hold two numbers"),
-        (1e-3, (0.5, 0.9, 0.999), "betas must hold two numbers"),
     ],
 )
 def test_adam_has_a_step_size_and_two_rates(lr: Any, betas: Any, message: str) -> None:
