@@ -15,16 +15,13 @@ from tools.sheets import BOOK, load, notebooks
 MODULES = re.findall(r"automodule:: (\S+)", (BOOK / "helpers.md").read_text(encoding="utf-8"))
 
 
-def public(module_name: str) -> dict[str, object]:
-    """Return the functions and classes that a module defines and does not hide."""
-    return {
-        f"{module_name}.{name}": thing
-        for name, thing in vars(importlib.import_module(module_name)).items()
-        if not name.startswith("_") and callable(thing) and getattr(thing, "__module__", None) == module_name
-    }
-
-
-REFERENCE = {name: thing for module in MODULES for name, thing in public(module).items()}
+#: The functions and classes that these modules define and do not hide.
+REFERENCE = {
+    f"{module}.{name}": thing
+    for module in MODULES
+    for name, thing in vars(importlib.import_module(module)).items()
+    if not name.startswith("_") and callable(thing) and getattr(thing, "__module__", None) == module
+}
 
 
 def test_every_public_name_is_described_and_those_of_the_package_itself_are_among_them() -> None:
@@ -73,18 +70,14 @@ def found(*blocks: str) -> list[tuple[str, str]]:
 
 
 def test_imports_say_what_a_name_means() -> None:
-    text = "import torch\nfrom gan_helpers import train, losses as L\nfrom gan_helpers.data import Normal\n"
-    assert links.imported_names(text) == {
-        "train": "gan_helpers.train",
-        "L": "gan_helpers.losses",
-        "Normal": "gan_helpers.data.Normal",
-    }
+    text = "import torch\nfrom gan_helpers import train as fit, losses\nfrom gan_helpers.data import Normal\n"
+    assert links.imported_names(text) == {"fit" if name == "train" else name: NAMES[name] for name in NAMES}
 
 
 def test_a_name_leads_to_the_module_that_defines_it() -> None:
-    assert links.home("gan_helpers.train") == "gan_helpers.training.train"
-    assert links.home("gan_helpers.losses.minimax_d") == "gan_helpers.losses.minimax_d"
-    assert links.home("gan_helpers.nowhere.nothing") == "gan_helpers.nowhere.nothing"
+    homes = {"train": "training.train", "data.Normal": "data.Normal", "nowhere.nothing": "nowhere.nothing"}
+    for name, home in homes.items():
+        assert links.home(f"gan_helpers.{name}") == f"gan_helpers.{home}"
 
 
 IMPORT = code("from gan_helpers import train").replace(span("n", "from"), span("kn", "from"))
@@ -97,10 +90,7 @@ TRAIN = ("gan_helpers.training.train", "train")
         ([code("a, train(G)"), code("train(D)")], [TRAIN]),  # the first use alone
         ([code("losses.minimax_d(x)")], [("gan_helpers.losses.minimax_d", "losses.minimax_d")]),
         ([code("Normal.nothing(x)")], [("gan_helpers.data.Normal", "Normal")]),  # a method is no part of it
-        ([code("digits.train")], []),
-        ([code("f(train=3)")], []),
-        ([code("other(x)")], []),
-        ([code("losses.unheard_of")], []),
+        ([code(text) for text in ("digits.train", "f(train=3)", "other(x)", "losses.unheard_of")], []),
         ([IMPORT], []),
         ([IMPORT, code("train(G)")], [TRAIN]),
     ],

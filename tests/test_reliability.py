@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import nbformat
 import pytest
@@ -36,28 +37,20 @@ def test_a_measured_test_has_a_small_and_a_large_effort() -> None:
 def test_rows_say_what_was_reached_and_what_failed() -> None:
     reports = [
         report("kill", "one", figure="200 of 200"),
-        report("repeat", "two", figure="bit-equal"),
-        report("repeat", "two", figure="bit-equal"),
+        *[report("repeat", "two", figure="bit-equal")] * 2,
         report("cache", "three"),
         report("numbers", "four", passed=False, figure="all caught"),
         report("numbers", "four", figure="all caught"),
         SimpleNamespace(user_properties=[], passed=True),
     ]
-    assert rows_of(reports, "2026-01-02") == [
-        row("kill", "one", "200 of 200"),
-        row("repeat", "two", "bit-equal"),
-        row("cache", "three", "passed"),
-        row("numbers", "four", "1 of 2 failed"),
-    ]
+    reached = {row["what was tried"]: row["figure reached"] for row in rows_of(reports, "2026-01-02")}
+    assert reached == {"one": "200 of 200", "two": "bit-equal", "three": "passed", "four": "1 of 2 failed"}
 
 
 def test_what_was_not_measured_again_stays_and_the_areas_keep_their_order() -> None:
     old = [row("kill", "one", "1"), row("numbers", "four", "4")]
-    new = [row("notebooks", "five", "5"), row("claims", "six", "6"), row("kill", "one", "new")]
-    assert merged(old, new) == [
-        row("claims", "six", "6"), row("kill", "one", "new"), row("numbers", "four", "4"),
-        row("notebooks", "five", "5"),
-    ]  # fmt: skip
+    new = [row("claims", "six", "6"), row("kill", "one", "new")]
+    assert merged(old, new[::-1]) == [*new, old[1]]
 
 
 def marks(thing: Any) -> Iterator[tuple[str, str]]:
@@ -79,36 +72,26 @@ def test_every_stored_row_is_of_a_test_that_exists_and_none_failed_and_the_page_
     assert ":file: reliability.csv" in (BOOK / "reliability.md").read_text(encoding="utf-8")
 
 
-class Terminal(SimpleNamespace):
-    """Keeps what is printed at the end of a run."""
-
-    def section(self, title: str) -> None:
-        self.lines = [title]
-
-    def write_line(self, line: str) -> None:
-        self.lines.append(line)
-
-
 @pytest.mark.parametrize("selected", ["reliability", "not reliability", ""])
 def test_a_run_for_the_table_prints_and_stores_it_and_no_other_run_does(
     selected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reliability, "MEASURED", tmp_path / "table.csv")
-    done = report("kill", "one", figure="200 of 200")
-    done.when, done.failed = "call", False
-    setup = report("kill", "one")
-    setup.when, setup.failed = "setup", False
-    terminal = Terminal(stats={"passed": [setup, done], "deselected": []}, lines=[])
+    setup, done = report("kill", "one"), report("kill", "one", figure="200 of 200")
+    setup.when, done.when = "setup", "call"
+    setup.failed = done.failed = False
+    terminal, lines = Mock(stats={"passed": [setup, done], "deselected": []}), []
+    terminal.section.side_effect = terminal.write_line.side_effect = lines.append
     config: Any = SimpleNamespace(option=SimpleNamespace(markexpr=selected), rootpath=tmp_path)
     reliability.pytest_terminal_summary(terminal, config)
     if selected != "reliability":
-        assert terminal.lines == [] and not (tmp_path / "table.csv").exists()
+        assert lines == [] and not (tmp_path / "table.csv").exists()
         return
     (stored,) = last_measured()
     assert stored["figure reached"] == "200 of 200"
-    place = terminal.lines.index(f"kill: {AREAS['kill']}")
-    assert terminal.lines[place + 1] == f"    one: 200 of 200 ({stored['measured on']})"
-    assert terminal.lines.count("    not measured yet") == len(AREAS) - 1
+    place = lines.index(f"kill: {AREAS['kill']}")
+    assert lines[place + 1] == f"    one: 200 of 200 ({stored['measured on']})"
+    assert lines.count("    not measured yet") == len(AREAS) - 1
 
 
 def test_the_slow_tests_are_left_out_unless_they_are_asked_for(pytestconfig: pytest.Config) -> None:
@@ -132,30 +115,7 @@ def test_no_run_of_the_notebooks_as_they_are_has_failed() -> None:
     assert {row["passed"] for row in seeds.current()} <= {"1"}
 
 
-def test_the_list_of_seeds_counts_only_runs_of_the_notebooks_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chapters = [tmp_path / f"{name}.ipynb" for name in ("one", "two")]
-    for path in chapters:
-        write(path, source=path.stem)
-    monkeypatch.setattr(seeds, "notebooks", lambda: chapters)
-    monkeypatch.setattr(seeds, "LEDGER", tmp_path / "seeds.csv")
-    assert seeds.summary() is None
-    now = {path.stem: seeds.code_of(path) for path in chapters}
-    runs = [
-        ("one", now["one"], 1, 1),
-        ("one", now["one"], 2, 0),
-        ("two", now["two"], 1, 1),
-        ("two", "old", 1, 0),
-    ]
-    lines = [f"{notebook},{code},{seed},1,default,{passed}" for notebook, code, seed, passed in runs]
-    seeds.LEDGER.write_text("\n".join([",".join(seeds.FIELDS), *lines]) + "\n", encoding="utf-8")
-    assert seeds.summary() == "2 of 3 runs of 2 notebooks passed, from 2 seeds"
-
-
-def write(
-    path: Path, source: str, text: str = "Holds", plain: str = "<Figure>", tags: tuple[str, ...] = ()
-) -> str:
+def write(path: Path, source: str, text: str = "Holds", plain: str = "<Figure>", *tags: str) -> str:
     """Write a notebook of one cell, and return its digest."""
     outputs = [
         nbformat.v4.new_output("stream", text=text),
@@ -166,15 +126,24 @@ def write(
     return seeds.code_of(path)
 
 
+def test_the_list_of_seeds_counts_only_runs_of_the_notebooks_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = chapters = [tmp_path / f"{name}.ipynb" for name in ("one", "two")]
+    monkeypatch.setattr(seeds, "notebooks", lambda: chapters)
+    monkeypatch.setattr(seeds, "LEDGER", tmp_path / "seeds.csv")
+    first, second, old = write(one, "1"), write(two, "2"), "old"
+    assert seeds.summary() is None
+    runs = [("one", first, 1, 1), ("one", first, 2, 0), ("two", second, 1, 1), ("two", old, 1, 0)]
+    lines = [f"{notebook},{code},{seed},1,default,{passed}\n" for notebook, code, seed, passed in runs]
+    seeds.LEDGER.write_text(",".join(seeds.FIELDS) + "\n" + "".join(lines), encoding="utf-8")
+    assert seeds.summary() == "2 of 3 runs of 2 notebooks passed, from 2 seeds"
+
+
 def test_a_run_belongs_to_the_code_and_to_the_outputs_that_are_compared(tmp_path: Path) -> None:
     path = tmp_path / "one.ipynb"
-    digest = write(path, "claim(1)")
-    assert digest == write(path, "claim(1)")
-    others = [
-        write(path, "claim(2)"),
-        write(path, "claim(1)", "Fails"),
-        write(path, "claim(1)", plain="<Axes>"),
-    ]
-    assert len({digest, *others}) == 4
-    ignored = [write(path, "print(1)", text, tags=("nbval-ignore-output",)) for text in ("0.1", "0.2")]
-    assert ignored[0] == ignored[1]
+    written = [("a",), ("b",), ("a", "Fails"), ("a", "Holds", "<Axes>"), ("a",)]
+    digests = [write(path, *one) for one in written]
+    assert len(set(digests)) == 4 and digests[0] == digests[-1]
+    ignored = {write(path, "a", text, "<Figure>", "nbval-ignore-output") for text in ("0.1", "0.2")}
+    assert len(ignored) == 1

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -35,14 +36,9 @@ def setup_cell(path: Path) -> Any:
     return next(c for c in load(path).cells if c.cell_type == "code")
 
 
-def constant(source: str, name: str) -> Any:
-    """Return what the cell assigns to a name."""
-    (value,) = (
-        node.value
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
-    )
-    return ast.literal_eval(value)
+def needs(source: str) -> list[str]:
+    """Return what the cell installs beside the package."""
+    return ast.literal_eval(re.findall(r"^NEEDS = (.*)$", source, re.MULTILINE)[0])
 
 
 def with_constant(source: str, name: str, value: Any) -> str:
@@ -72,110 +68,77 @@ def test_a_chapter_imports_nothing_that_is_not_installed(path: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             imported.add(str(node.module).split(".")[0])
     known = {Requirement(r).name for r in PROJECT["dependencies"]} | {"gan_helpers", "sklearn"}
-    needs = " ".join(constant(code[0], "NEEDS"))
     missing = imported - known - set(sys.stdlib_module_names)
-    assert {name for name in missing if name not in needs} == set()
+    assert {name for name in missing if name not in " ".join(needs(code[0]))} == set()
 
 
 # The cell at work
 
 
-class Platform:
-    """A Python in which gan_helpers is there or not, and pip notes what it is told."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.package_is_there = False
-        self.told: list[list[str]] = []
-        self.invalidated = 0
-        find = importlib.util.find_spec
-        patch.delenv("GAN_BOOK_WHEEL", raising=False)
-        patch.setattr(importlib.util, "find_spec", lambda name: find(name) if self.package_is_there else None)
-        patch.setattr(importlib, "invalidate_caches", self.invalidate)
-        patch.setattr(subprocess, "run", self.run)
-
-    def run(self, command: list[str], check: bool = False) -> None:
-        assert check, "a failure of pip must stop the cell"
-        assert command[:4] == [sys.executable, "-m", "pip", "install"]
-        self.told.append(command[4:])
-
-    def invalidate(self) -> None:
-        assert self.told, "what Python knows of its folders is renewed after pip has run"
-        self.invalidated += 1
-
-    def execute(self, source: str) -> None:
-        with matplotlib.rc_context():
-            exec(compile(source, "setup cell", "exec"), {})
+ADDRESS = "https://example.org/owner/name"
+FIRST = setup_cell(CHAPTERS[0]).source  # the others are the same, but for what they need
+Execute = Callable[..., list]
 
 
 @pytest.fixture
-def platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
-    return Platform(monkeypatch)
+def execute(monkeypatch: pytest.MonkeyPatch) -> Iterator[Execute]:
+    """Return a function that runs a cell where gan_helpers is there or not.
 
+    It returns what pip is told to install, and "renew" where Python looks through its folders anew.
+    """
+    monkeypatch.delenv("GAN_BOOK_WHEEL", raising=False)
 
-ADDRESS = "https://example.org/owner/name"
+    def run(source: str, there: bool = False) -> list:
+        calls, find = Mock(), importlib.util.find_spec
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: find(name) if there else None)
+        monkeypatch.setattr(importlib, "invalidate_caches", calls.renew)
+        monkeypatch.setattr(subprocess, "run", calls.pip)
+        exec(compile(source, "setup cell", "exec"), {})
+        pip = [sys.executable, "-m", "pip", "install", "-qq"]
+        # With check, a failure of pip stops the cell.
+        assert all(c.args[0][:5] == pip and c.kwargs == {"check": True} for c in calls.pip.call_args_list)
+        return [args[0][5:] if name == "pip" else name for name, args, _ in calls.mock_calls]
 
-
-FIRST = setup_cell(CHAPTERS[0]).source  # the others are the same, but for what they need
+    with matplotlib.rc_context():
+        yield run
 
 
 @pytest.mark.parametrize("address", ["", ADDRESS])
-def test_nothing_is_installed_where_the_package_is(platform: Platform, address: str) -> None:
-    platform.package_is_there = True
-    platform.execute(with_constant(FIRST, "REPOSITORY", address))
-    assert platform.told == [] and platform.invalidated == 0
+def test_where_the_package_is_there_only_the_look_of_figures_is_set(execute: Execute, address: str) -> None:
+    matplotlib.rcdefaults()
+    assert execute(with_constant(FIRST, "REPOSITORY", address), there=True) == []
+    assert matplotlib.rcParams["figure.constrained_layout.use"]
+    assert matplotlib.rcParams["figure.dpi"] == 120
 
 
 @every_chapter
 def test_the_package_comes_from_the_repository(
-    platform: Platform, path: Path, capfd: pytest.CaptureFixture[str]
+    execute: Execute, path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     source = setup_cell(path).source
-    platform.execute(with_constant(source, "REPOSITORY", ADDRESS))
-    needs = [what.split() for what in constant(source, "NEEDS")]
-    assert platform.told == [["-qq", f"git+{ADDRESS}"], *(["-qq", *what] for what in needs)]
-    assert platform.invalidated == 1
+    told = execute(with_constant(source, "REPOSITORY", ADDRESS))
+    assert told == [[f"git+{ADDRESS}"], *(what.split() for what in needs(source)), "renew"]
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("address", ["", ADDRESS])
 def test_a_wheel_takes_the_place_of_the_repository(
-    platform: Platform, address: str, monkeypatch: pytest.MonkeyPatch
+    execute: Execute, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GAN_BOOK_WHEEL", "file:///a%20folder/gan_helpers.whl")
-    platform.execute(with_constant(FIRST, "REPOSITORY", address))
-    assert platform.told == [["-qq", "file:///a%20folder/gan_helpers.whl"]]
+    told = execute(with_constant(FIRST, "REPOSITORY", address))
+    assert told == [["file:///a%20folder/gan_helpers.whl"], "renew"]
 
 
-def test_without_an_address_one_sentence_says_what_to_do(platform: Platform) -> None:
-    sentence = r"^gan_helpers is not installed: run `pip install \.` in the folder of the book\.$"
-    with pytest.raises(ModuleNotFoundError, match=sentence):
-        platform.execute(with_constant(FIRST, "REPOSITORY", ""))
-    assert platform.told == []
-
-
-def test_a_failure_of_pip_stops_the_cell(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subprocess, "run", Mock(side_effect=subprocess.CalledProcessError(1, "pip")))
-    with pytest.raises(subprocess.CalledProcessError):
-        platform.execute(with_constant(FIRST, "REPOSITORY", ADDRESS))
-
-
-def test_figures_look_as_in_the_book(platform: Platform) -> None:
-    platform.package_is_there = True
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        assert not matplotlib.rcParams["figure.constrained_layout.use"]
-        exec(FIRST, {})
-        assert matplotlib.rcParams["figure.constrained_layout.use"]
-        assert matplotlib.rcParams["figure.dpi"] == 120
-
-
-WHEEL = "gan_helpers-0.0.1-py3-none-any.whl"
+def test_without_an_address_one_sentence_says_what_to_do(execute: Execute) -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"run `pip install \.` in the folder of the book\.$"):
+        execute(with_constant(FIRST, "REPOSITORY", ""))
 
 
 @pytest.fixture
 def small_wheel(tmp_path: Path) -> Path:
-    """Return a wheel of that name that is installed in no time, and brings a Matplotlib of its own."""
-    path = tmp_path / "a folder" / WHEEL
+    """Return a wheel of the package's name that is installed in no time, with a Matplotlib of its own."""
+    path = tmp_path / "a folder" / "gan_helpers-0.0.1-py3-none-any.whl"
     path.parent.mkdir()
     about = "gan_helpers-0.0.1.dist-info"
     files = {
@@ -214,30 +177,22 @@ def test_an_empty_environment_can_import_what_the_cell_has_installed(
 # The wheel
 
 
-def package_files() -> set[str]:
-    paths = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    return {path.relative_to(ROOT).as_posix() for path in paths}
-
-
-def test_the_wheel_holds_the_whole_package_and_nothing_else(tmp_path: Path) -> None:
+def test_wheel_and_archive_hold_the_whole_package(tmp_path: Path) -> None:
+    files = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    package = {path.relative_to(ROOT).as_posix() for path in files}
     was_built_in = (ROOT / "build").exists()
     wheel = colab.build_wheel(tmp_path)
     assert wheel.stat().st_size < 4_000_000
-    with zipfile.ZipFile(wheel) as archive:
-        names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert names == package_files()
-    assert {"gan_helpers/assets/digit_classifier.safetensors", "gan_helpers/book.mplstyle"} <= names
+    with zipfile.ZipFile(wheel) as opened:
+        assert {name for name in opened.namelist() if ".dist-info/" not in name} == package
     assert (ROOT / "build").exists() == was_built_in, "the checkout stays as it is"
-
-
-def test_the_archive_of_the_source_holds_the_whole_package(tmp_path: Path) -> None:
-    source = colab.source_of_the_package(tmp_path)
+    source = colab.source_of_the_package(tmp_path / "again")
     build = "from setuptools import build_meta as b; b.build_sdist('archive')"
     subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
     (archive,) = (source / "archive").glob("*.tar.gz")
-    with tarfile.open(archive) as opened:
-        names = {name.partition("/")[2] for name in opened.getnames()}
-    assert package_files() | {"pyproject.toml", "README.md", "LICENSE"} <= names
+    with tarfile.open(archive) as unpacked:
+        names = {name.partition("/")[2] for name in unpacked.getnames()}
+    assert package | {"pyproject.toml", "README.md", "LICENSE"} <= names
 
 
 # What stands in for Colab
@@ -253,60 +208,48 @@ def test_the_platform_has_numpy_2_and_otherwise_the_pins_of_the_book() -> None:
     assert "gan_helpers" not in platform
 
 
-def test_a_platform_that_is_disturbed_is_noticed() -> None:
-    def wrong(**now: str) -> list[str]:
-        return colab.complaints({"numpy": "2.1.3"}, now)
-
-    assert wrong(numpy="2.1.3", gan_helpers="0.1.0", sympy="1.14.0") == []
-    assert wrong(numpy="1.26.4", gan_helpers="0.1.0") == ["numpy was 2.1.3 and is 1.26.4"]
-    assert wrong(gan_helpers="0.1.0") == ["numpy was 2.1.3 and is gone"]
-    assert wrong(numpy="2.1.3") == ["gan_helpers was not installed"]
-
-
 @pytest.mark.parametrize(
-    ("returncode", "brings", "failures"),
+    ("returncode", "brings", "said"),
     [
-        (0, {"gan_helpers": "0.1.0"}, 0),
-        (1, {"gan_helpers": "0.1.0"}, 2),
-        (0, {"gan_helpers": "0.1.0", "numpy": "2.4.0"}, 2),
-        (0, {}, 2),
+        (0, {"gan_helpers": "0.1.0", "sympy": "1.14.0"}, ""),
+        (1, {"gan_helpers": "0.1.0"}, "what nbval said"),
+        (0, {"gan_helpers": "0.1.0", "numpy": "2.4.0"}, "numpy was 2.1.3 and is 2.4.0"),
+        (0, {"gan_helpers": "0.1.0", "numpy": None}, "numpy was 2.1.3 and is gone"),
+        (0, {}, "gan_helpers was not installed"),
     ],
 )
 def test_each_notebook_starts_from_the_platform_and_failures_are_counted(
     returncode: int,
-    brings: dict[str, str],
-    failures: int,
+    brings: dict[str, str | None],
+    said: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     platform = {"numpy": "2.1.3", "torch": "2.13.0"}
-    now = dict(platform)
+    now = dict[str, str | None](platform)
 
     def compared(notebook: Path, wheel: Path) -> subprocess.CompletedProcess[str]:
         assert now == platform, "what the chapter before has installed is gone"
         now.update(brings)
         return subprocess.CompletedProcess([], returncode, "what nbval said", "")
 
-    def restore(*_: object) -> dict[str, str]:
+    def restore() -> dict[str, str]:
         now.clear()
         now.update(platform)
         return dict(platform)
 
-    def take_away(now_: dict[str, str], before: dict[str, str]) -> None:
-        for name in set(now_) - set(before):
-            del now[name]
-
     for name, instead in {
         "make_environment": restore,
-        "take_away": take_away,
-        "installed": lambda: dict(now),
+        "pip": lambda *arguments: [now.pop(key) for key in arguments[3:]],  # it is told to uninstall
+        "installed": lambda: {key: version for key, version in now.items() if version},
         "build_wheel": lambda folder: folder / "some.whl",
         "compared": compared,
         "obstacle": lambda path: None,
     }.items():
         monkeypatch.setattr(colab, name, instead)
-    assert colab.main([str(path) for path in CHAPTERS[:2]]) == (1 if failures else 0)
-    said = capsys.readouterr().out.splitlines()
-    assert len([line for line in said if line.endswith("failed.") and "..." in line]) == failures
-    assert ("what nbval said" in said) == (failures > 0)
-    assert said[-1].startswith("2 failed." if failures else "All is well, with numpy 2.1.3, torch 2.13.0")
+    assert colab.main([str(path) for path in CHAPTERS[:2]]) == (1 if said else 0)
+    lines = capsys.readouterr().out.splitlines()
+    failures = 2 if said else 0
+    assert len([line for line in lines if line.endswith("... failed.")]) == failures
+    assert lines.count(said) == lines.count("what nbval said") == failures
+    assert lines[-1].startswith("2 failed." if said else "All is well, with numpy 2.1.3, torch 2.13.0")
