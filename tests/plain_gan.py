@@ -117,16 +117,3 @@ def squared_slope_of_each(D: nn.Module, x: Tensor) -> Tensor:
     x = x.clone().detach().requires_grad_(True)
     (slopes,) = torch.autograd.grad(D(x), x, torch.ones(len(x), 1, dtype=x.dtype), create_graph=True)
     return (slopes**2).sum(dim=1)
-
-
-def plain_penalty(name: str, D: nn.Module, x: Tensor, fake: Tensor, u: Tensor) -> Tensor:
-    """Return a penalty of one network; u are the places between fake and real, (batch, 1)."""
-    if name == "none":
-        return torch.zeros((), dtype=x.dtype)
-    if name == "r1":
-        return squared_slope_of_each(D, x).mean()
-    if name == "r2":
-        return squared_slope_of_each(D, fake).mean()
-    assert name == "gradient penalty"
-    norms = squared_slope_of_each(D, u * x + (1 - u) * fake) ** 0.5
-    return ((norms - 1) ** 2).mean()
