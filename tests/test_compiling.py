@@ -101,3 +101,15 @@ def test_numbers_from_a_stream_are_not_compiled_and_stay_right(caplog: pytest.Lo
     plain, quick = (run(c, g_loss=tossed(Stream("toss", 0)))[0] for c in (False, True))
     assert len(caplog.messages) == 1
     torch.testing.assert_close(quick.g_loss, plain.g_loss, rtol=1e-6, atol=1e-9)
+
+
+@needs_compiler
+def test_what_changes_from_step_to_step_is_not_compiled_again_and_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    factor = [1.0]
+    scaled = Compiled(lambda x: x * factor[0])
+    for step in range(4):
+        factor[0] = float(step)
+        assert scaled(torch.ones(2)).tolist() == [step, step]
+    assert [record.name for record in caplog.records].count("gan_helpers") == 1
