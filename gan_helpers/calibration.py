@@ -182,7 +182,9 @@ def _make(name: str, wanted: list[Block], processes: int) -> None:
                 block = waiting.pop(0)
                 task = [name, "--block", str(block.seed), str(block.runs), str(block.file)]
                 command = [sys.executable, "-m", "gan_helpers.calibration", *task]
-                running[block] = subprocess.Popen(command, env=os.environ | alone), time.monotonic()
+                # In a session of its own: Ctrl-C is for this program, which then ends the others.
+                process = subprocess.Popen(command, env=os.environ | alone, start_new_session=True)
+                running[block] = process, time.monotonic()
             time.sleep(0.05)
             for block, (process, start) in [*running.items()]:
                 if process.poll() is None:
