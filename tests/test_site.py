@@ -14,6 +14,8 @@ from bs4 import BeautifulSoup
 from tools import site_pages
 from tools.sheets import ROOT, pages
 
+pytestmark = pytest.mark.first
+
 BOOK = [page.relative_to(ROOT).with_suffix(".html").as_posix() for page in pages()]
 MADE = ["search.html", "genindex.html", "py-modindex.html", "_modules/gan_helpers/losses.html"]
 # What a page is made of does not depend on its colours, nor its colours on its width: two views see all.

@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # Drivers, caches and fonts of a machine have their say there; the book's own outputs have none.
         file.skip_compare += ("stderr",)
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: item.path.suffix != ".ipynb")
+        items.sort(key=lambda item: (item.path.suffix != ".ipynb", item.get_closest_marker("first") is None))
 
 
 @pytest.hookimpl(wrapper=True)
