@@ -137,6 +137,24 @@ def test_weights_that_the_last_step_breaks_are_found(name: str) -> None:
     assert caught.value.history.steps == STEPS
 
 
+class WithIdleWeights(nn.Module):
+    """A network with weights that its answer does not depend on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.idle = mlp(1, 8, 1), nn.Linear(1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.used(x)
+
+
+def test_weights_that_no_loss_depends_on_are_looked_at_now_and_then() -> None:
+    run = Run(small(D=WithIdleWeights), SEEDS)
+    run.D.network.idle.weight.data[1] = math.nan
+    with pytest.raises(NonFiniteLossError, match=r"Weights of D .* after step 100, for 1 of 4 seeds: \[1\]"):
+        run.train(150)
+
+
 @pytest.mark.parametrize("value", [math.nan, -1e25])
 def test_networks_that_come_in_broken_are_named_and_large_weights_are_not_broken(value: float) -> None:
     run = broken("dense")
