@@ -17,11 +17,14 @@ def claim(
 ) -> None:
     """Print that a statement holds, in words that are the same in every run, or raise.
 
+    What was measured follows in brackets that begin with *measured*. It differs from run to run, so that the
+    tests leave these brackets out when they compare, and nothing else: ``tests/sanitise.cfg``.
+
     Args:
         text: the statement, without numbers that a run may change.
         holds: whether it does, one truth value per seed, ``(seeds,)``, or a single one.
         at_least: for how many seeds it has to hold; for all unless given.
-        values: what was measured, one number per seed or a single one; shown where the claim fails.
+        values: what was measured, one number per seed or a single one: shown as median and range.
 
     Raises:
         ClaimError: if it holds for fewer seeds than that, with the value of every seed.
@@ -41,21 +44,28 @@ def claim(
     if needed > seeds:
         raise ValueError(f"at_least must be at most the number of seeds, {seeds}, not {needed}.")
     share = "" if seeds == 1 else f" [at least {needed} of {seeds} seeds]"
-    measured = _table(held, values)
+    measured = None if values is None else _checks.tensor("values", values).reshape(-1).double()
+    if measured is not None and len(measured) != seeds:
+        raise ValueError(f"values must be as many as the seeds, {seeds}, not {len(measured)}.")
     if int(held.sum()) < needed:
-        raise ClaimError(f"{text}{share}: holds for {int(held.sum())} of {seeds}.\n{measured}")
-    print(f"Holds: {text}{share}")
+        raise ClaimError(f"{text}{share}: holds for {int(held.sum())} of {seeds}.\n{_table(held, measured)}")
+    print(f"Holds: {text}{share}{_summary(measured)}")
 
 
-def _table(held: Tensor, values: Tensor | float | None) -> str:
+def _summary(measured: Tensor | None) -> str:
+    """Return what was measured in brackets, which tests leave out when they compare."""
+    if measured is None:
+        return ""
+    if len(measured) == 1:
+        return f" (measured {measured.item():.3g})"
+    middle, low, high = (measured.quantile(0.5).item(), measured.min().item(), measured.max().item())
+    return f" (measured: median {middle:.3g}, from {low:.3g} to {high:.3g})"
+
+
+def _table(held: Tensor, measured: Tensor | None) -> str:
     """Return a line for every seed: what was measured, and whether that was enough."""
-    flags = held.reshape(-1).tolist()
-    if values is None:
-        return "\n".join(f"seed {k}: {'holds' if flag else 'fails'}" for k, flag in enumerate(flags))
-    measured = _checks.tensor("values", values).reshape(-1).tolist()
-    if len(measured) != len(flags):
-        raise ValueError(f"values must be as many as the seeds, {len(flags)}, not {len(measured)}.")
-    rows = zip(measured, flags, strict=True)
+    numbers = [""] * held.numel() if measured is None else [f"{value:.6g} " for value in measured.tolist()]
+    rows = zip(numbers, held.reshape(-1).tolist(), strict=True)
     return "\n".join(
-        f"seed {k}: {value:.6g} {'holds' if flag else 'fails'}" for k, (value, flag) in enumerate(rows)
+        f"seed {k}: {number}{'holds' if flag else 'fails'}" for k, (number, flag) in enumerate(rows)
     )

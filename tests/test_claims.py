@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gan_helpers.claims import ClaimError, claim
+from tools.rules import sanitised
 
 ERRORS = torch.tensor([0.1, 0.2, 0.7])
 
@@ -17,15 +18,19 @@ ERRORS = torch.tensor([0.1, 0.2, 0.7])
 @pytest.mark.parametrize("holds", [True, np.True_, torch.tensor(True), torch.tensor(1.0) < 2])
 def test_a_single_claim_names_no_seeds(holds: bool, capsys: pytest.CaptureFixture[str]) -> None:
     claim("the median is small", holds, values=0.25)
-    assert capsys.readouterr().out == "Holds: the median is small\n"
+    assert capsys.readouterr().out == "Holds: the median is small (measured 0.25)\n"
 
 
 def test_the_words_are_the_same_whatever_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    for errors in (ERRORS, ERRORS.flip(0) / 3, torch.zeros(3, dtype=torch.float64)):
-        claim("the mean is near 4", errors < 0.5, at_least=2, values=errors)
-    claim("the mean is near 4", ERRORS < 1)
-    two, three = (f"Holds: the mean is near 4 [at least {k} of 3 seeds]\n" for k in (2, 3))
-    assert capsys.readouterr().out == 3 * two + three
+    for errors in (ERRORS, ERRORS.flip(0) / 3, torch.full((3,), 1.23456e-7, dtype=torch.float64)):
+        claim("the mean is near 4 (at last)", errors < 0.5, at_least=2, values=errors)
+    claim("the mean is near 4 (at last)", ERRORS < 1)
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[0].endswith(" (measured: median 0.2, from 0.1 to 0.7)")
+    two, three = (f"Holds: the mean is near 4 (at last) [at least {k} of 3 seeds]\n" for k in (2, 3))
+    assert sanitised(shown) == 3 * two + three
+    wrong = "Holds: the mean is near 5 (measured 4)\nfails (measured 4)\nHolds: (measured 4) is so\n"
+    assert sanitised(wrong) == "Holds: the mean is near 5\nfails (measured 4)\nHolds: (measured 4) is so\n"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tools.notebooks import ROOT
 
+MEASURED = "Holds: it is {} (measured: wrong words)\n"
 SHOWN = {"image/png": "aaaa", "text/plain": "<Figure size 640x480 with 1 Axes>"}
 CELLS = {
     "import matplotlib\nfrom matplotlib import pyplot as plt\nplt.plot([1, 2])\nplt.show()": new_output(
@@ -26,6 +27,7 @@ CELLS = {
     "import warnings\nwarnings.warn('of this machine')\n"
     "from tqdm.auto import tqdm\nprint(len(list(tqdm([1, 2], disable=True))))": "2\n",
     "import os\nprint(os.environ['OMP_WAIT_POLICY'], torch.get_num_threads())": "PASSIVE 1\n",
+    "from gan_helpers.claims import claim\nclaim('it is near', True, values=0.25)": MEASURED.format("near"),
 }
 
 
@@ -41,7 +43,8 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("conftest.py", "pyproject.toml", "gan_helpers"):
         (place / name).symlink_to(ROOT / name)
     (place / "tests").mkdir()
-    (place / "tests" / "reliability.py").symlink_to(ROOT / "tests" / "reliability.py")
+    for name in ("reliability.py", "sanitise.cfg"):
+        (place / "tests" / name).symlink_to(ROOT / "tests" / name)
     (place / "tests" / "test_one.py").write_text("def test_one(): pass\n")
     cells = [
         new_code_cell(source, outputs=[output(expected)], execution_count=n)
@@ -99,3 +102,10 @@ def test_no_setting_of_the_reader_changes_what_is_compared(
     assert "Cell 3: " in said and "of this machine" in said, "notices are told"
     assert "Using the CPU: cuda" in said or torch.cuda.is_available()
     assert "IProgress" not in said
+
+
+def test_a_wrong_word_outside_the_brackets_of_a_claim_is_noticed(checkout: Path, tmp_path: Path) -> None:
+    path = checkout / "book" / "small.ipynb"
+    path.write_text(path.read_text().replace(MEASURED.format("near")[:-1], MEASURED.format("far")[:-1]))
+    code, said = pytest_in(checkout / "book", hostile(tmp_path), "small.ipynb")
+    assert code == 1 and "1 failed" in said and f"{len(CELLS) - 1} passed" in said, said

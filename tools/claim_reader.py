@@ -258,7 +258,8 @@ class Reader:
         """Note a claim, and what it says of a name if no seed can change it."""
         said, condition = words_of(call), call.args[1]
         line = re.sub(r"\\{[^{}]*\\}", ".*", re.escape(said))
-        shares = re.findall(rf"^Holds: {line}(?: \[at least (\d+) of (\d+) seeds\])?$", printed, re.M)
+        share, measured = r"(?: \[at least (\d+) of (\d+) seeds\])?", r"(?: \(measured.*)?"
+        shares = re.findall(rf"^Holds: {line}{share}{measured}$", printed, re.M)
         given = {keyword.arg: self.bounds.number(keyword.value) for keyword in call.keywords}
         at_least = given.get("at_least") or next((int(k) for k, n in shares if k and k != n), None)
         found = list(self.bounds.of(condition))

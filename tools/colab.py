@@ -149,7 +149,12 @@ def compared(notebook: Path, wheel: Path) -> subprocess.CompletedProcess[str]:
             "JUPYTER_PATH": str(kernel(folder / "jupyter")),
             "PYTHONPATH": str(ROOT),
         }
-        options = ["--nbval", f"--nbval-kernel-name={KERNEL}", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
+        options = [
+            "--nbval",
+            f"--nbval-kernel-name={KERNEL}",
+            f"--nbval-cell-timeout={CELL_TIMEOUT}",
+            f"--nbval-sanitize-with={ROOT / 'tests' / 'sanitise.cfg'}",
+        ]
         command = [
             sys.executable,
             "-m",

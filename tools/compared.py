@@ -35,6 +35,12 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(cores, MOST_WORKERS)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Find the file of what is left out when outputs are compared, from whatever folder the tests are run."""
+    if config.option.nbval_sanitize_with:
+        config.option.nbval_sanitize_with = str(config.rootpath / config.option.nbval_sanitize_with)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave notices out of what is compared, and begin with what takes longest if files run side by side."""
     for file in {item.parent for item in items if item.path.suffix == ".ipynb"}:

@@ -21,7 +21,7 @@ from pathlib import Path
 import nbformat
 
 from tools.notebooks import tidied
-from tools.sheets import ALT_LENGTH, load, notebooks
+from tools.sheets import ALT_LENGTH, ROOT, load, notebooks
 
 #: Two are our own: an animation gets a button to play it again, a complete program is shown whole.
 KNOWN_TAGS = {
@@ -37,6 +37,11 @@ CAPTION_LENGTH = range(15, 401)
 MAX_PICTURE = 400_000  # bytes of base64
 MAX_ANIMATION = 1_000_000  # bytes of the file
 MAX_WIDTH = 900  # pixels: 7 inches, which a phone shows with letters that can be read, and a margin
+
+# What nbval leaves out when it compares, as pairs of a pattern and what comes in its place.
+LEFT_OUT = re.findall(
+    r"^regex: (.*)\nreplace: (.*)$", (ROOT / "tests" / "sanitise.cfg").read_text(encoding="utf-8"), re.M
+)
 
 # What differs between machines and runs, and so has no place in an output that is compared.
 UNSTABLE = {
@@ -76,11 +81,18 @@ def texts(cell):
     found = []
     for output in cell.outputs:
         if output.output_type == "stream":
-            found.append(output.text)
+            found.append(sanitised(output.text))
         for kind, value in output.get("data", {}).items():
             if kind.startswith("text/") and "image/png" not in output.data:
                 found.append(value)
     return found
+
+
+def sanitised(text):
+    """Return a text without what nbval leaves out."""
+    for pattern, replacement in LEFT_OUT:
+        text = re.sub(pattern, replacement, text)
+    return text
 
 
 def pictures(cell):

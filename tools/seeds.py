@@ -22,6 +22,7 @@ from threading import Lock
 import nbformat
 
 from tools.notebooks import obstacle
+from tools.rules import sanitised
 from tools.sheets import ROOT, notebooks
 
 LEDGER = ROOT / "tests" / "seeds.csv"
@@ -37,7 +38,8 @@ def code_of(path: Path) -> str:
             digest.update(cell.source.encode())
             if "nbval-ignore-output" not in cell.metadata.get("tags", []):
                 for output in cell.outputs:
-                    digest.update(output.get("text", output.get("data", {}).get("text/plain", "")).encode())
+                    text = output.get("text", output.get("data", {}).get("text/plain", ""))
+                    digest.update(sanitised(text).encode())
     return digest.hexdigest()[:12]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -20,6 +20,7 @@ from typing import Any
 
 from gan_helpers.data import Sampler
 from gan_helpers.history import History
+from gan_helpers.tables import Columns
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,46 @@ class Recipe:
             **(fixed | options),
         )
         return history
+
+
+def combinations(changes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return which changes are made where a repair is taken apart: none, all, each alone, each left out.
+
+    Args:
+        changes: their names.
+
+    Returns:
+        The changes by the names ``"none"``, ``"all"``, ``"only_r1"`` and ``"without_r1"`` for one called r1.
+    """
+    alone = {f"only_{name}": (name,) for name in changes}
+    left_out = {f"without_{name}": tuple(other for other in changes if other != name) for name in changes}
+    return {"none": (), **alone, **left_out, "all": tuple(changes)}
+
+
+def taken_apart(
+    recipe: Callable[..., Recipe],
+    changes: Sequence[str],
+    measured: Callable[[Recipe, int, int], Columns],
+) -> Callable[[int, int], Columns]:
+    """Return what a table of a repair taken apart runs: all `combinations`, each from the same seeds.
+
+    Args:
+        recipe: makes the recipe with the changes that are named, ``recipe("r1", "beta1")``.
+        changes: all names.
+        measured: trains by a recipe ``seeds`` members from a base seed, and returns what came out.
+
+    Returns:
+        ``run(seeds, seed)``, whose columns are called ``"w1_only_r1"`` for a measure ``w1``.
+    """
+
+    def run(seeds: int, seed: int) -> Columns:
+        return {
+            f"{measure}_{name}": values
+            for name, made in combinations(changes).items()
+            for measure, values in measured(recipe(*made), seeds, seed).items()
+        }
+
+    return run
 
 
 def every() -> dict[str, Callable[..., Recipe]]:

@@ -1,0 +1,181 @@
+"""Tables of what many runs came to: recipes side by side, and the effect of each change with its interval.
+
+What is compared is paired by seed: two runs of one seed begin with the same weights, data and noise. The
+effect of a change is the median over the pairs. Its interval and its probability are those of the sign test,
+which asks nothing of how the runs are distributed. Of several effects, all are corrected for being several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy import stats
+from torch import Tensor
+
+from gan_helpers import _checks
+from gan_helpers.tables import Columns
+
+ABSENT = "–"
+
+
+class Shown(str):
+    """A table in Markdown; a notebook shows it as a table."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a change does, over pairs of runs.
+
+    Args:
+        median: the median of the differences, or of the ratios.
+        low: the lower end of its 95 % interval.
+        high: the upper end.
+        p: how likely the pairs would lean to one side so far if the change did nothing.
+    """
+
+    median: float
+    low: float
+    high: float
+    p: float
+
+
+def effect(before: Tensor, after: Tensor, ratio: bool = False) -> Effect:
+    r"""Return the median of ``after - before`` over pairs, or of ``after / before``, by the sign test.
+
+    With :math:`d_i` the differences, the interval is made of two of the sorted :math:`d_i`, chosen by
+    the binomial distribution with probability 1/2, and p is the two-sided chance of as uneven signs.
+
+    Args:
+        before: one number per seed, ``(seeds,)``.
+        after: the same measure of the same seeds with the change, ``(seeds,)``.
+        ratio: whether to take ratios; then all numbers have to be positive.
+
+    Raises:
+        TypeError: if one is no tensor.
+        ValueError: if there are no pairs, a number is not finite, or is not positive where ratios are taken.
+
+    Source:
+        Conover (1999), Practical Nonparametric Statistics, sections 3.1 and 3.2.
+    """
+    before, after = (_checks.tensor(name, x).double() for name, x in (("before", before), ("after", after)))
+    if before.shape != after.shape or before.dim() != 1 or not len(before):
+        shapes = f"{tuple(before.shape)} and {tuple(after.shape)}"
+        raise ValueError(f"before and after must have one number per seed, the same seeds, not {shapes}.")
+    for name, x in (("before", before), ("after", after)):
+        if not x.isfinite().all():
+            raise ValueError(f"{name} must be finite: count the runs that failed, and leave their pairs out.")
+        if ratio and not (x > 0).all():
+            smallest = x.min().item()
+            raise ValueError(f"{name} must be above 0 for ratios, not {smallest:.3g}: take differences.")
+    d = after.log() - before.log() if ratio else after - before
+    tested = stats.quantile_test(d.numpy(), q=0, p=0.5)
+    low, high = (tested.confidence_interval().low, tested.confidence_interval().high)
+    ends = torch.tensor([d.quantile(0.5).item(), low, high])
+    median, low, high = (ends.exp() if ratio else ends).tolist()
+    return Effect(median, low, high, float(tested.pvalue))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    r"""Return p-values corrected for being several, by Holm's method.
+
+    .. math:: \tilde p_{(i)} = \max_{j \le i} \min\{1, (m - j + 1) \, p_{(j)}\}
+
+    Args:
+        p: m p-values.
+
+    Source:
+        Holm (1979), https://www.jstor.org/stable/4615733.
+    """
+    values = torch.as_tensor(p, dtype=torch.float64)
+    order = values.argsort()
+    steps = values[order] * torch.arange(len(values), 0, -1)
+    return steps.cummax(0).values.clamp(max=1)[order.argsort()].tolist()
+
+
+def results_table(rows: Mapping[str, Columns], columns: Mapping[str, str]) -> Shown:
+    """Return a table with a row for each recipe: median and range of each measure, and how many runs.
+
+    Args:
+        rows: what was measured of the runs of each recipe, by the words that stand before its row. A
+            measure is a tensor, ``(runs,)``; of one of truth values it is shown in how many runs it holds.
+        columns: the measures, by the words that stand above their columns.
+
+    Raises:
+        ValueError: if a measure is in no row.
+    """
+    for key in columns.values():
+        if not any(key in row for row in rows.values()):
+            raise ValueError(f"columns must name measures of the rows; none has {key!r}.")
+    lines = [
+        [label, *(_cell(row.get(key)) for key in columns.values()), str(len(next(iter(row.values()))))]
+        for label, row in rows.items()
+    ]
+    return _table(["", *columns, "runs"], lines)
+
+
+def effects_table(columns: Columns, measure: str, changes: Mapping[str, str], ratio: bool = True) -> Shown:
+    """Return a table with a row for each change: what it does alone, and what its absence does to the whole.
+
+    Args:
+        columns: a table made by `gan_helpers.recipes.taken_apart`.
+        measure: the measure, such as ``"w1"``.
+        changes: the changes in words, by their names.
+        ratio: whether effects are ratios, "× 0.5", or differences, "- 0.5".
+
+    Raises:
+        ValueError: if the table has no such measure or change, or a run of it failed.
+    """
+    alone, left_out = (
+        {name: effect(columns[base], columns[f"{measure}_{way}_{name}"], ratio) for name in changes}
+        for base, way in ((f"{measure}_none", "only"), (f"{measure}_all", "without"))
+    )
+    corrected = iter(holm([e.p for e in (*alone.values(), *left_out.values())]))
+    said_alone, said_left_out = (
+        {name: _said(found, next(corrected), ratio) for name, found in effects.items()}
+        for effects in (alone, left_out)
+    )
+    lines = [
+        [
+            words,
+            _cell(columns[f"{measure}_only_{name}"]),
+            said_alone[name],
+            _cell(columns[f"{measure}_without_{name}"]),
+            said_left_out[name],
+        ]
+        for name, words in changes.items()
+    ]
+    ends = [["none of them", _cell(columns[f"{measure}_none"]), "", "", ""]]
+    ends += [["all of them", "", "", _cell(columns[f"{measure}_all"]), ""]]
+    return _table(["change", "alone", "against none", "all but this", "against all"], [*lines, *ends])
+
+
+def _said(found: Effect, p: float, ratio: bool) -> str:
+    """Return an effect in words; one that may be chance says so."""
+    sign = "× " if ratio else ""
+    numbers = f"{sign}{found.median:.3g} ({found.low:.3g} to {found.high:.3g})"
+    return f"**{numbers}**" if p < 0.05 else f"{numbers}, may be chance"
+
+
+def _cell(values: Tensor | None) -> str:
+    """Return the median and the range of a measure, or in how many runs something holds."""
+    if values is None:
+        return ABSENT
+    if values.dtype == torch.bool:
+        return f"{int(values.sum())} of {len(values)}"
+    ends = values.nanquantile(torch.tensor([0.5, 0.0, 1.0], dtype=values.dtype)).tolist()
+    middle, low, high = (f"{end:.3g}" for end in ends)
+    return f"{middle} ({low} to {high})"
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> Shown:
+    """Return a table in Markdown."""
+    rows = [head, [":--"] + ["--:"] * (len(head) - 1), *lines]
+    return Shown("\n".join(f"| {' | '.join(row)} |" for row in rows))

@@ -1,0 +1,88 @@
+"""Tables of results: what a change does is told from chance, against values worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gan_helpers.recipes import combinations, taken_apart
+from gan_helpers.results import effect, effects_table, holm, results_table
+
+ONE_TO_EIGHT = torch.arange(1.0, 9)
+
+
+def test_an_effect_is_the_median_over_pairs_with_the_interval_of_the_sign_test() -> None:
+    found = effect(torch.zeros(8), ONE_TO_EIGHT)
+    assert found.median == 4.5 and found.p == pytest.approx(2 / 2**8)
+    # From the first to the last of eight: 1 - 2/256 is .992; from the second to the seventh would be .930.
+    assert (found.low, found.high) == (1, 8)
+    even = effect(ONE_TO_EIGHT, ONE_TO_EIGHT + torch.tensor([1.0, -1] * 4))
+    assert even.p == 1 and even.low < 0 < even.high
+
+
+def test_ratios_are_those_of_the_logarithms() -> None:
+    halved = effect(ONE_TO_EIGHT, ONE_TO_EIGHT / 2, ratio=True)
+    assert (halved.low, halved.median, halved.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_several_effects_are_corrected_for_being_several() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1, 1] and holm([0.02]) == pytest.approx([0.02])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ratio", "message"),
+    [
+        (ONE_TO_EIGHT, ONE_TO_EIGHT[1:], False, r"the same seeds, not \(8,\) and \(7,\)"),
+        (torch.zeros(0), torch.zeros(0), False, "one number per seed"),
+        (ONE_TO_EIGHT, ONE_TO_EIGHT / 0, False, "after must be finite: count the runs that failed"),
+        (torch.zeros(8), ONE_TO_EIGHT, True, "before must be above 0 for ratios, not 0: take differences"),
+    ],
+)
+def test_pairs_that_say_nothing_are_refused(before: Tensor, after: Tensor, ratio: bool, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        effect(before, after, ratio)
+
+
+def test_rows_are_recipes_and_cells_median_and_range() -> None:
+    rows = {
+        "original": {"w1": torch.tensor([0.3, 0.1, 0.2]), "good": torch.tensor([True, False, True])},
+        "a Gaussian": {"w1": torch.tensor([0.012345])},
+    }
+    table = results_table(rows, {"$W_1$": "w1", "good": "good"})
+    assert table.splitlines() == [
+        "|  | $W_1$ | good | runs |",
+        "| :-- | --: | --: | --: |",
+        "| original | 0.2 (0.1 to 0.3) | 2 of 3 | 3 |",
+        "| a Gaussian | 0.0123 (0.0123 to 0.0123) | – | 1 |",
+    ]
+    assert table._repr_markdown_() == repr(table) == table
+    with pytest.raises(ValueError, match="none has 'w2'"):
+        results_table(rows, {"W2": "w2"})
+
+
+def test_a_repair_is_taken_apart() -> None:
+    def recipe(*made: str) -> Any:
+        return {"a": 0.5, "b": 1.0}, made
+
+    def measured(recipe: Any, seeds: int, seed: int) -> dict[str, Tensor]:
+        factors, made = recipe
+        error = ONE_TO_EIGHT[:seeds].clone()
+        for name in made:
+            error *= factors[name]
+        return {"w1": error + seed}
+
+    assert combinations(["a", "b", "c"])["without_b"] == ("a", "c")
+    columns = taken_apart(recipe, ["a", "b"], measured)(8, 0)
+    assert set(columns) == {f"w1_{name}" for name in combinations(["a", "b"])} and len(columns) == 6
+    table = effects_table(columns, "w1", {"a": "a half", "b": "nothing"}).splitlines()
+    chance = "× 1 (1 to 1), may be chance"
+    assert table[2:] == [
+        "| a half | 2.25 (0.5 to 4) | **× 0.5 (0.5 to 0.5)** | 4.5 (1 to 8) | **× 2 (2 to 2)** |",
+        f"| nothing | 4.5 (1 to 8) | {chance} | 2.25 (0.5 to 4) | {chance} |",
+        "| none of them | 4.5 (1 to 8) |  |  |  |",
+        "| all of them |  |  | 2.25 (0.5 to 4) |  |",
+    ]
