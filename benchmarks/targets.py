@@ -108,6 +108,12 @@ def largest_share(recipe: str) -> Figure:
     return figure
 
 
+def share_of_rate(title: str, recipe: str, limit: float) -> Target:
+    """Return the aim to keep a recipe's arithmetic near the rate that the machine has."""
+    words = "share of the machine's rate, for the best number of seeds"
+    return Target(title, words, limit, largest_share(recipe), percent, at_least=True)
+
+
 def slowest_beside_others(results: Results, threads: int) -> float:
     """Return the largest ratio of a step beside busy processes to a quiet one; two threads wait passively."""
     how = (threads, "passive" if threads > 1 else "")

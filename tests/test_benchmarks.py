@@ -210,9 +210,7 @@ def test_tables_write_what_was_measured_and_say_what_was_not(results: Results) -
 def test_aims_are_met_or_missed_or_unknown(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = targets.over_source(FIRST, ("ours", 16), ("source", 1))
     aim = targets.Target("here", "a step", 1 / 12, **figures)
-    share = targets.Target(
-        "here", "a share", 0.5, targets.largest_share(FIRST), targets.percent, at_least=True
-    )
+    share = targets.share_of_rate("here", FIRST, 0.5)
     monkeypatch.setattr(page, "all_targets", lambda: [aim, share, *targets.OWN])
 
     assert page.targets(results)[1][2:] == ["at most 1/12", "1/40", page.MISSING, page.MISSING, ""]
@@ -220,7 +218,7 @@ def test_aims_are_met_or_missed_or_unknown(results: Results, monkeypatch: pytest
     results.busy.append(Busy(FIRST, 16, 2, "passive", [1.0], [4.0]))
     found = {line[1]: line[2:] for line in page.targets(results)[1:]}
     assert found["a step"] == ["at most 1/12", "1/40", "1/10", "with one thread", "1/20"]
-    assert found["a share"][:3] == ["at least 50 %", "below 1 %", page.MISSING]
+    assert found[share.words][:3] == ["at least 50 %", "below 1 %", page.MISSING]
     assert share.met(0.51) and share.met(0.5) and not share.met(0.49)
     assert found[targets.OWN[0].words] == ["at most 3.00", "2.50", "4.00", "with one thread", ""]
     assert found["import of gan_helpers, beyond that of torch"] == ["at most 50 ms", "20 ms", "", "yes", ""]

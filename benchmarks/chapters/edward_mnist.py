@@ -10,36 +10,30 @@ import numpy as np
 
 from benchmarks.chapters import Benchmark
 from benchmarks.job import Job
-from benchmarks.targets import Target, largest_share, percent
+from benchmarks.targets import share_of_rate
 
 with suppress(ModuleNotFoundError):
     import torch
     from torch import Tensor, nn
 
     from benchmarks.entrants.torch_loops import Draw, Program, Step, differentiate
-    from gan_helpers import mnist
     from gan_helpers.recipes import Recipe, edward_mnist
 
 BENCHMARK = Benchmark(
     "Edward's MNIST", "step", 32,
     {"source": (1,), "ours": (1, 4, 16, 64), "compiled": (1, 16), "jax": (1, 4, 16, 64)},
 )  # fmt: skip
-AIMS = [
-    Target(
-        "Edward's MNIST", "share of the machine's rate, for the best number of seeds",
-        0.5, largest_share("edward_mnist"), percent, at_least=True,
-    )
-]  # fmt: skip
+AIMS = [share_of_rate(BENCHMARK.title, "edward_mnist", 0.5)]
 
 
 def recipe(seeds: int, seed: int) -> Recipe:
     """Return the source's recipe."""
-    return edward_mnist.original(mnist.load().train.images.to(torch.get_default_dtype()))
+    return edward_mnist.original(edward_mnist.inputs(seeds, seed)[0].to(torch.get_default_dtype()))
 
 
 def data(seeds: int, seed: int) -> Any:
     """Return the images that all seeds learn from, ``(n, 784)``."""
-    return mnist.load().train.images.numpy()
+    return edward_mnist.inputs(seeds, seed)[0].numpy()
 
 
 def source(job: Job, data: Any) -> Program:

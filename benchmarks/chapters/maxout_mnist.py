@@ -10,37 +10,31 @@ import numpy as np
 
 from benchmarks.chapters import Benchmark
 from benchmarks.job import Job
-from benchmarks.targets import Target, largest_share, percent
+from benchmarks.targets import share_of_rate
 
 with suppress(ModuleNotFoundError):
     import torch
     from torch import Tensor, nn
 
     from benchmarks.entrants.torch_loops import Draw, Program, Step, differentiate
-    from gan_helpers import mnist
     from gan_helpers.recipes import Recipe, maxout_mnist
 
 BENCHMARK = Benchmark(
     "Maxout MNIST", "step", 2, {"source": (1,), "ours": (1, 4), "jax": (1, 4)},
     note="One GAN alone keeps the cores busy, which is why there are fewer at once.",
 )  # fmt: skip
-AIMS = [
-    Target(
-        "Maxout MNIST", "share of the machine's rate, for the best number of seeds",
-        0.75, largest_share("maxout_mnist"), percent, at_least=True,
-    )
-]  # fmt: skip
+AIMS = [share_of_rate(BENCHMARK.title, "maxout_mnist", 0.75)]
 
 
 def recipe(seeds: int, seed: int) -> Recipe:
     """Return the source's recipe, which keeps D's answers."""
-    images = mnist.load().train.images.to(torch.get_default_dtype())
+    images = maxout_mnist.inputs(seeds, seed)[0].to(torch.get_default_dtype())
     return maxout_mnist.original(images, answers=maxout_mnist.Answers())
 
 
 def data(seeds: int, seed: int) -> Any:
     """Return the images that all seeds learn from, ``(n, 784)``."""
-    return mnist.load().train.images.numpy()
+    return maxout_mnist.inputs(seeds, seed)[0].numpy()
 
 
 def source(job: Job, data: Any) -> Program:

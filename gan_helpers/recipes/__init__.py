@@ -18,6 +18,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from torch import Tensor
+
+from gan_helpers import mnist
 from gan_helpers.data import Sampler
 from gan_helpers.history import History
 from gan_helpers.tables import Columns
@@ -136,6 +139,20 @@ def taken_apart(
         }
 
     return run
+
+
+def bundled_digits(
+    seeds: int, seed: int | None = None, rows: int | None = None, device: str | None = None
+) -> tuple[Tensor]:
+    """Return the package's training digits, ``(rows, 784)``: what the recipes of digits learn from.
+
+    Args:
+        seeds: how many runs; it does not matter here.
+        seed: the base seed; nor does this.
+        rows: how many images; all unless given.
+        device: where they live; `gan_helpers.device.default_device` unless given.
+    """
+    return (mnist.load(device=device).train.images[:rows],)
 
 
 def every() -> dict[str, Callable[..., Recipe]]:

@@ -25,7 +25,7 @@ from gan_helpers.models import dense
 from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe
+from gan_helpers.recipes import Recipe, bundled_digits
 from gan_helpers.states import match
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
@@ -35,6 +35,7 @@ NOISE = Uniform(-1.0, 1.0, features=100)
 BATCH = 128
 STEPS = 15_000
 LOGGED = (1, 1_000, 5_000, 10_000, 15_000)  # the steps whose losses a table keeps
+inputs = bundled_digits
 
 #: The losses of G and of D that the notebook of the source logged, by step.
 SOURCE_LOG: dict[int, tuple[float, float]] = {
@@ -131,20 +132,6 @@ class Binary(nn.Module):
         p: Tensor = self.grey(z[..., : self.features])
         x = (z[..., self.features :] < 2 * p - 1).to(p)
         return x + (p - p.detach())  # the value of x, the gradient of p
-
-
-def inputs(
-    seeds: int, seed: int | None = None, rows: int | None = None, device: str | None = None
-) -> tuple[Tensor]:
-    """Return what the recipes learn from: the bundled training digits, ``(rows, 784)``, the same for all.
-
-    Args:
-        seeds: how many runs; it does not matter here.
-        seed: the base seed; nor does this.
-        rows: how many images; all unless given.
-        device: where they live; `gan_helpers.device.default_device` unless given.
-    """
-    return (mnist.load(device=device).train.images[:rows],)
 
 
 def original(

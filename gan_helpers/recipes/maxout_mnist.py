@@ -23,7 +23,7 @@ from gan_helpers.models import Maxout
 from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe
+from gan_helpers.recipes import Recipe, bundled_digits
 from gan_helpers.tables import Table
 from gan_helpers.training import adam
 
@@ -31,6 +31,7 @@ PIXELS = mnist.SIDE**2
 NOISE = Uniform(0.0, 1.0, features=100)
 BATCH = 256
 EPOCHS = 30
+inputs = bundled_digits
 
 Start = Literal["source", "ones", "torch"]
 
@@ -101,20 +102,6 @@ class Answers:
         """Keep what share of the logits of one step, ``(seeds, batch, 1)`` each, was on the right side."""
         self.real.append((real.detach() >= 0).float().mean((1, 2)))
         self.fake.append((fake.detach() < 0).float().mean((1, 2)))
-
-
-def inputs(
-    seeds: int, seed: int | None = None, rows: int | None = None, device: str | None = None
-) -> tuple[Tensor]:
-    """Return what the recipes learn from: the bundled training digits, ``(rows, 784)``, the same for all.
-
-    Args:
-        seeds: how many runs; it does not matter here.
-        seed: the base seed; nor does this.
-        rows: how many images; all unless given.
-        device: where they live; `gan_helpers.device.default_device` unless given.
-    """
-    return (mnist.load(device=device).train.images[:rows],)
 
 
 def original(
