@@ -22,8 +22,8 @@ FAKE: dict[str, Any] = {"color": "#D55E00", "linestyle": "--"}
 DISCRIMINATOR: dict[str, Any] = {"color": "#009E73", "linestyle": ":"}
 
 
-class Law(Protocol):
-    """A one-dimensional law with a density and quantiles, such as `gan_helpers.data.Normal`."""
+class Distribution(Protocol):
+    """A one-dimensional distribution with a density and quantiles, such as `gan_helpers.data.Normal`."""
 
     def density(self, x: Tensor) -> Tensor:
         """Return the density at points of shape ``(..., 1)``."""
@@ -66,27 +66,27 @@ def band(ax: Axes, at: Tensor, values: Tensor, label: str, style: dict[str, Any]
 
 
 def density(
-    ax: Axes, samples: Tensor, law: Law, label: str = "fakes, one line per seed", bins: int = 60
+    ax: Axes, samples: Tensor, truth: Distribution, label: str = "fakes, one line per seed", bins: int = 60
 ) -> None:
     """Draw the histogram of each seed's samples over the true density.
 
     Args:
         ax: where to draw.
-        samples: one row for each seed, ``(seeds, n)``, in the units of the law.
-        law: the true law.
+        samples: one row for each seed, ``(seeds, n)``, in the units of the distribution.
+        truth: the true distribution.
         label: what the histograms are called in the legend.
-        bins: the number of bins, over the range that holds all but 2 in 10,000 of the true law.
+        bins: the number of bins, over the range that holds all but 2 in 10,000 of the true distribution.
 
     Raises:
         TypeError: if samples is not a floating-point tensor.
         ValueError: if the shapes do not fit.
     """
     _checks.floating("samples", samples, "(seeds, n)", dims=2)
-    low, high = law.quantile(torch.tensor([1e-4, 1 - 1e-4], dtype=torch.float64)).tolist()
+    low, high = truth.quantile(torch.tensor([1e-4, 1 - 1e-4], dtype=torch.float64)).tolist()
     grid = torch.linspace(low, high, 400, dtype=torch.float64)
-    truth = _array(law.density(grid.unsqueeze(1)))
-    ax.fill_between(_array(grid), truth, color=REAL["color"], alpha=0.2, linewidth=0)
-    ax.plot(_array(grid), truth, label="real density", **REAL)
+    curve = _array(truth.density(grid.unsqueeze(1)))
+    ax.fill_between(_array(grid), curve, color=REAL["color"], alpha=0.2, linewidth=0)
+    ax.plot(_array(grid), curve, label="real density", **REAL)
     edges = np.linspace(low, high, _checks.whole("bins", bins) + 1)
     for row in _array(samples):
         heights = np.histogram(row, edges)[0] / (len(row) * (edges[1] - edges[0]))
@@ -95,7 +95,9 @@ def density(
 
 
 def per_seed(ax: Axes, groups: dict[str, Tensor], mark: float | None = None, label: str = "") -> None:
-    """Draw one number per seed as a row of points for each group, on a logarithmic axis.
+    """Draw a strip for each group, on a logarithmic axis: a point for each seed, and a bar at the median.
+
+    The height of a point within its strip says nothing: it keeps the points apart.
 
     Args:
         ax: where to draw.
@@ -108,9 +110,12 @@ def per_seed(ax: Axes, groups: dict[str, Tensor], mark: float | None = None, lab
         ValueError: if a group is not one-dimensional.
     """
     for row, (name, values) in enumerate(groups.items()):
-        numbers = np.sort(_array(_checks.floating(name, values, "(seeds,)", dims=1)))
-        offsets = row + np.linspace(-0.25, 0.25, len(numbers))
-        ax.plot(numbers, offsets, linestyle="none", marker="os^Dv"[row % 5], markersize=4, alpha=0.8)
+        numbers = _array(_checks.floating(name, values, "(seeds,)", dims=1))
+        # Multiples of the golden ratio spread evenly whatever their number, and follow no order of size.
+        heights = row + 0.5 * (np.arange(len(numbers)) * 0.618034 % 1 - 0.5)
+        color = FAKE["color"]
+        ax.plot(numbers, heights, linestyle="none", marker="o", markersize=4, alpha=0.5, color=color, mew=0)
+        ax.vlines(np.median(numbers), row - 0.36, row + 0.36, color="0.2", label="" if row else "median")
     ax.set_yticks(range(len(groups)), list(groups))
     ax.invert_yaxis()
     ax.set_xscale("log")

@@ -206,7 +206,7 @@ def judged(sheet: Sheet, claim: Claim, runs: dict[str, int]) -> Iterator[dict[st
         bounds, of, at_least = asked(claim, found, place, runs.get(base.table, 1))
         if base.law:
             law = getattr(import_module(f"gan_helpers.recipes.{sheet.name}"), base.law)
-            one, rule, rests, n = law(bounds[0].number), base.why, "a known law", ""
+            one, rule, rests, n = law(bounds[0].number), base.why, "a known distribution", ""
         else:
             values = column(base, sheet.name, claim.words)
             one, rule = misses(base, values, bounds, at_least == of)
