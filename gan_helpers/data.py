@@ -4,8 +4,8 @@ A sampler is called with a number of seeds, a batch size and a `Stream`, and ret
 ``(seeds, batch, features)``. Noise and data are the same kind of thing. Samples are drawn, and live, on the
 stream's device; for a data set that has to be the device of its tensor.
 
-Where the distribution is known there is ``log_prob``, and in one dimension also ``cdf`` and ``quantile``, so that what
-a generator has learned is compared with the truth and not with one more sample of it.
+Where the distribution is known there is ``log_prob``, and in one dimension also ``cdf`` and ``quantile``, so
+that what a generator has learned is compared with the truth and not with one more sample of it.
 
 Raises:
     TypeError: everywhere, if an argument is not a tensor of floating-point numbers, a number or a `Stream`
