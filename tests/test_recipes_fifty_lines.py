@@ -11,6 +11,9 @@ from scipy import stats
 from torch import nn
 
 from gan_helpers import Ensemble, Stream
+from gan_helpers.data import Normal
+from gan_helpers.models import decorate
+from gan_helpers.penalties import r1
 from gan_helpers.recipes import fifty_lines
 from tests.chapters import Chapter, assert_trains_by
 
@@ -88,3 +91,52 @@ def test_an_order_is_measured_for_each_run(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(fifty_lines, "original", lambda: short)
     change = fifty_lines.order(2, 5)["change"]
     assert change.shape == (2,) and change.isfinite().all() and (change > 0).all()
+
+
+def test_a_repair_that_is_taken_apart_changes_what_it_names() -> None:
+    scaled = fifty_lines.changed("inputs", "d_rate", "beta1")
+    _, D = scaled.networks(1)
+    assert (scaled.d_opt(D).defaults["lr"], scaled.d_opt(D).defaults["betas"]) == (4e-3, (0.0, 0.999))
+    assert (
+        scaled.g_opt(D).defaults["lr"] == 2e-4
+        and fifty_lines.changed("g_rate").g_opt(D).defaults["lr"] == 1e-3
+    )
+    x = decorate(Normal(4.0, 1.25)(1, 100_000, Stream("many", seed=0)))
+    for half in fifty_lines.StandardiseDecorated()(x).chunk(2, dim=2):
+        assert half.mean().item() == pytest.approx(0, abs=0.02)
+        assert half.std().item() == pytest.approx(1, abs=0.02)
+    with pytest.raises(ValueError, match=r"names must be among single, r1, .*, not 'beta'"):
+        fifty_lines.changed("r1", "beta")
+
+
+def test_a_slope_is_priced_whether_D_sees_one_sample_or_a_batch() -> None:
+    for seen in ((), ("single",)):
+        plain, priced = (fifty_lines.changed(*seen, *more) for more in ((), ("r1",)))
+        G, D = plain.networks(2, seed=3)
+        x, z = (draw(2, 100, Stream("priced", seed=0)) for draw in (plain.data, plain.noise))
+        extra = priced.d_loss(G, D, x, z) - plain.d_loss(G, D, x, z)
+        torch.testing.assert_close(extra, 0.05 * r1(D, x if seen else decorate(x)), rtol=1e-3, atol=1e-6)
+
+
+def test_what_a_change_comes_to_is_measured_for_each_run() -> None:
+    found = fifty_lines.raw_and_averaged(fifty_lines.changed("single", steps=2), 2, 5)
+    assert {"w1_raw", "sd_averaged", "slope", "failed"} < found.keys()
+    assert all(values.shape == (2,) and values.isfinite().all() for values in found.values())
+    assert not found["failed"].any() and (found["w1_raw"] != found["w1_averaged"]).all()
+
+
+def test_a_generator_that_is_not_finite_has_no_measures() -> None:
+    lines = [nn.Linear(1, 1), nn.Linear(1, 1)]
+    nn.init.constant_(lines[0].bias, torch.nan)
+    found = fifty_lines.measure(Ensemble.of(lines, device="cpu"))
+    assert all(values.isfinite().tolist() == [False, True] for values in found.values())
+
+
+def test_a_long_run_is_looked_at_in_its_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fifty_lines, "ROUNDS", (0, 100))
+    found = fifty_lines.long(2, 5)
+    recipe = replace(fifty_lines.original(), steps=100)
+    G, D = recipe.networks(2, seed=5)
+    recipe.train(G, D, seed=5)
+    torch.testing.assert_close(found["mean_100"], fifty_lines.measure(G)["mean"])
+    assert all(((found[name] >= 0) & (found[name] <= 1)).all() for name in ("says_real_0", "right_100"))

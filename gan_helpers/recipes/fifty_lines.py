@@ -20,12 +20,22 @@ from gan_helpers.models import Standardise, decorate, mlp
 from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe
+from gan_helpers.recipes import Recipe, combinations
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
 
 REAL = Normal(4.0, 1.25)
 NOISE = Uniform(0.0, 1.0)
+
+#: What the repair changes in the training, in words.
+CHANGES = {
+    "single": "D sees single samples",
+    "r1": "R1 penalty",
+    "d_rate": "D learns 20 times as fast",
+    "g_rate": "G learns 5 times as fast",
+    "beta1": "Adam without momentum",
+    "inputs": "standardised inputs",
+}
 
 
 def generator() -> nn.Module:
@@ -33,54 +43,74 @@ def generator() -> nn.Module:
     return nn.Sequential(nn.Linear(1, 50), nn.ELU(), nn.Linear(50, 50), nn.Sigmoid(), nn.Linear(50, 1))
 
 
-def original() -> Recipe:
-    """Return the recipe of 2017: a discriminator that judges 100 samples at once."""
+class StandardiseDecorated(nn.Module):
+    """A fixed shift and scale of decorated batches: of samples of `REAL`, and of their squared deviations."""
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Map decorated batches, ``(seeds, 1, 200)``, to numbers of about zero mean and unit variance."""
+        samples, squares = batch.chunk(2, dim=2)
+        variance = (
+            REAL.sd**2
+        )  # of the squares it is the mean, and their standard deviation is sqrt(2) times it
+        scaled = (samples - REAL.mean) / REAL.sd, (squares - variance) / (2**0.5 * variance)
+        return torch.cat(scaled, dim=2)
+
+
+def changed(*names: str, steps: int = 20_000) -> Recipe:
+    """Return the recipe of 2017 with some of the repair's changes.
+
+    Args:
+        names: of `CHANGES`; without any it is the original.
+        steps: how many it takes, as many as the source's post unless given.
+
+    Raises:
+        ValueError: if a change is unknown.
+    """
+    if unknown := set(names) - set(CHANGES):
+        raise ValueError(f"names must be among {', '.join(CHANGES)}, not {min(unknown)!r}.")
+    single, scaled, betas = "single" in names, "inputs" in names, (0.0 if "beta1" in names else 0.9, 0.999)
+
+    def seen(x: Tensor) -> Tensor:
+        return x if single else decorate(x)
 
     def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-        return minimax_d(*D(decorate(x), decorate(G(z).detach())))
+        loss = minimax_d(*D(seen(x), seen(G(z).detach())))
+        return loss + 0.1 / 2 * r1(D, seen(x)) if "r1" in names else loss
 
     def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-        return non_saturating_g(D(decorate(G(z))))
+        return non_saturating_g(D(seen(G(z))))
+
+    def discriminator() -> nn.Module:
+        scale = Standardise(REAL.mean, REAL.sd) if single else StandardiseDecorated()
+        judge = mlp(1 if single else 200, 50, 50, 1)
+        return nn.Sequential(scale, judge) if scaled else judge
 
     return Recipe(
-        G=generator,
-        D=lambda: mlp(200, 50, 50, 1),
+        G=lambda: nn.Sequential(Standardise(0.5, 12**-0.5), generator()) if scaled else generator(),
+        D=discriminator,
         data=REAL,
         noise=NOISE,
         d_loss=d_loss,
         g_loss=g_loss,
-        d_opt=lambda D: adam(D, 2e-4),
-        g_opt=lambda G: adam(G, 2e-4),
-        steps=20_000,
+        d_opt=lambda D: adam(D, 4e-3 if "d_rate" in names else 2e-4, betas=betas),
+        g_opt=lambda G: adam(G, 1e-3 if "g_rate" in names else 2e-4, betas=betas),
+        steps=steps,
         batch=100,
     )
+
+
+def original() -> Recipe:
+    """Return the recipe of 2017: a discriminator that judges 100 samples at once."""
+    return changed()
 
 
 def repaired() -> Recipe:
     """Return the repaired recipe: D judges one sample at a time, and its slope at real samples costs.
 
-    The generator, the layers of D behind its input, the batch and the losses are the source's.
+    The generator, the layers of D behind its input, the batch and the losses are the source's. It takes a
+    fifth of the steps, and its result is an average of G's weights.
     """
-
-    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-        return minimax_d(*D(x, G(z).detach())) + 0.1 / 2 * r1(D, x)
-
-    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-        return non_saturating_g(D(G(z)))
-
-    return Recipe(
-        G=lambda: nn.Sequential(Standardise(0.5, 12**-0.5), generator()),
-        D=lambda: nn.Sequential(Standardise(REAL.mean, REAL.sd), mlp(1, 50, 50, 1)),
-        data=REAL,
-        noise=NOISE,
-        d_loss=d_loss,
-        g_loss=g_loss,
-        d_opt=lambda D: adam(D, 4e-3, betas=(0.0, 0.999)),
-        g_opt=lambda G: adam(G, 1e-3, betas=(0.0, 0.999)),
-        steps=4_000,
-        batch=100,
-        options={"ema": 0.999},
-    )
+    return replace(changed(*CHANGES, steps=4_000), options={"ema": 0.999})
 
 
 def four_moments(x: Tensor) -> Tensor:
@@ -146,14 +176,18 @@ def quantile_samples(G: Ensemble, n: int = 10_000) -> Tensor:
 
 
 def measure(G: Ensemble) -> dict[str, Tensor]:
-    """Return the moments of each generator and its distances W1 and KS from the real law, each ``(seeds,)``.
+    """Return the moments of each generator and its distances W1 and KS from the real data, each ``(seeds,)``.
+
+    Those of a generator that is not finite any more are NaN.
 
     Args:
         G: generators from one uniform number to one number.
     """
     samples = quantile_samples(G)
+    finite = samples.isfinite().all(1)
+    samples = samples.where(finite.unsqueeze(1), 0)
     moments = metrics.moments(samples)
-    return {
+    found = {
         "mean": moments.mean,
         "sd": moments.sd,
         "skewness": moments.skewness,
@@ -161,6 +195,7 @@ def measure(G: Ensemble) -> dict[str, Tensor]:
         "w1": metrics.w1(samples, REAL),
         "ks": metrics.ks(samples, REAL),
     }
+    return {name: values.where(finite, torch.nan) for name, values in found.items()}
 
 
 def with_twins(sampler: Sampler, twins: int) -> Sampler:
@@ -251,6 +286,74 @@ def start(seeds: int, seed: int) -> Columns:
     watch = Watch(lambda G: {"mean": quantile_samples(G).mean(1)}, every=200)
     history = recipe.train(G, D, seed=seed, watch=watch).require_whole()
     return {"highest_mean": history.watched["mean"].amax(0)}
+
+
+def raw_and_averaged(recipe: Recipe, seeds: int, seed: int) -> Columns:
+    """Return what a recipe has come to in the end, with its last weights and with averaged ones.
+
+    Args:
+        recipe: one of `changed`.
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        What `measure` finds, with names such as ``"w1_raw"`` and ``"w1_averaged"``; ``"slope"``, the root
+        mean squared slope of D's logit at real input; ``"failed"``, whether something was not finite.
+    """
+    G, D = recipe.networks(seeds, seed=seed)
+    history = recipe.train(G, D, seed=seed, ema=0.999, on_nonfinite="go on")
+    x = REAL(seeds, 100, Stream("slopes", seed, next(D.parameters()).device))
+    x = x if next(D.parameters()).shape[-1] == 1 else decorate(x)
+    measured = {
+        f"{name}_{kind}": values
+        for kind, made in (("raw", G), ("averaged", history.averaged))
+        for name, values in measure(made.eval()).items()
+    }
+    return measured | {"slope": r1(D, x).detach().sqrt(), "failed": history.failed}
+
+
+def alone(seeds: int, seed: int) -> Columns:
+    """Return what no change, each change alone and all of them come to after the source's 20,000 steps."""
+    return {
+        f"{measure}_{name}": values
+        for name, made in combinations(tuple(CHANGES)).items()
+        if not name.startswith("without")
+        for measure, values in raw_and_averaged(changed(*made), seeds, seed).items()
+    }
+
+
+ROUNDS = (0, 100, 200, 500, *range(1_000, 31_000, 1_000))  # at which the long runs are measured
+
+
+def long(seeds: int, seed: int) -> Columns:
+    """Return how the original goes on to 30,000 rounds, as the source's code does, at each of `ROUNDS`.
+
+    Args:
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        Columns such as ``"mean_1000"``; ``"says_real"`` and ``"says_fake"`` are D's mean answer, as a
+        probability, to 100 fresh batches of each kind, and ``"right"`` is how many of these it takes for
+        what they are.
+    """
+    recipe = replace(original(), steps=ROUNDS[-1])
+    G, D = recipe.networks(seeds, seed=seed)
+    rng = Stream("fresh batches", seed, next(D.parameters()).device)
+
+    def answers(sampler: Callable[[], Tensor]) -> Tensor:
+        return torch.cat([D(decorate(sampler())) for _ in range(100)], 1).squeeze(2)
+
+    def look(G: Ensemble) -> Columns:
+        real = answers(lambda: REAL(seeds, 100, rng))
+        fake = answers(lambda: G(NOISE(seeds, 100, rng)))
+        right = torch.cat([real > 0, fake < 0], 1).double().mean(1)
+        said = {"says_real": real.sigmoid().mean(1), "says_fake": fake.sigmoid().mean(1), "right": right}
+        return {name: values.double() for name, values in (measure(G) | said).items()}
+
+    history = recipe.train(G, D, seed=seed, watch=Watch(look, every=100))
+    watched = history.require_whole().watched
+    return {f"{name}_{at}": values[at // 100] for name, values in watched.items() for at in ROUNDS}
 
 
 TABLES = {
