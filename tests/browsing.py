@@ -25,6 +25,7 @@ JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 BUILD = ("--warningiserror", "--nitpick", "--keep-going", "--quiet")  # as in the Makefile
 SOURCES = ("_config.yml", "_toc.yml", "pyproject.toml", "requirements.txt")
 SOURCES += ("tools/reference_links.py", "tools/site_pages.py", "book/**/*", "gan_helpers/**/*.py")
+SOURCES += ("gan_helpers/assets/*.json",)
 HOST = "127.0.0.1"
 ARGUMENTS = [
     f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {HOST}",

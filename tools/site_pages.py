@@ -18,6 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 BRANCH = "main"
+SNAPSHOTS = Path(__file__).resolve().parent.parent / "gan_helpers" / "assets"
 BUTTONS = {
     "use_repository_button": True,
     "use_edit_page_button": True,
@@ -37,6 +38,7 @@ FORMULA = re.compile(
     re.DOTALL,
 )
 OUTPUT = re.compile(r'<div class="(output stream[^"]*)"><div class="highlight"><pre>(.*?)</pre>', re.DOTALL)
+FIGURE = re.compile(r'<figure [^>]*id="fig-([a-z0-9-]+)">')
 HOLDS = re.compile(r"^(<span></span>)?(Holds:)", re.MULTILINE)
 
 
@@ -96,8 +98,27 @@ def marked_claims(html: str) -> str:
     return OUTPUT.sub(marked, html)
 
 
+def with_snapshots(html: str) -> str:
+    """Put the stored snapshots into each figure that is called like their file, for sliders.js."""
+
+    def joined(match: re.Match[str]) -> str:
+        stored = SNAPSHOTS / f"{match[1].replace('-', '_')}.json"
+        if not stored.is_file():
+            return match[0]
+        content = stored.read_text(encoding="utf-8").replace("<", r"\u003c")
+        return f'{match[0]}<script type="application/json" class="snapshots">{content}</script>'
+
+    return FIGURE.sub(joined, html)
+
+
 def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Repair what Sphinx and its extensions write, before it goes into the page's template."""
+    if "body" in context:
+        body = with_snapshots(context["body"])
+        if body != context["body"]:  # whose scripts and styles no other page needs
+            app.add_js_file("sliders.js", loading_method="defer")
+            app.add_css_file("sliders.css")
+        context["body"] = body
     styles = context.get("css_files", [])
     context["css_files"] = [style for style in styles if "sphinx-thebe" not in str(style.filename)]
     if "body" in context:

@@ -21,6 +21,7 @@ from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, combinations
+from gan_helpers.snapshots import Series
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
 
@@ -363,4 +364,19 @@ TABLES = {
     "repaired": Table(ended(repaired), 320),
     "start": Table(start, 320),
     "twins": Table(twins, 320),
+}
+
+SNAPSHOTS = {
+    "rounds": Series(
+        recipes={
+            "none: the recipe of 2017": original(),
+            "all six": changed(*CHANGES),
+            "all six, and averaged weights": repaired(),
+        },
+        rounds=(0, 500, 1_000, 2_000, 3_000, 4_000, 6_000, 10_000, 15_000, 20_000),
+        samples=quantile_samples,
+        view=(-1.0, 9.0),
+        bound=("the block", 0.193),
+        start=("none: the recipe of 2017", 20_000, 0),
+    ),
 }
