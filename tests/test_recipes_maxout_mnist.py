@@ -75,6 +75,47 @@ def test_the_repair_is_a_variant() -> None:
     assert all(layer.p == 0 for layer in D.modules() if isinstance(layer, nn.Dropout))
 
 
+def test_changes_are_made_one_by_one() -> None:
+    assert maxout_mnist.options() | {"G": None, "D": None} == {"G": None, "D": None, "gamma": 0.0}
+    made = {name: maxout_mnist.options(name) for name in maxout_mnist.CHANGES}
+    assert {name: options["gamma"] for name, options in made.items()} == {"start": 0, "dropout": 0, "r1": 1}
+    for name, options in made.items():
+        G, D = list(options["G"]()), list(options["D"]())
+        assert (G[0].weight == 1).all() == (name == "start")
+        assert (linear_maps(options["D"]())[0].weight.abs().max() > 0.005) == (name == "start")
+        assert {layer.p for layer in D if isinstance(layer, nn.Dropout)} == {
+            0.0 if name == "dropout" else 0.5
+        }
+    with pytest.raises(ValueError, match="changes must be some of start, dropout, r1, not 'r2'"):
+        maxout_mnist.options("r2")
+
+
+def test_in_place_g_looks_back_through_weights_that_have_moved() -> None:
+    """Its gradient, by hand: the choices of pieces and the answers from before D's move, the weights from after."""
+    recipe = maxout_mnist.original(
+        FEW, order="in_place", D=lambda: maxout_mnist.discriminator(dropout=0.0, start="torch")
+    )
+    (G, D), (before_G, before_D) = (recipe.networks(1, seed=3, device="cpu") for _ in range(2))
+    recipe.train(G, D, seed=3, steps=1)
+    fakes = before_G(Stream("noise", 3, "cpu").uniform(1, maxout_mnist.BATCH, 100))
+    answers, way = before_D(fakes).detach(), fakes
+    old, new = (linear_maps(network.member(0)) for network in (before_D, D))
+    h = fakes.detach()
+    for was, now in zip(old[:2], new[:2], strict=True):
+        pieces = was(h).unflatten(-1, (240, 5))
+        way = now(way).unflatten(-1, (240, 5)).gather(-1, pieces.argmax(-1, keepdim=True)).squeeze(-1)
+        h = pieces.amax(-1)
+    loss = (-answers.sigmoid().neg().add(1) * new[2](way)).mean()
+    (wanted, *_) = torch.autograd.grad(loss, [p for p in before_G.parameters() if p.dim() == 3][-1:])
+    (found, *_) = [p.grad for p in G.parameters() if p.dim() == 3][-1:]
+    assert found is not None
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-8)
+
+
+def test_the_log_of_the_source_is_whole() -> None:
+    assert len(maxout_mnist.SOURCE_LOG) == 30 and maxout_mnist.SOURCE_LOG[-1] == (0.84, 1.586, 0.745, 0.87)
+
+
 def test_a_slow_discriminator_learns_twenty_times_more_slowly() -> None:
     for name, lr in (("original", 1e-3), ("weak_d", 5e-5)):
         recipe = maxout_mnist.original(FEW, **maxout_mnist.VARIANTS[name])
@@ -121,10 +162,42 @@ def test_measures_tell_real_from_collapsed_from_noise(judged: dict[str, Tensor])
     assert 0.8 < judged["density"][1] < 1.2
 
 
+def test_spread_is_the_deviation_of_a_pixel() -> None:
+    images = torch.tensor([[[0, 255], [255, 255]], [[7, 9], [7, 9]]], dtype=torch.uint8)
+    assert maxout_mnist.spread(images).tolist() == pytest.approx([0.5**0.5 / 2, 0])
+
+
+def test_the_plain_alternative_has_the_moments_of_the_digits() -> None:
+    fakes = maxout_mnist.gaussian(FEW, 2, 4_000, Stream("plain", 3)).float() / 255
+    assert fakes.shape == (2, 4_000, 784)
+    inner = (FEW.mean(0) - 0.5).abs() < 0.1  # where little is cut off
+    assert (fakes.mean(1) - FEW.mean(0))[:, inner].abs().max() < 0.06
+    assert maxout_mnist.plain(1, 3)["spread"] < maxout_mnist.spread((FEW * 255).byte()[None])
+
+
+def test_tables_of_causes_hold_what_is_measured_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mnist, "load", lambda device=None: mnist.Mnist(DIGITS.train[:512], DIGITS.test[:200]))
+    apart = maxout_mnist.apart(2, seed=3, epochs=1)
+    assert {f"kl_{name}" for name in ("none", "all", "only_r1", "without_start")} <= apart.keys()
+    recipe = maxout_mnist.repaired(FEW, epochs=1)
+    (G, D), few = recipe.networks(2, seed=3), DIGITS.test.images[:200]
+    recipe.train(G, D, seed=3)
+    D.eval()
+    images = maxout_mnist.shown(G.eval(), Stream("shown", 3).uniform(2, 2_000, 100))
+    assert torch.equal(apart["spread_all"], maxout_mnist.spread(images))
+    right = (D(few.expand(2, -1, -1)) >= 0).double().mean((1, 2))
+    assert torch.equal(apart["right_held_out_all"], right)
+    x = few.expand(2, -1, -1).clone().requires_grad_()
+    (slopes,) = torch.autograd.grad(D(x).sum(), x)
+    torch.testing.assert_close(apart["slope_all"], slopes.square().sum(-1).mean(1).sqrt())
+    early = maxout_mnist.heed({"G": lambda: maxout_mnist.generator(start="ones")}, 2, seed=3, epochs=1)
+    assert early["spread_0"].min() > 0.15 and early["kl_1"].shape == (2,)
+
+
 def test_a_run_is_followed_over_its_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     few = mnist.Mnist(DIGITS.train[:512], DIGITS.test[:200])
     monkeypatch.setattr(mnist, "load", lambda: few)
-    columns = maxout_mnist.follow("original", 2, seed=3, epochs=2, at=(1, 2))
+    columns = maxout_mnist.follow({}, 2, seed=3, epochs=2, at=(1, 2))
     assert {"frechet_1", "kl_2", "d_loss_1", "right_fake_2"} <= columns.keys()
     assert all(value.shape == (2,) for value in columns.values())
     # The same run by hand: what was seen after each epoch, and the means over its two steps.

@@ -1,7 +1,8 @@
 """Maxout MNIST: handwritten digits from uniform noise, with the source's list of tricks as options.
 
 The source is the tutorial of ReNom. What its text leaves to its library was read from the library's code:
-biases start at 0, and the gains of batch normalisation start from a Glorot draw.
+biases start at 0, the gains of batch normalisation start from a Glorot draw, and D has moved before the
+gradient of G passes back through it, see `Order`.
 """
 
 from __future__ import annotations
@@ -14,26 +15,49 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from gan_helpers import _checks, classifier, image_metrics, mnist
 from gan_helpers.data import Minibatches, Uniform
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
+from gan_helpers.metrics import fit_gaussian
 from gan_helpers.models import Maxout
 from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, bundled_digits
-from gan_helpers.tables import Table
+from gan_helpers.recipes import Recipe, bundled_digits, taken_apart
+from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
 
 PIXELS = mnist.SIDE**2
 NOISE = Uniform(0.0, 1.0, features=100)
 BATCH = 256
 EPOCHS = 30
+
+#: What the source logged after each of its epochs, of 195 steps: the losses of D and of G, and the shares of
+#: real images and of fakes that D got right. Its last line is of 398.96 s, on a GPU.
+SOURCE_LOG = (
+    (0.719, 2.398, 0.785, 0.903), (0.378, 2.545, 0.935, 0.945), (0.541, 2.547, 0.865, 0.920),
+    (0.683, 2.060, 0.820, 0.887), (0.731, 1.901, 0.799, 0.882), (0.740, 1.842, 0.794, 0.882),
+    (0.715, 1.886, 0.797, 0.893), (0.755, 1.788, 0.787, 0.884), (0.780, 1.723, 0.776, 0.880),
+    (0.762, 1.730, 0.778, 0.889), (0.827, 1.606, 0.753, 0.872), (0.836, 1.579, 0.752, 0.870),
+    (0.861, 1.530, 0.737, 0.863), (0.856, 1.537, 0.738, 0.864), (0.847, 1.553, 0.747, 0.866),
+    (0.889, 1.491, 0.729, 0.854), (0.904, 1.454, 0.726, 0.847), (0.863, 1.546, 0.739, 0.859),
+    (0.870, 1.526, 0.735, 0.858), (0.837, 1.589, 0.749, 0.868), (0.791, 1.682, 0.762, 0.883),
+    (0.775, 1.737, 0.773, 0.884), (0.748, 1.782, 0.780, 0.895), (0.764, 1.704, 0.771, 0.892),
+    (0.758, 1.742, 0.778, 0.892), (0.833, 1.610, 0.747, 0.872), (0.851, 1.574, 0.744, 0.867),
+    (0.805, 1.649, 0.759, 0.880), (0.830, 1.608, 0.749, 0.872), (0.840, 1.586, 0.745, 0.870),
+)  # fmt: skip
+SOURCE_EACH = 195  # steps in an epoch of the source: 50,000 images in batches of 256
 inputs = bundled_digits
 
 Start = Literal["source", "ones", "torch"]
+
+#: Which D the gradient of G passes through: D as it was when it learned, the two moving "together"; D after
+#: it has moved, "d_first"; or, as in the source, "in_place", the activations from before its move with the
+#: weights from after it.
+Order = Literal["together", "d_first", "in_place"]
 
 
 def _started(layer: nn.Linear, width: float, start: Start) -> nn.Linear:
@@ -112,14 +136,15 @@ def original(
     g_loss: Callable[[Tensor], Tensor] = non_saturating_g,
     gamma: float = 0.0,
     d_lr: float = 1e-3,
-    d_first: bool = False,
+    order: Order = "together",
     epochs: int = EPOCHS,
     answers: Answers | None = None,
 ) -> Recipe:
     """Return the source's recipe for these images, or one that differs from it in what is given.
 
-    The fakes of a step are made once. Both players learn from them, and from the same weights, as in the
-    source. Each training run needs a recipe of its own, because it remembers the fakes and the epoch.
+    The fakes of a step are made once, and both players learn from them, as in the source. D's dropout is
+    drawn anew for the loss of G, where the source keeps its masks. Each training run needs a recipe of its
+    own, because it remembers the fakes and the epoch.
 
     Args:
         images: the real images, ``(n, 784)``, from 0 to 1; an epoch has ``n // 256`` steps.
@@ -128,7 +153,7 @@ def original(
         g_loss: what G descends, of the logits of fakes; `gan_helpers.losses.minimax_g` is the minimax option.
         gamma: the weight of the penalty R1, halved, in logits per squared unit of slope.
         d_lr: the step size of D.
-        d_first: let D learn from the fakes before G does.
+        order: who moves when.
         epochs: how many epochs.
         answers: takes notes of D's answers.
 
@@ -146,11 +171,15 @@ def original(
         real, fake = D(x), D(step["fakes"].detach())
         if answers is not None:
             answers.note(real, fake)
+        if order == "in_place":
+            # What is kept for the way back shares its memory with the weights, and moves with them.
+            with saved_tensors_hooks(Tensor.detach, lambda kept: kept):
+                step["answers"] = D(step["fakes"])
         loss = minimax_d(real, fake)
         return loss + gamma / 2 * r1(D, x) if gamma else loss
 
     def loss_of_g(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-        return g_loss(D(step["fakes"]))
+        return g_loss(step["answers"] if order == "in_place" else D(step["fakes"]))
 
     return Recipe(
         G=G,
@@ -163,8 +192,32 @@ def original(
         g_opt=lambda G: adam(G, 1e-3, betas=(0.5, 0.999)),
         steps=_checks.whole("epochs", epochs) * (len(images) // BATCH),
         batch=BATCH,
-        options={"turns": Turns(reuse_noise=True) if d_first else Turns(simultaneous=True)},
+        options={"turns": Turns(simultaneous=True) if order == "together" else Turns(reuse_noise=True)},
     )
+
+
+#: What the repair changes: torch's own first weights in both networks, gains at one included; no dropout;
+#: and a price on the slope of D's logit.
+CHANGES = ("start", "dropout", "r1")
+
+
+def options(*changes: str) -> dict[str, Any]:
+    """Return the options of `original` that make these changes.
+
+    Args:
+        changes: some of `CHANGES`.
+
+    Raises:
+        ValueError: if one has another name.
+    """
+    if unknown := set(changes) - set(CHANGES):
+        raise ValueError(f"changes must be some of {', '.join(CHANGES)}, not {min(unknown)!r}.")
+    start: Start = "torch" if "start" in changes else "source"
+    return {
+        "G": partial(generator, start=start),
+        "D": partial(discriminator, start=start, dropout=0.0 if "dropout" in changes else 0.5),
+        "gamma": 1.0 if "r1" in changes else 0.0,
+    }
 
 
 #: The source's options and tricks, each as what differs from its recipe, and what the chapter adds to them.
@@ -176,24 +229,20 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "norm_last": {"G": partial(generator, norm_last=True)},
     "norm_in_d": {"D": partial(discriminator, norm=True)},
     "no_dropout": {"D": partial(discriminator, dropout=0.0)},
-    "d_first": {"d_first": True},
+    "d_first": {"order": "d_first"},
     "gains_at_one": {"G": partial(generator, start="ones")},
-    "repaired": {
-        "G": partial(generator, start="torch"),
-        "D": partial(discriminator, dropout=0.0, start="torch"),
-        "gamma": 1.0,
-    },
+    "repaired": options(*CHANGES),
 }
 
 
-def repaired(images: Tensor, **options: Any) -> Recipe:
+def repaired(images: Tensor, **further: Any) -> Recipe:
     """Return the repaired recipe: gains that start at 1, and a price on slope instead of dropout.
 
     Args:
         images: as for `original`.
-        options: options of `original` that go before those of the repair.
+        further: options of `original` that go before those of the repair.
     """
-    return original(images, **(VARIANTS["repaired"] | options))
+    return original(images, **(options(*CHANGES) | further))
 
 
 def shown(G: Ensemble, noise: Tensor) -> Tensor:
@@ -238,12 +287,16 @@ def measure(fakes: Tensor, digits: mnist.Digits, judge: classifier.DigitClassifi
 
 
 def follow(
-    name: str, seeds: int, seed: int, epochs: int = EPOCHS, at: tuple[int, ...] = (1, 3, 10, 20, 30)
-) -> dict[str, Tensor]:
-    """Train a variant on the bundled digits, and return what it is like after some of the epochs.
+    changes: dict[str, Any],
+    seeds: int,
+    seed: int,
+    epochs: int = EPOCHS,
+    at: tuple[int, ...] = (1, 3, 10, 20, 30),
+) -> Columns:
+    """Train a recipe on the bundled digits, and return what it is like after some of the epochs.
 
     Args:
-        name: a key of `VARIANTS`.
+        changes: what differs from the source's recipe, such as an entry of `VARIANTS`.
         seeds: how many runs.
         seed: the base seed.
         epochs: how many epochs.
@@ -254,7 +307,7 @@ def follow(
         over the epoch of both losses and of D's shares of right answers.
     """
     digits, judge, answers = mnist.load(), classifier.load(), Answers()
-    recipe = original(digits.train.images, epochs=epochs, answers=answers, **VARIANTS[name])
+    recipe = original(digits.train.images, epochs=epochs, answers=answers, **changes)
     G, D = recipe.networks(seeds, seed=seed)
     noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, 2_000, NOISE.features)
     each = recipe.steps // epochs
@@ -266,7 +319,7 @@ def follow(
         "right_real": torch.stack(answers.real),
         "right_fake": torch.stack(answers.fake),
     }
-    columns: dict[str, Tensor] = {}
+    columns: Columns = {}
     for epoch in at:
         found = measure(history.watched["images"][epoch], digits.test, judge)
         found |= {key: log[(epoch - 1) * each : epoch * each].mean(0) for key, log in logs.items()}
@@ -274,7 +327,7 @@ def follow(
     return columns
 
 
-def switches(seeds: int, seed: int, epochs: int = 10) -> dict[str, Tensor]:
+def switches(seeds: int, seed: int, epochs: int = 10) -> Columns:
     """Train all variants for a third of the epochs, from the same seeds, and measure each at the end.
 
     Args:
@@ -285,16 +338,158 @@ def switches(seeds: int, seed: int, epochs: int = 10) -> dict[str, Tensor]:
     Returns:
         What `follow` says of the last epoch, by names such as ``no_dropout_frechet``, each ``(seeds,)``.
     """
-    columns: dict[str, Tensor] = {}
-    for name in VARIANTS:
-        found = follow(name, seeds, seed, epochs, at=(epochs,))
+    columns: Columns = {}
+    for name, changes in VARIANTS.items():
+        found = follow(changes, seeds, seed, epochs, at=(epochs,))
         columns |= {f"{name}_{key.removesuffix(f'_{epochs}')}": value for key, value in found.items()}
     return columns
 
 
+def spread(images: Tensor) -> Tensor:
+    """Return how much images differ from one another: the standard deviation of a pixel, on average.
+
+    Args:
+        images: in bytes, ``(seeds, n, pixels)``.
+
+    Returns:
+        One number per seed, ``(seeds,)``, in units of full ink: 0.19 for real digits, 0 for a deaf G.
+    """
+    return (images.double() / 255).std(1).mean(1)
+
+
+def heed(changes: dict[str, Any], seeds: int, seed: int, epochs: int = 3) -> Columns:
+    """Train a recipe for a few epochs, and return how far its G heeds its noise, from the first weights on.
+
+    Args:
+        changes: what differs from the source's recipe.
+        seeds: how many runs.
+        seed: the base seed.
+        epochs: how many epochs.
+
+    Returns:
+        `spread` of 2,000 images by names such as ``spread_1``; ``spread_0`` is that of the first weights as
+        the training meets them, normalised by the batch. ``kl_1``, ``coverage_1`` and ``digits_1`` are those
+        of `measure`. Each is ``(seeds,)``.
+    """
+    digits, judge = mnist.load(), classifier.load()
+    recipe = original(digits.train.images, epochs=epochs, **changes)
+    G, D = recipe.networks(seeds, seed=seed)
+    noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, 2_000, NOISE.features)
+    columns = {"spread_0": spread(shown(G, noise))}
+    each = recipe.steps // epochs
+    history = recipe.train(G, D, seed=seed, watch=Watch(lambda G: {"images": shown(G, noise)}, each))
+    history.require_whole()
+    for epoch in range(1, epochs + 1):
+        images = history.watched["images"][epoch]
+        found = measure(images, digits.test, judge)
+        columns |= {f"{key}_{epoch}": found[key] for key in ("kl", "coverage", "digits")}
+        columns[f"spread_{epoch}"] = spread(images)
+    return columns
+
+
+def heeding(seeds: int, seed: int) -> Columns:
+    """Compare the source's recipe in its first epochs with gains at one, and with a slow D.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+
+    Returns:
+        What `heed` says, by names such as ``weak_d_spread_1``.
+    """
+    names = ("original", "gains_at_one", "weak_d")
+    return {
+        f"{name}_{key}": value for name in names for key, value in heed(VARIANTS[name], seeds, seed).items()
+    }
+
+
+def judged(recipe: Recipe, seeds: int, seed: int) -> Columns:
+    """Train by a recipe, and return what its fakes and its D are like at the end.
+
+    Args:
+        recipe: one of this module, for the bundled digits.
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        What `measure` says of 2,000 images; their `spread`; the ``slope`` of D's logit at held-out digits, as
+        the root of its mean square; and how often D, without dropout, takes 2,000 digits that it has learned
+        from, 2,000 held-out ones and the fakes for what they are. Each is ``(seeds,)``.
+    """
+    digits = mnist.load()
+    G, D = recipe.networks(seeds, seed=seed)
+    recipe.train(G, D, seed=seed).require_whole()
+    noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, 2_000, NOISE.features)
+    fakes, D = shown(G.eval(), noise), D.eval()
+    held_out, seen = (part.images[:2_000].expand(seeds, -1, -1) for part in (digits.test, digits.train))
+    with torch.no_grad():
+        right = {
+            "right_seen": D(seen) >= 0,
+            "right_held_out": D(held_out) >= 0,
+            "right_fake": D(fakes.float() / 255) < 0,
+        }
+    return (
+        measure(fakes, digits.test, classifier.load())
+        | {"spread": spread(fakes), "slope": r1(D, held_out).detach().sqrt()}
+        | {name: answers.double().mean((1, 2)) for name, answers in right.items()}
+    )
+
+
+def apart(seeds: int, seed: int, epochs: int = 10) -> Columns:
+    """Take the repair apart: train with every combination of its changes, and return what comes of it.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+        epochs: how many epochs.
+
+    Returns:
+        What `judged` says, by names such as ``kl_only_r1``.
+    """
+
+    def recipe(*changes: str) -> Recipe:
+        return original(*inputs(seeds), **options(*changes), epochs=epochs)
+
+    return taken_apart(recipe, CHANGES, judged)(seeds, seed)
+
+
+def gaussian(images: Tensor, seeds: int, n: int, rng: Stream) -> Tensor:
+    """Return samples of the normal distribution that has the mean and the covariance of images.
+
+    Args:
+        images: real ones, ``(m, pixels)``.
+        seeds: how many samples.
+        n: images in each.
+        rng: where they are drawn from.
+
+    Returns:
+        Bytes, ``(seeds, n, pixels)``; what is lighter than no ink or darker than full ink is cut there.
+    """
+    fit = fit_gaussian(images.double().unsqueeze(0))
+    values, axes = torch.linalg.eigh(fit.covariance[0])
+    normal = rng.normal(seeds, n, images.shape[1]).double() * values.clamp(min=0).sqrt()
+    return (fit.mean[0] + normal @ axes.mT).clamp(0, 1).mul(255).round().byte()
+
+
+def plain(seeds: int, seed: int) -> Columns:
+    """Return what `measure` says of samples of a normal distribution that is fitted to the digits.
+
+    Args:
+        seeds: how many samples of 2,000 images.
+        seed: the base seed.
+    """
+    digits = mnist.load()
+    fakes = gaussian(digits.train.images, seeds, 2_000, Stream("plain", seed, digits.train.images.device))
+    return measure(fakes, digits.test, classifier.load()) | {"spread": spread(fakes)}
+
+
 TABLES = {
-    "original": Table(partial(follow, "original"), 20, ensemble=1),
-    "repaired": Table(partial(follow, "repaired", epochs=10, at=(10,)), 20, ensemble=1),
-    "slow_d": Table(partial(follow, "weak_d", epochs=3, at=(3,)), 20, ensemble=1),
+    "original": Table(partial(follow, {}), 20, ensemble=1),
+    "repaired": Table(partial(follow, VARIANTS["repaired"], epochs=10, at=(10,)), 20, ensemble=1),
+    "slow_d": Table(partial(follow, VARIANTS["weak_d"], epochs=3, at=(3,)), 20, ensemble=1),
     "switches": Table(switches, 20, ensemble=1),
+    "apart": Table(apart, 8, ensemble=1),
+    "in_place": Table(partial(follow, {"order": "in_place"}, epochs=10, at=(10,)), 8, ensemble=1),
+    "plain": Table(plain, 32, ensemble=4),
+    "heeding": Table(heeding, 8, ensemble=1),
 }
