@@ -157,6 +157,25 @@ def effects_table(columns: Columns, measure: str, changes: Mapping[str, str], ra
     return _table(["change", "alone", "against none", "all but this", "against all"], [*lines, *ends])
 
 
+def against_table(rows: Mapping[str, Columns], reference: Columns, measures: Mapping[str, str]) -> Shown:
+    """Return a table with a row for each recipe: how far it is from a reference, in each measure.
+
+    What is shown is the median of the differences, paired by seed. All are corrected for being so many.
+
+    Args:
+        rows: what was measured of the runs of each recipe, by the words that stand before its row.
+        reference: the same measures of the same seeds, of the recipe that all are compared with.
+        measures: the measures, by the words that stand above their columns.
+    """
+    effects = [[effect(reference[key], row[key]) for key in measures.values()] for row in rows.values()]
+    corrected = iter(holm([found.p for line in effects for found in line]))
+    lines = [
+        [label, *(_said(found, next(corrected), ratio=False) for found in line)]
+        for label, line in zip(rows, effects, strict=True)
+    ]
+    return _table(["", *measures], lines)
+
+
 def _said(found: Effect, p: float, ratio: bool) -> str:
     """Return an effect in words; one that may be chance says so."""
     sign = "× " if ratio else ""

@@ -91,7 +91,7 @@ def test_changes_are_made_one_by_one() -> None:
 
 
 def test_in_place_g_looks_back_through_weights_that_have_moved() -> None:
-    """Its gradient, by hand: the choices of pieces and the answers from before D's move, the weights from after."""
+    """By hand: the old D chooses the pieces and gives the answers; the weights on the way back are new."""
     recipe = maxout_mnist.original(
         FEW, order="in_place", D=lambda: maxout_mnist.discriminator(dropout=0.0, start="torch")
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gan_helpers.recipes import combinations, taken_apart
-from gan_helpers.results import effect, effects_table, holm, results_table
+from gan_helpers.results import against_table, effect, effects_table, holm, results_table
 
 ONE_TO_EIGHT = torch.arange(1.0, 9)
 
@@ -86,3 +86,9 @@ def test_a_repair_is_taken_apart() -> None:
         "| none of them | 4.5 (1 to 8) |  |  |  |",
         "| all of them |  |  | 2.25 (0.5 to 4) |  |",
     ]
+
+
+def test_recipes_are_held_against_one_pair_by_pair() -> None:
+    rows = {"worse": {"w": ONE_TO_EIGHT + 2}, "the same": {"w": ONE_TO_EIGHT + torch.tensor([1.0, -1] * 4)}}
+    *_, worse, same = against_table(rows, {"w": ONE_TO_EIGHT}, {"way off": "w"}).split("\n")
+    assert worse == "| worse | **2 (2 to 2)** |" and "may be chance" in same
