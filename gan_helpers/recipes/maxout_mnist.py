@@ -26,7 +26,7 @@ from gan_helpers.models import Maxout
 from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, bundled_digits, taken_apart
+from gan_helpers.recipes import Recipe, bundled_digits, combinations
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
 
@@ -199,6 +199,7 @@ def original(
 #: What the repair changes: torch's own first weights in both networks, gains at one included; no dropout;
 #: and a price on the slope of D's logit.
 CHANGES = ("start", "dropout", "r1")
+APART = ("only_r1", "without_r1")  # what of it was tried; none, all and no dropout are among the switches
 
 
 def options(*changes: str) -> dict[str, Any]:
@@ -435,22 +436,24 @@ def judged(recipe: Recipe, seeds: int, seed: int) -> Columns:
     )
 
 
-def apart(seeds: int, seed: int, epochs: int = 10) -> Columns:
-    """Take the repair apart: train with every combination of its changes, and return what comes of it.
+def apart(seeds: int, seed: int, epochs: int = 10, names: tuple[str, ...] = APART) -> Columns:
+    """Take the repair apart: train with some of its changes, and return what comes of it.
 
     Args:
         seeds: how many runs of each.
         seed: the base seed.
         epochs: how many epochs.
+        names: which ones, as `gan_helpers.recipes.combinations` calls them.
 
     Returns:
         What `judged` says, by names such as ``kl_only_r1``.
     """
-
-    def recipe(*changes: str) -> Recipe:
-        return original(*inputs(seeds), **options(*changes), epochs=epochs)
-
-    return taken_apart(recipe, CHANGES, judged)(seeds, seed)
+    columns: Columns = {}
+    for name in names:
+        changes = options(*combinations(CHANGES)[name])
+        found = judged(original(*inputs(seeds), **changes, epochs=epochs), seeds, seed)
+        columns |= {f"{measure}_{name}": values for measure, values in found.items()}
+    return columns
 
 
 def gaussian(images: Tensor, seeds: int, n: int, rng: Stream) -> Tensor:
