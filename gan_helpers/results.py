@@ -179,7 +179,7 @@ def against_table(rows: Mapping[str, Columns], reference: Columns, measures: Map
 def _said(found: Effect, p: float, ratio: bool) -> str:
     """Return an effect in words; one that may be chance says so."""
     sign = "× " if ratio else ""
-    numbers = f"{sign}{found.median:.3g} ({found.low:.3g} to {found.high:.3g})"
+    numbers = f"{sign}{_number(found.median)} ({_number(found.low)} to {_number(found.high)})"
     return f"**{numbers}**" if p < 0.05 else f"{numbers}, may be chance"
 
 
@@ -190,8 +190,13 @@ def _cell(values: Tensor | None) -> str:
     if values.dtype == torch.bool:
         return f"{int(values.sum())} of {len(values)}"
     ends = values.nanquantile(torch.tensor([0.5, 0.0, 1.0], dtype=values.dtype)).tolist()
-    middle, low, high = (f"{end:.3g}" for end in ends)
+    middle, low, high = map(_number, ends)
     return f"{middle} ({low} to {high})"
+
+
+def _number(value: float) -> str:
+    """Return a number with three digits, and with four behind the point at most."""
+    return f"{round(value, 4):.3g}"
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> Shown:

@@ -88,6 +88,11 @@ def test_a_repair_is_taken_apart() -> None:
     ]
 
 
+def test_small_numbers_end_at_the_fourth_place() -> None:
+    small = results_table({"a": {"w": torch.tensor([0.00926, 0.0000969, 0.0123456])}}, {"w": "w"})
+    assert "| 0.0093 (0.0001 to 0.0123) |" in small
+
+
 def test_recipes_are_held_against_one_pair_by_pair() -> None:
     rows = {"worse": {"w": ONE_TO_EIGHT + 2}, "the same": {"w": ONE_TO_EIGHT + torch.tensor([1.0, -1] * 4)}}
     *_, worse, same = against_table(rows, {"w": ONE_TO_EIGHT}, {"way off": "w"}).split("\n")
