@@ -471,7 +471,8 @@ def gaussian(images: Tensor, seeds: int, n: int, rng: Stream) -> Tensor:
     fit = fit_gaussian(images.double().unsqueeze(0))
     values, axes = torch.linalg.eigh(fit.covariance[0])
     normal = rng.normal(seeds, n, images.shape[1]).double() * values.clamp(min=0).sqrt()
-    return (fit.mean[0] + normal @ axes.mT).clamp(0, 1).mul(255).round().byte()
+    samples: Tensor = fit.mean[0] + normal @ axes.mT
+    return samples.clamp(0, 1).mul(255).round().byte()
 
 
 def plain(seeds: int, seed: int) -> Columns:
