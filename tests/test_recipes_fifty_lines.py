@@ -14,7 +14,7 @@ from gan_helpers import Ensemble, Stream
 from gan_helpers.data import Normal
 from gan_helpers.models import decorate
 from gan_helpers.penalties import r1
-from gan_helpers.recipes import fifty_lines
+from gan_helpers.recipes import combinations, fifty_lines
 from tests.chapters import Chapter, assert_trains_by
 
 CHAPTER = Chapter("fifty_lines")
@@ -118,8 +118,10 @@ def test_a_slope_is_priced_whether_D_sees_one_sample_or_a_batch() -> None:
         torch.testing.assert_close(extra, 0.05 * r1(D, x if seen else decorate(x)), rtol=1e-3, atol=1e-6)
 
 
-def test_what_a_change_comes_to_is_measured_for_each_run() -> None:
-    found = fifty_lines.raw_and_averaged(fifty_lines.changed("single", steps=2), 2, 5)
+@pytest.mark.parametrize("name", combinations(tuple(fifty_lines.CHANGES)))
+def test_what_a_change_comes_to_is_measured_for_each_run(name: str) -> None:
+    changes = combinations(tuple(fifty_lines.CHANGES))[name]
+    found = fifty_lines.raw_and_averaged(fifty_lines.changed(*changes, steps=2), 2, 5)
     assert {"w1_raw", "sd_averaged", "slope", "failed"} < found.keys()
     assert all(values.shape == (2,) and values.isfinite().all() for values in found.values())
     assert not found["failed"].any() and (found["w1_raw"] != found["w1_averaged"]).all()

@@ -48,13 +48,13 @@ class StandardiseDecorated(nn.Module):
     """A fixed shift and scale of decorated batches: of samples of `REAL`, and of their squared deviations."""
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map decorated batches, ``(seeds, 1, 200)``, to numbers of about zero mean and unit variance."""
-        samples, squares = batch.chunk(2, dim=2)
+        """Map decorated batches, ``(..., 200)``, to numbers of about zero mean and unit variance."""
+        samples, squares = batch.chunk(2, dim=-1)
         variance = (
             REAL.sd**2
         )  # of the squares it is the mean, and their standard deviation is sqrt(2) times it
         scaled = (samples - REAL.mean) / REAL.sd, (squares - variance) / (2**0.5 * variance)
-        return torch.cat(scaled, dim=2)
+        return torch.cat(scaled, dim=-1)
 
 
 def changed(*names: str, steps: int = 20_000) -> Recipe:
