@@ -15,6 +15,7 @@ Reference:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -62,6 +63,8 @@ def play(
     non_saturating: bool = False,
     gamma: float = 0.0,
     alternating: bool = False,
+    momentum: float = 0.0,
+    d_speed: float = 1.0,
 ) -> Tensor:
     r"""Return the points that gradient steps of size h lead through.
 
@@ -75,6 +78,8 @@ def play(
         non_saturating: whether the generator descends -log D instead of log(1 - D).
         gamma: the weight of the penalty R1, at least 0.
         alternating: let psi move first, and theta then answer the new psi, instead of both at once.
+        momentum: the share of its last move that a player makes again in each step, between -1 and 1.
+        d_speed: how many times as long the steps of psi are, above 0.
 
     Returns:
         Theta and psi before the first step and after each, ``(steps + 1, 2, ...)``.
@@ -83,18 +88,129 @@ def play(
         TypeError: if an argument has the wrong type.
         ValueError: if a number is out of range, or the points run off to infinity.
     """
-    _checks.number("step", step, above=0.0)
     _checks.whole("steps", steps)
     forces(theta, psi, gamma=gamma)  # which checks them
-    path = [torch.stack([theta, psi])]
+    move = _move(step, non_saturating, gamma, alternating, momentum, d_speed)
+    state = torch.stack([theta, psi, 0 * theta, 0 * psi])
+    path = [state[:2]]
     for _ in range(steps):
+        state = move(state)
+        path.append(state[:2])
+    return torch.stack(path)
+
+
+def _move(
+    step: float, non_saturating: bool, gamma: float, alternating: bool, momentum: float, d_speed: float
+) -> Callable[[Tensor], Tensor]:
+    """Return the step of a game: a function of theta, psi and the last moves of both, ``(4, ...)``."""
+    _checks.number("step", step, above=0.0)
+    _checks.number("momentum", momentum, above=-1.0, below=1.0)
+    _checks.number("d_speed", d_speed, above=0.0)
+
+    def move(state: Tensor) -> Tensor:
+        theta, psi, of_theta, of_psi = state
         to_theta, to_psi = forces(theta, psi, non_saturating=non_saturating, gamma=gamma)
-        psi = psi + step * to_psi
+        of_psi = momentum * of_psi + d_speed * step * to_psi
+        psi = psi + of_psi
         if alternating:
             to_theta, _ = forces(theta, psi, non_saturating=non_saturating, gamma=gamma)
-        theta = theta + step * to_theta
+        of_theta = momentum * of_theta + step * to_theta
+        return torch.stack([theta + of_theta, psi, of_theta, of_psi])
+
+    return move
+
+
+def play_adam(
+    theta: Tensor,
+    psi: Tensor,
+    step: float,
+    steps: int,
+    *,
+    non_saturating: bool = False,
+    gamma: float = 0.0,
+    alternating: bool = False,
+    beta1: float = 0.9,
+    d_speed: float = 1.0,
+) -> Tensor:
+    r"""Return the points that steps of Adam lead through, with one optimiser for each player.
+
+    Its second memory is 0.999 and its small constant :math:`10^{-8}`.
+
+    Args:
+        theta: where the fakes start, of any shape.
+        psi: the discriminator's first weight, of the same shape.
+        step: Adam's step size, above 0.
+        steps: how many steps, at least 1.
+        non_saturating: whether the generator descends -log D instead of log(1 - D).
+        gamma: the weight of the penalty R1, at least 0.
+        alternating: let psi move first, and theta then answer the new psi, instead of both at once.
+        beta1: the share of the old average that Adam keeps of the gradients, at least 0 and below 1.
+        d_speed: how many times as long the steps of psi are, above 0.
+
+    Returns:
+        Theta and psi before the first step and after each, ``(steps + 1, 2, ...)``.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if a number is out of range, or the points run off to infinity.
+
+    Reference:
+        Kingma and Ba, *Adam: a method for stochastic optimization*, 2015, https://arxiv.org/abs/1412.6980.
+    """
+    _checks.number("step", step, above=0.0)
+    _checks.whole("steps", steps)
+    _checks.number("beta1", beta1, at_least=0.0, below=1.0)
+    _checks.number("d_speed", d_speed, above=0.0)
+    forces(theta, psi, gamma=gamma)  # which checks them
+    means = torch.zeros(2, 2, *theta.shape, dtype=theta.dtype)  # of the forces and their squares, by player
+    path = [torch.stack([theta, psi])]
+
+    def move(player: int, force: Tensor, t: int) -> Tensor:
+        first, second = means[:, player]
+        first.lerp_(force, 1 - beta1)
+        second.lerp_(force**2, 1 - 0.999)
+        return step * first / (1 - beta1**t) / ((second / (1 - 0.999**t)).sqrt() + 1e-8)
+
+    for t in range(1, steps + 1):
+        to_theta, to_psi = forces(theta, psi, non_saturating=non_saturating, gamma=gamma)
+        psi = psi + d_speed * move(1, to_psi, t)
+        if alternating:
+            to_theta, _ = forces(theta, psi, non_saturating=non_saturating, gamma=gamma)
+        theta = theta + move(0, to_theta, t)
         path.append(torch.stack([theta, psi]))
     return torch.stack(path)
+
+
+def growth(
+    step: float,
+    *,
+    non_saturating: bool = False,
+    gamma: float = 0.0,
+    alternating: bool = False,
+    momentum: float = 0.0,
+    d_speed: float = 1.0,
+) -> float:
+    """Return by what factor a step of `play` multiplies the distance from the equilibrium, close to it.
+
+    It is the largest size of an eigenvalue of the Jacobian of one step, at the equilibrium. Below 1, all
+    starts that are near enough lead home. Above 1, almost none does. At 1 it decides nothing.
+
+    Args:
+        step: h, above 0.
+        non_saturating: as for `play`, like all that follow.
+        gamma: the weight of the penalty R1.
+        alternating: whether theta answers the new psi.
+        momentum: the share of its last move that a player makes again.
+        d_speed: how many times as long the steps of psi are.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if a number is out of range.
+    """
+    move = _move(step, non_saturating, gamma, alternating, momentum, d_speed)
+    at_home = torch.zeros(4, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(move, at_home)  # type: ignore[no-untyped-call]
+    return torch.linalg.eigvals(jacobian).abs().max().item()
 
 
 def eigenvalues(gamma: float) -> Tensor:
@@ -103,8 +219,8 @@ def eigenvalues(gamma: float) -> Tensor:
     .. math:: J = \begin{pmatrix} 0 & \tfrac12 \\ -\tfrac12 & -\gamma \end{pmatrix}, \qquad
         \lambda = \frac{-\gamma \pm \sqrt{\gamma^2 - 1}}{2}
 
-    They are the same for both losses of the generator. Small steps reach the equilibrium if and only if both
-    real parts are below 0, that is for every gamma above 0.
+    They are the same for both losses of the generator. If both real parts are below 0, which is so for every
+    gamma above 0, small enough steps that start near enough reach the equilibrium.
 
     Args:
         gamma: the weight of the penalty R1, at least 0.
@@ -128,6 +244,7 @@ def largest_step(gamma: float) -> float:
         h < 4\left(\gamma - \sqrt{\gamma^2 - 1}\right) \;\;(\gamma \ge 1)
 
     A step multiplies by :math:`I + hJ`, so it shrinks if :math:`|1 + h\lambda| < 1` for both eigenvalues.
+    Above the bound one of them is larger than 1 in size, and almost every start leads away.
 
     Args:
         gamma: the weight of the penalty R1, at least 0; without it, no step is small enough.

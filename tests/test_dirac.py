@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_helpers.dirac import eigenvalues, forces, largest_step, play
+from gan_helpers.dirac import eigenvalues, forces, growth, largest_step, play, play_adam
 from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
 from gan_helpers.penalties import r1
 
@@ -97,3 +97,53 @@ def test_the_largest_step_has_its_peak_at_one_and_needs_a_penalty() -> None:
 def test_steps_of_the_non_saturating_game_end_on_a_circle() -> None:
     orbit = play(*START, step=0.1, steps=6_000, non_saturating=True)[-300:].norm(dim=1)
     assert ((orbit / math.sqrt(0.2) - 1).abs() < 0.1).all()
+
+
+def test_momentum_and_a_faster_discriminator_by_hand() -> None:
+    one, two = torch.tensor(1.0, dtype=torch.float64), torch.tensor(2.0, dtype=torch.float64)
+    path = play(one, two, step=0.1, steps=2, momentum=0.5, d_speed=3.0)
+    first = forces(one, two)
+    moved = torch.stack([0.1 * first[0], 0.3 * first[1]])
+    second = forces(1 + moved[0], 2 + moved[1])
+    torch.testing.assert_close(path[1], torch.stack([one, two]) + moved)
+    again = 0.5 * moved + torch.stack([0.1 * second[0], 0.3 * second[1]])
+    torch.testing.assert_close(path[2], path[1] + again)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("step", [0.2, 1.5])
+def test_the_growth_is_that_of_the_eigenvalues(gamma: float, step: float) -> None:
+    wanted = (1 + step * eigenvalues(gamma)).abs().max().item()
+    assert growth(step, gamma=gamma) == pytest.approx(wanted)
+    assert growth(step, gamma=gamma, non_saturating=True) == pytest.approx(wanted)
+
+
+def test_growth_where_it_is_known() -> None:
+    assert growth(0.2, alternating=True) == pytest.approx(1.0)  # two shears
+    assert growth(0.2, d_speed=4.0) == pytest.approx((1 + 0.2**2) ** 0.5)  # the eigenvalues are 1 +- 0.2 i
+    # With momentum b the eigenvalues solve m^2 - (1 + b + s) m + b = 0 for s = +- 0.1 i.
+    root = ((1.9 + 0.1j) ** 2 - 4 * 0.9) ** 0.5
+    assert growth(0.2, momentum=0.9) == pytest.approx(max(abs(1.9 + 0.1j + s * root) / 2 for s in (1, -1)))
+    with pytest.raises(ValueError, match="momentum must be"):
+        growth(0.2, momentum=1.0)
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+@pytest.mark.parametrize("beta1", [0.0, 0.9])
+def test_steps_of_adam_are_those_of_torch(alternating: bool, beta1: float) -> None:
+    theta, psi = (torch.nn.Parameter(value.clone()) for value in START)
+    d_opt = torch.optim.Adam([psi], 0.04, (beta1, 0.999))
+    g_opt = torch.optim.Adam([theta], 0.01, (beta1, 0.999))
+    wanted = [torch.stack([theta, psi]).detach()]
+    for _ in range(30):
+        forced = forces(theta.detach(), psi.detach(), non_saturating=True, gamma=0.3)
+        psi.grad, theta.grad = -forced[1], -forced[0]
+        d_opt.step()
+        if alternating:
+            theta.grad = -forces(theta.detach(), psi.detach(), non_saturating=True, gamma=0.3)[0]
+        g_opt.step()
+        wanted.append(torch.stack([theta, psi]).detach())
+    rule = {"non_saturating": True, "gamma": 0.3, "alternating": alternating, "beta1": beta1, "d_speed": 4.0}
+    torch.testing.assert_close(play_adam(*START, 0.01, 30, **rule), torch.stack(wanted))
+    with pytest.raises(ValueError, match="beta1 must be"):
+        play_adam(*START, 0.01, 1, beta1=1.0)

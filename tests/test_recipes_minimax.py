@@ -173,3 +173,41 @@ def test_how_likely_plain_draws_are_to_be_off() -> None:
     error = (sum(variances) / 400_000).sqrt().item()
     assert minimax.value_off(2 * error) == pytest.approx(0.0455, rel=0.03)
     assert minimax.share_off(-1.0) == minimax.value_off(-1.0) == 1.0
+
+
+def test_a_game_with_a_change_differs_in_that_alone() -> None:
+    plain = minimax.game()
+    assert plain == minimax.Game(
+        0.01,
+        {"gamma": 0.0, "beta1": 0.9, "alternating": False, "non_saturating": False, "d_speed": 1.0},
+        averaged=False,
+    )
+    for change in minimax.CHANGES:
+        other = minimax.game(change)
+        differ = [name for name, value in plain.rule.items() if other.rule[name] != value]
+        assert len(differ) + (other.step != plain.step) + other.averaged == 1
+    assert minimax.game("r1").rule["gamma"] == 0.5 and minimax.game("slower").step == 0.0025
+
+
+def test_strays_are_the_largest_distances_of_the_last_quarter() -> None:
+    start = Stream("starts", 3).uniform(2, 4, low=-1.0, high=1.0).double()
+    theta = dirac.play_adam(*start, 0.01, 4_000, gamma=0.5)[:, 0]
+    assert torch.equal(minimax.strays(minimax.game("r1"), 4, 3)["strays"], theta[3_001:].abs().amax(0))
+    kept, most = theta[0].clone(), torch.zeros(4)
+    for t in range(1, 4_001):
+        decay = min(0.999, (1 + t) / (10 + t))
+        kept = decay * kept + (1 - decay) * theta[t]
+        most = torch.maximum(most, kept.abs()) if t > 3_000 else most
+    torch.testing.assert_close(minimax.strays(minimax.game("r1", "ema"), 4, 3)["strays"], most.double())
+
+
+def test_games_have_the_growth_and_the_strays_of_their_paths() -> None:
+    columns = minimax.games(3, 2)
+    start = Stream("starts", 2).uniform(2, 3, low=-1.0, high=1.0).double()
+    path = dirac.play(*start, 0.2, 2_000, gamma=0.5)
+    assert torch.equal(columns["strays_r1"], path[1_501:, 0].abs().amax(0))
+    for name, rule in minimax.RULES.items():
+        wanted = dirac.growth(**{"step": minimax.STEP, **rule})
+        assert columns[f"growth_{name}"].tolist() == pytest.approx([wanted] * 3, rel=0.004), name
+    assert columns["strays_fitted"].tolist() == pytest.approx((start[0].abs() * 0.8**1_501).tolist())
+    assert (columns["strays_average"] > 1).all()

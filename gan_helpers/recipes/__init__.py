@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -24,6 +24,8 @@ from gan_helpers import mnist
 from gan_helpers.data import Sampler
 from gan_helpers.history import History
 from gan_helpers.tables import Columns
+
+Made = TypeVar("Made")  # a recipe as a rule
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,9 @@ def combinations(changes: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def taken_apart(
-    recipe: Callable[..., Recipe],
+    recipe: Callable[..., Made],
     changes: Sequence[str],
-    measured: Callable[[Recipe, int, int], Columns],
+    measured: Callable[[Made, int, int], Columns],
 ) -> Callable[[int, int], Columns]:
     """Return what a table of a repair taken apart runs: all `combinations`, each from the same seeds.
 

@@ -1,6 +1,8 @@
-"""The measurements of the chapter on theory: discriminators that learn against a generator that stands still.
+"""The measurements of the chapter on theory: discriminators that learn alone, and the smallest game.
 
-Densities are known on both sides, so what a discriminator has learned is held against the best one there is.
+Discriminators learn against a generator that stands still. Densities are known on both sides, so what one has
+learned is held against the best one there is. The smallest game, the Dirac GAN, is played by plain gradient
+steps and by Adam, with the repairs of the other chapters one by one.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.optim.lr_scheduler import LinearLR
 
-from gan_helpers import _checks
+from gan_helpers import _checks, dirac
 from gan_helpers.data import Normal, Sampler, Uniform
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History
@@ -23,9 +25,9 @@ from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
 from gan_helpers.models import Standardise, mlp
 from gan_helpers.options import Look, Watch
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe
+from gan_helpers.recipes import Recipe, taken_apart
 from gan_helpers.recording import Looks
-from gan_helpers.tables import Table
+from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
 
 REAL = Normal(4.0, 1.25)
@@ -241,6 +243,127 @@ def gradients(seeds: int, seed: int) -> dict[str, Tensor]:
     }
 
 
+# The smallest game, by Adam
+
+CHANGES = {
+    "r1": "$R_1$, $\\gamma = 0.5$",
+    "beta1": "$\\beta_1 = 0$ for 0.9",
+    "ema": "the average of $G$",
+    "turns": "taking turns",
+    "loss": "$-\\log D$ for $G$",
+    "slower": "a quarter of the step size",
+    "faster_d": "$D$ four times as fast",
+}
+
+
+@dataclass(frozen=True)
+class Game:
+    """How the Dirac GAN is played by Adam.
+
+    Args:
+        step: G's step size.
+        rule: options of `gan_helpers.dirac.play_adam`.
+        averaged: whether the running average of G's weight is judged, with a decay of 0.999.
+    """
+
+    step: float
+    rule: dict[str, Any]
+    averaged: bool
+
+
+def game(*changes: str) -> Game:
+    """Return the Dirac GAN with some changes.
+
+    Without any, both players take steps of 0.01 at once, with a memory of 0.9, and G descends log(1 - D).
+
+    Args:
+        changes: which of `CHANGES` are made.
+    """
+    rule = {
+        "gamma": 0.5 if "r1" in changes else 0.0,
+        "beta1": 0.0 if "beta1" in changes else 0.9,
+        "alternating": "turns" in changes,
+        "non_saturating": "loss" in changes,
+        "d_speed": 4.0 if "faster_d" in changes else 1.0,
+    }
+    return Game(0.01 / 4 if "slower" in changes else 0.01, rule, "ema" in changes)
+
+
+def strays(game: Game, seeds: int, seed: int) -> Columns:
+    """Return how far the fakes get from the data in the last quarter of 4,000 steps, ``(seeds,)``.
+
+    Args:
+        game: how it is played.
+        seeds: how many starts, with both weights anywhere between -1 and 1.
+        seed: the base seed.
+    """
+    theta = dirac.play_adam(*_starts(seeds, seed), game.step, 4_000, **game.rule)[:, 0]
+    return {"strays": (_averaged(theta, 0.999) if game.averaged else theta)[3_001:].abs().amax(0)}
+
+
+def _starts(seeds: int, seed: int) -> Tensor:
+    """Return first weights of both players, ``(2, seeds)``."""
+    return Stream("starts", seed).uniform(2, seeds, low=-1.0, high=1.0).double()
+
+
+# The smallest game, by plain gradient steps
+
+STEP = 0.2
+RULES: dict[str, dict[str, Any]] = {
+    "original": {},
+    "smaller": {"step": STEP / 4},
+    "loss": {"non_saturating": True},
+    "turns": {"alternating": True},
+    "faster_d": {"d_speed": 4.0},
+    "momentum": {"momentum": 0.9},
+    "negative": {"momentum": -0.5, "alternating": True},
+    "r1": {"gamma": 0.5},
+    "turns_r1": {"gamma": 0.5, "alternating": True},
+}
+
+
+def games(seeds: int, seed: int) -> Columns:
+    """Play the Dirac GAN by plain gradient steps and all `RULES`, and return what came of it, ``(seeds,)``.
+
+    Args:
+        seeds: how many starts, with both weights anywhere between -1 and 1.
+        seed: the base seed.
+
+    Returns:
+        For each rule how far the fakes get from the data in the last quarter of 2,000 steps, ``"strays_r1"``,
+        and by what factor a step multiplies the distance from the equilibrium close to it, ``"growth_r1"``.
+        ``"strays_average"`` is about the running average of theta in the original game, with a decay of
+        0.999, and ``"strays_fitted"`` about a theta that descends half its squared distance to the data.
+    """
+    start = _starts(seeds, seed)
+    found = {}
+    for name, rule in RULES.items():
+        rule = {"step": STEP, **rule}
+        theta = dirac.play(*start, steps=2_000, **rule)[:, 0]
+        found[f"strays_{name}"] = theta[1_501:].abs().amax(0)
+        found[f"growth_{name}"] = _growth(dirac.play(*(1e-15 * start), steps=150, **rule).norm(dim=1)[50:])
+        if name == "original":
+            found["strays_average"] = _averaged(theta, 0.999)[1_501:].abs().amax(0)
+    found["strays_fitted"] = start[0].abs() * (1 - STEP) ** 1_501
+    return found
+
+
+def _growth(sizes: Tensor) -> Tensor:
+    """Return the factor by which each column grows from row to row, by least squares of the logarithms."""
+    logs, rows = sizes.log(), torch.arange(len(sizes), dtype=sizes.dtype)
+    rows = (rows - rows.mean()).unsqueeze(1)
+    return ((rows * logs).sum(0) / (rows**2).sum()).exp()
+
+
+def _averaged(values: Tensor, decay: float) -> Tensor:
+    """Return the running averages of the rows, as the loop's ``ema`` makes them."""
+    averages = [values[0]]
+    for t, row in enumerate(values[1:], 1):
+        kept = min(decay, (1 + t) / (10 + t))
+        averages.append(kept * averages[-1] + (1 - kept) * row)
+    return torch.stack(averages)
+
+
 # How far plain draws are from the densities
 
 
@@ -273,4 +396,9 @@ def value_off(bound: float) -> float:
     return min(1.0, float(2 * stats.norm.sf(bound / variance**0.5)))
 
 
-TABLES = {"discriminators": Table(discriminators, 320), "gradients": Table(gradients, 320)}
+TABLES = {
+    "discriminators": Table(discriminators, 320),
+    "gradients": Table(gradients, 320),
+    "games": Table(games, 256, ensemble=256),
+    "apart": Table(taken_apart(game, tuple(CHANGES), strays), 256, ensemble=256),
+}
