@@ -211,3 +211,11 @@ def test_games_have_the_growth_and_the_strays_of_their_paths() -> None:
         assert columns[f"growth_{name}"].tolist() == pytest.approx([wanted] * 3, rel=0.004), name
     assert columns["strays_fitted"].tolist() == pytest.approx((start[0].abs() * 0.8**1_501).tolist())
     assert (columns["strays_average"] > 1).all()
+
+
+def test_how_likely_two_accuracies_are_to_add_up_wrongly() -> None:
+    rng = np.random.default_rng(0)
+    sums = (rng.binomial(20_000, 0.5, (2_000, 2)) / 20_000).sum(1) - 1
+    off = (np.abs(sums) > 0.009).mean()  # one threshold, and no allowance
+    assert minimax.sum_off(0.010) == pytest.approx(3 * off, rel=0.2)
+    assert minimax.sum_off(0.03) < 1e-7 and minimax.sum_off(0.0) == 1.0

@@ -34,6 +34,7 @@ REAL = Normal(4.0, 1.25)
 FAKE = Normal(5.0, 0.7)
 FAR = Uniform(-5.0, -3.0)  # fakes that no one would take for real
 DRAWN = 400_000  # samples of each law that the chapter counts
+COUNTED = 20_000  # samples of each law that accuracies are counted on
 LOOKS = (0, 10, 20, 50, 100, 200, 500, 1_000, 2_000)  # steps at which the pulls are measured
 
 #: The points of the quadrature by the trapezoid rule, which for normal densities is exact to rounding.
@@ -394,6 +395,18 @@ def value_off(bound: float) -> float:
         first, second = (float(weights @ softplus(a) ** k) for k in (1, 2))
         variance += (second - first**2) / DRAWN
     return min(1.0, float(2 * stats.norm.sf(bound / variance**0.5)))
+
+
+def sum_off(bound: float) -> float:
+    """Return how likely two accuracies on 20,000 samples each add up to something off by so much.
+
+    Shares of so many are normal, and vary most at one half. Three thresholds are tried, and a trained D is
+    right less often than the best one, by 0.001 at most in all.
+
+    Args:
+        bound: by how much.
+    """
+    return min(1.0, float(3 * 2 * stats.norm.sf((bound - 0.001) / (2 * 0.25 / COUNTED) ** 0.5)))
 
 
 TABLES = {
