@@ -18,7 +18,7 @@ import json
 import math
 import pkgutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,8 @@ class Series:
     Args:
         recipes: the recipes, by the words that the reader chooses them by. Their data are on the line, with
             ``density`` and ``quantile``.
-        rounds: the steps at which there is a snapshot, in order, beginning with 0.
+        rounds: the steps at which there is a snapshot, in order, beginning with 0; of a recipe that takes
+            fewer, those that it comes to.
         samples: what generators make, sorted or not, ``(seeds, n)``.
         view: the part of the line that is shown.
         bound: a distance W1 to compare with, and what it belongs to, such as ``("the block", 0.193)``.
@@ -64,7 +65,7 @@ class Series:
     quantiles: int = 32
 
     def taken(self, recipe: Recipe) -> dict[str, Tensor]:
-        """Train by a recipe up to the last of the rounds, and return what there was at each.
+        """Train by a recipe, and return what there was at each of the rounds that it comes to.
 
         Args:
             recipe: the recipe.
@@ -80,9 +81,10 @@ class Series:
             return {"quantiles": kept, "w1": metrics.w1(made, recipe.data)}  # type: ignore[arg-type]
 
         G, D = recipe.networks(self.seeds, seed=FIRST_SEED)
+        rounds = [step for step in self.rounds if step <= recipe.steps]
         watch = Watch(look, every=math.gcd(*self.rounds))
-        history = recipe.train(G, D, seed=FIRST_SEED, steps=self.rounds[-1], watch=watch).require_whole()
-        kept = [i for i, step in enumerate(history.at.tolist()) if step in self.rounds]
+        history = recipe.train(G, D, seed=FIRST_SEED, steps=rounds[-1], watch=watch).require_whole()
+        kept = [i for i, step in enumerate(history.at.tolist()) if step in rounds]
         return {name: values[kept].cpu() for name, values in history.watched.items()}
 
     def written(self, taken: Mapping[str, Mapping[str, Tensor]]) -> str:
@@ -95,7 +97,7 @@ class Series:
         reach = low - WIDER * (high - low), high + WIDER * (high - low)
         law: Any = next(iter(self.recipes.values())).data
         x = torch.linspace(low, high, POINTS, dtype=torch.float64).unsqueeze(1)
-        w1 = torch.stack([found["w1"] for found in taken.values()]).double().round(decimals=3)
+        w1 = [found["w1"].double().round(decimals=3) for found in taken.values()]
         content = {
             "choices": list(taken),
             "rounds": self.rounds,
@@ -105,9 +107,9 @@ class Series:
             "bound": self.bound,
             "start": self.start,
             "real": _rounded(law.density(x).flatten()),
-            "w1": _rounded(w1),
-            "median": _rounded(w1.quantile(0.5, dim=2)),
-            "within": (w1 < self.bound[1]).sum(2).tolist(),
+            "w1": [values.tolist() for values in w1],
+            "median": [_rounded(values.quantile(0.5, dim=1)) for values in w1],
+            "within": [(values < self.bound[1]).sum(1).tolist() for values in w1],
             "reach": reach,
             "curves": [_packed(found["quantiles"], *reach) for found in taken.values()],
         }
@@ -122,15 +124,15 @@ class Snapshots:
     Args:
         choices: the recipes in words.
         rounds: the steps at which there is a snapshot.
-        quantiles: what generators make, sorted, ``(choices, rounds, seeds, n)``: its quantiles at
+        quantiles: for each recipe, what its generators make, sorted, ``(rounds, seeds, n)``: the quantiles at
             (i - 1/2) / n.
-        w1: their distances from the data, from all that was measured, ``(choices, rounds, seeds)``.
+        w1: their distances from the data, from all that was measured, each ``(rounds, seeds)``.
     """
 
     choices: tuple[str, ...]
     rounds: tuple[int, ...]
-    quantiles: Tensor
-    w1: Tensor
+    quantiles: tuple[Tensor, ...]
+    w1: tuple[Tensor, ...]
 
     def at(self, choice: str, rounds: int) -> tuple[Tensor, Tensor]:
         """Return one place: the quantiles, ``(seeds, n)``, and the distances, ``(seeds,)``.
@@ -142,11 +144,11 @@ class Snapshots:
         Raises:
             ValueError: if it is not there.
         """
-        for name, value, known in (("choice", choice, self.choices), ("rounds", rounds, self.rounds)):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, not {value!r}.")
-        place = self.choices.index(choice), self.rounds.index(rounds)
-        return self.quantiles[place], self.w1[place]
+        _known("choice", choice, self.choices)
+        place = self.choices.index(choice)
+        _known("rounds", rounds, self.rounds[: len(self.w1[place])])
+        step = self.rounds.index(rounds)
+        return self.quantiles[place][step], self.w1[place][step]
 
 
 def snapshots(name: str) -> Snapshots:
@@ -160,19 +162,27 @@ def snapshots(name: str) -> Snapshots:
         ValueError: if there is no such file.
     """
     path = FOLDER / f"{_checks.text('name', name)}.json"
-    if not path.is_file():
-        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.json")))
-        raise ValueError(f"name must be one of {known}, not {name!r}.")
+    _known("name", name, sorted(path.stem for path in FOLDER.glob("*.json")))
     content = json.loads(path.read_text(encoding="utf-8"))
     low, high = content["reach"]
-    levels = np.stack([np.frombuffer(base64.b64decode(text), "<u2") for text in content["curves"]])
-    shape = (*(len(content[key]) for key in ("choices", "rounds")), content["seeds"], content["quantiles"])
+    levels = (np.frombuffer(base64.b64decode(text), "<u2").astype(np.float64) for text in content["curves"])
+    shape = -1, content["seeds"], content["quantiles"]
     return Snapshots(
         tuple(content["choices"]),
         tuple(content["rounds"]),
-        low + (high - low) / LEVELS * torch.from_numpy(levels.astype(np.float64)).view(shape),
-        torch.tensor(content["w1"], dtype=torch.float64),
+        tuple(low + (high - low) / LEVELS * torch.from_numpy(found).view(shape) for found in levels),
+        tuple(torch.tensor(values, dtype=torch.float64) for values in content["w1"]),
     )
+
+
+def _known(name: str, value: Any, known: Sequence[Any]) -> None:
+    """Refuse what is not there.
+
+    Raises:
+        ValueError: if the value is none of those that are known.
+    """
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, not {value!r}.")
 
 
 def _rounded(values: Tensor) -> Any:

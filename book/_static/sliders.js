@@ -70,7 +70,7 @@
       ...others.map((seed) => curve("fake line", seed)),
       curve("chosen line", place.seed),
       path("rule", [[1, floor], [width - 1, floor]]),
-      text(1, strip - 36, "W₁, how far each seed is from the data"),
+      text(1, strip - 36, "W₁, how far each seed is off"),
       text(S(bound) - 4, strip - 19, "closer", "end"),
       text(S(bound) + 4, strip - 19, `than ${owner}`),
       path("rule", [[S(bound), strip - 32], [S(bound), strip + 14]]),
@@ -113,6 +113,9 @@
     }
 
     function show() {
+      const last = data.w1[place.choice].length - 1; // of some recipes there are fewer rounds
+      place.round = Math.min(place.round, last);
+      panel.querySelector("[name=round]").max = last;
       const said = { round: rounds[place.round].toLocaleString("en"), seed: `${place.seed}` };
       for (const input of inputs) {
         input.value = place[input.name];
