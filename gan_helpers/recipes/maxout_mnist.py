@@ -199,7 +199,7 @@ def original(
 #: What the repair changes: torch's own first weights in both networks, gains at one included; no dropout;
 #: and a price on the slope of D's logit.
 CHANGES = ("start", "dropout", "r1")
-APART = ("only_r1",)  # what of it was tried; none, all and no dropout are among the switches
+APART = ("only_r1", "without_r1")  # what of it was tried; none, all and no dropout are among the switches
 
 
 def options(*changes: str) -> dict[str, Any]:
