@@ -171,6 +171,15 @@ def test_a_stack_its_slopes_and_its_penalty_are_those_of_torch(
             torch.testing.assert_close(gm.tensor(bias)[k, 0], no_slope, rtol=0, atol=atol)
 
 
+def test_the_slope_of_a_difference_of_outputs_is_that_of_one_output_with_the_weights_subtracted() -> None:
+    D, x = gm.Ensemble(lambda: gm.mlp(2, 4, 2), 3, sd=1.0), gm.array(numbers(3, 5, 2).float())
+    one = gm.Ensemble(lambda: gm.mlp(2, 4, 1), 3)
+    (hidden, bias, last, _), theirs = D.weights(), one.weights()
+    theirs[0][:], theirs[1][:], theirs[2][:] = hidden, bias, last[:, 1:] - last[:, :1]
+    slopes = gm.tensor(D.slopes(x, (-1.0, 1.0)))
+    torch.testing.assert_close(slopes, gm.tensor(one.slopes(x)))
+
+
 def test_several_inputs_go_through_in_one_pass() -> None:
     G = gm.Ensemble(lambda: gm.mlp(2, 3, 2), 2, sd=1.0)
     x, y = (gm.array(numbers(2, n, 2, seed=n).float()) for n in (4, 3))

@@ -213,28 +213,32 @@ class Ensemble(_Block):  # type: ignore[misc]
         ones = nd.ones((*x.shape[:2], 1), ctx=x.context, dtype=x.dtype)
         return nd.batch_dot(x, weight, transpose_b=True) + nd.batch_dot(ones, bias)
 
-    def slopes(self, x: Any) -> Any:
-        r"""Return the gradient of the single output with respect to each input, in ordinary operators.
+    def slopes(self, x: Any, outputs: Sequence[float] = (1.0,)) -> Any:
+        r"""Return the gradient of the output with respect to each input, in ordinary operators.
 
-        .. math:: \nabla_x D(x) = W_1^\top \operatorname{diag}(f'(v_1)) \, W_2^\top \cdots W_n^\top
+        .. math:: \nabla_x a(x) = W_1^\top \operatorname{diag}(f'(v_1)) \, W_2^\top \cdots W_n^\top
 
         Args:
             x: where it is taken, ``(seeds, batch, features)``.
+            outputs: of several outputs, what each counts in the sum whose gradient is taken: ``(-1, 1)`` for
+                the second less the first.
 
         Returns:
             The gradients, shaped as x, which can be differentiated with respect to the weights.
 
         Raises:
-            ValueError: if the network has more than one output.
+            ValueError: if the network has another number of outputs.
         """
         passed = [numbers("x", x, "(seeds, batch, features)", dims=3)]
         for step in self._plan:
             passed.append(self._apply(step, passed[-1]))
         output = passed.pop()
-        if output.shape[2] != 1:
-            raise ValueError(f"The slope is that of one output, but the network has {output.shape[2]}.")
+        if output.shape[2] != len(outputs):
+            asked = "one output" if len(outputs) == 1 else f"{len(outputs)} outputs"
+            raise ValueError(f"The slope is that of {asked}, but the network has {output.shape[2]}.")
         # Not ones_like: backward would end the process there, as it does at a comparison.
-        gradient = nd.ones(output.shape, ctx=output.context, dtype=output.dtype)
+        one, like = (*output.shape[:2], 1), {"ctx": output.context, "dtype": output.dtype}
+        gradient = nd.concat(*(nd.full(one, weight, **like) for weight in outputs), dim=2)
         for step, v in zip(reversed(self._plan), reversed(passed), strict=True):
             if isinstance(step, _Elementwise):
                 gradient = gradient * step.slope(v)

@@ -7,21 +7,24 @@ imported when a recipe's networks are made, and not before, so that all else is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gan_helpers import metrics
+from gan_helpers import losses, metrics
 from gan_helpers.data import Gaussian, Minibatches, StandardNormal
 from gan_helpers.metrics import GaussianFit
+from gan_helpers.models import mlp
 from gan_helpers.options import Turns
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe
-from gan_helpers.tables import Table
+from gan_helpers.recipes import Recipe, taken_apart
+from gan_helpers.tables import Columns, Table
+from gan_helpers.training import adam
 
 # MXNet has no annotations. `G` and `D` below are ensembles of `gan_helpers.mxnet_backend`, x and z NDArrays.
 
@@ -30,6 +33,7 @@ B = torch.tensor([1.0, 2.0])
 REAL = Gaussian.from_transform(A, B)
 NOISE = StandardNormal(2)
 EPOCHS = 10
+RATES = {"D": (5, 15, 50, 150), "G": (1, 3, 10, 30)}  # in thousandths; the source's are 50 and 10
 BACKEND = "gan_helpers.mxnet_backend"
 
 
@@ -74,6 +78,74 @@ def inputs(
     return (z @ A.to(z) + B.to(z),)
 
 
+#: What the repair changes, by the names that `changed` takes, and in words.
+CHANGES = {
+    "width": "32 and 32 hidden units in $D$, not 5 and 3",
+    "activation": "leaky rectifiers in $D$, not tanh",
+    "outputs": "one output of $D$, not two",
+    "start": "first weights of $D$ ten times as large",
+    "batch": "batches of 128, not 4",
+    "beta1": r"$\beta_1 = 0.5$, not 0.9",
+    "d_rate": "rate of $D$ 0.008, not 0.05",
+    "g_rate": "rate of $G$ 0.004, not 0.01",
+    "r1": "a price on the slope of the logit",
+    "ema": "an average of $G$'s weights",
+    "noise": "fresh noise for $G$",
+}
+
+
+def changed(x: Tensor, *names: str, answers: Answers | None = None) -> Recipe:
+    """Return the source's recipe with some of the changes of the repair: 10 epochs of its 250 steps.
+
+    Args:
+        x: the points of each seed, ``(seeds, n, 2)``.
+        names: the changes, of `CHANGES`.
+        answers: takes notes of D's answers.
+
+    Raises:
+        ValueError: if there is no change of a name.
+    """
+    made = set(names)
+    if unknown := made - CHANGES.keys():
+        raise ValueError(f"names must be of {', '.join(CHANGES)}, not {min(unknown)!r}.")
+    of = (1.0,) if "outputs" in made else (-1.0, 1.0)  # what each output of D counts in the logit
+    betas = (0.5 if "beta1" in made else 0.9, 0.999)
+
+    def logit(outputs: Any) -> Any:
+        return outputs if len(of) == 1 else outputs[:, :, 1:] - outputs[:, :, :1]
+
+    def d_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
+        real, fake = (logit(outputs) for outputs in D(x, G(z).detach()))
+        if answers is not None:
+            answers.note(real, fake)
+        loss = gm().minimax_d(real, fake)
+        return loss + 0.1 / 2 * squared_slope(D, x) if "r1" in made else loss
+
+    def g_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
+        return gm().non_saturating_g(logit(D(G(z))))
+
+    hidden = (32, 32) if "width" in made else (5, 3)
+    activation = 0.2 if "activation" in made else "tanh"
+    return Recipe(
+        G=lambda: gm().mlp(2, 2),
+        D=lambda: gm().mlp(2, *hidden, len(of), activation=activation),
+        data=Minibatches(x),
+        noise=NOISE,
+        d_loss=d_loss,
+        g_loss=g_loss,
+        d_opt=lambda D: gm().adam(D, 0.008 if "d_rate" in made else 0.05, betas),
+        g_opt=lambda G: gm().adam(G, 0.004 if "g_rate" in made else 0.01, betas),
+        steps=EPOCHS * x.shape[1] // 4,
+        batch=128 if "batch" in made else 4,
+        options={
+            "turns": Turns(reuse_noise="noise" not in made),
+            "ema": 0.999 if "ema" in made else None,
+        },
+        start={"D": {"sd": 0.2}} if "start" in made else {},
+        backend=BACKEND,
+    )
+
+
 def original(x: Tensor, answers: Answers | None = None) -> Recipe:
     """Return the source's recipe: 10 epochs of batches of 4, a softmax over two outputs.
 
@@ -81,67 +153,66 @@ def original(x: Tensor, answers: Answers | None = None) -> Recipe:
         x: the points of each seed, ``(seeds, n, 2)``.
         answers: takes notes of D's answers.
     """
-
-    def logit(outputs: Any) -> Any:
-        return outputs[:, :, 1:] - outputs[:, :, :1]
-
-    def d_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
-        real, fake = (logit(outputs) for outputs in D(x, G(z).detach()))
-        if answers is not None:
-            answers.note(real, fake)
-        return gm().minimax_d(real, fake)
-
-    def g_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
-        return gm().non_saturating_g(logit(D(G(z))))
-
-    return Recipe(
-        G=lambda: gm().mlp(2, 2),
-        D=lambda: gm().mlp(2, 5, 3, 2),
-        data=Minibatches(x),
-        noise=NOISE,
-        d_loss=d_loss,
-        g_loss=g_loss,
-        d_opt=lambda D: gm().adam(D, 0.05),
-        g_opt=lambda G: gm().adam(G, 0.01),
-        steps=EPOCHS * x.shape[1] // 4,
-        batch=4,
-        options={"turns": Turns(reuse_noise=True)},
-        backend=BACKEND,
-    )
+    return changed(x, answers=answers)
 
 
 def repaired(x: Tensor, answers: Answers | None = None) -> Recipe:
-    """Return the repaired recipe: a wider D whose slope costs, larger batches, and averaged weights.
+    """Return the repaired recipe: all changes.
 
     Args:
         x: the points of each seed, ``(seeds, n, 2)``.
         answers: takes notes of D's answers.
     """
+    return changed(x, *CHANGES, answers=answers)
+
+
+def d2l(x: Tensor) -> Recipe:
+    """Return the recipe of the source's living successor, in PyTorch: 20 epochs of batches of 8.
+
+    Args:
+        x: the points of each seed, ``(seeds, n, 2)``.
+
+    Source:
+        Zhang et al. (2023), section 20.1; losses are sums over the batch, and biases start as weights do.
+    """
+    batch = 8
+
+    def drawn(*sizes: int) -> nn.Module:
+        network = mlp(*sizes, activation=nn.Tanh)
+        for weight in network.parameters():
+            nn.init.normal_(weight, 0, 0.02)
+        return network
 
     def d_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
-        real, fake = D(x, G(z).detach())
-        if answers is not None:
-            answers.note(real, fake)
-        return gm().minimax_d(real, fake) + 0.1 / 2 * gm().r1(D, x)
+        return batch / 2 * losses.minimax_d(*D(x, G(z).detach()))
 
     def g_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
-        return gm().non_saturating_g(D(G(z)))
+        return batch * losses.non_saturating_g(D(G(z)))
 
     return Recipe(
-        G=lambda: gm().mlp(2, 2),
-        D=lambda: gm().mlp(2, 32, 32, 1, activation=0.2),
+        G=lambda: drawn(2, 2),
+        D=lambda: drawn(2, 5, 3, 1),
         data=Minibatches(x),
         noise=NOISE,
         d_loss=d_loss,
         g_loss=g_loss,
-        d_opt=lambda D: gm().adam(D, 8e-3, betas=(0.5, 0.999)),
-        g_opt=lambda G: gm().adam(G, 4e-3, betas=(0.5, 0.999)),
-        steps=2_500,
-        batch=128,
-        options={"ema": 0.999},
-        start={"D": {"sd": 0.2}},
-        backend=BACKEND,
+        d_opt=lambda D: adam(D, 0.05),
+        g_opt=lambda G: adam(G, 0.005),
+        steps=20 * x.shape[1] // batch,
+        batch=batch,
+        options={"turns": Turns(reuse_noise=True)},
     )
+
+
+def squared_slope(D: Any, x: Any) -> Any:
+    """Return the mean squared slope of the logit of one or two outputs at some points, ``(seeds,)``.
+
+    Args:
+        D: the discriminators.
+        x: the points, an NDArray ``(seeds, batch, 2)``.
+    """
+    outputs = D.weights()[-1].shape[2]
+    return (D.slopes(x, (-1.0, 1.0)[-outputs:]) ** 2).sum(axis=2).mean(axis=1)
 
 
 def law(G: Any) -> GaussianFit:
@@ -244,7 +315,128 @@ def follow(make: Callable[[Tensor, Answers], Recipe], seeds: int, seed: int) -> 
     return measure(judged, answers.right(), x) | {"ideal": ideal(law(judged), seed)}
 
 
+def told(G: Any, D: Any, seed: int | None = None, n: int = 10_000) -> Tensor:
+    """Return how often discriminators are right about real samples and fakes that are new, ``(seeds,)``.
+
+    Args:
+        G: the generators.
+        D: discriminators of one output or two.
+        seed: the base seed of the samples; `gan_helpers.randomness.base_seed` unless given.
+        n: how many real samples, and how many fakes.
+    """
+    rng, answers = Stream("told", seed), Answers()
+    real, z = (gm().array(sampler(G.seeds, n, rng), like=G.weights()[0]) for sampler in (REAL, NOISE))
+    of = gm().array(torch.tensor([-1.0, 1.0][-D.weights()[-1].shape[2] :]).reshape(1, 1, -1), like=real)
+    answers.note(*(gm().nd.broadcast_mul(outputs, of).sum(axis=2, keepdims=True) for outputs in D(real, G(z))))
+    return answers.right()[0]
+
+
+def outcome(recipe: Recipe, seeds: int, seed: int) -> Columns:
+    """Train by a recipe, and return what became of its generators and its discriminators, each ``(seeds,)``.
+
+    Args:
+        recipe: the recipe.
+        seeds: the number of runs.
+        seed: the base seed.
+
+    Returns:
+        ``w2`` and ``minor`` as in `measure`, and `ideal` of the generators that are judged; `told` of the
+        last players; ``slope``, the root mean square of the slope of D's logit at real samples.
+    """
+    G, D = recipe.networks(seeds, seed=seed)
+    history = recipe.train(G, D, seed=seed).require_whole()
+    made = law(G if history.averaged is None else history.averaged)
+    real = gm().array(REAL(seeds, 2_000, Stream("slope", seed)))
+    return {
+        "w2": w2(made),
+        "minor": minor_axis_ratio(made),
+        "ideal": ideal(made, seed),
+        "told": told(G, D, seed),
+        "slope": gm().tensor(squared_slope(D, real)).sqrt(),
+    }
+
+
+def apart(seeds: int, seed: int) -> Columns:
+    """Take the repair apart, and return `outcome` of each combination.
+
+    Args:
+        seeds: the number of runs.
+        seed: the base seed.
+    """
+    (x,) = inputs(seeds, seed)
+    return taken_apart(partial(changed, x), list(CHANGES), outcome)(seeds, seed)
+
+
+def rates(seeds: int, seed: int) -> Columns:
+    """Train by the original recipe with other rates, and return the distance W2 by names such as ``d50_g10``.
+
+    Args:
+        seeds: the number of runs.
+        seed: the base seed.
+
+    Returns:
+        One column for each pair of a rate of D and a rate of G, named in thousandths; see `RATES`.
+    """
+    (x,) = inputs(seeds, seed)
+    found = {}
+    for d, g in product(*RATES.values()):
+        recipe = replace(
+            original(x),
+            d_opt=lambda D, d=d: gm().adam(D, d / 1_000),
+            g_opt=lambda G, g=g: gm().adam(G, g / 1_000),
+        )
+        found[f"d{d}_g{g}"] = outcome(recipe, seeds, seed)["w2"]
+    return found
+
+
+def samples(seeds: int, seed: int) -> Columns:
+    """Give each recipe as many samples as the other one has, and return `outcome` of both.
+
+    Args:
+        seeds: the number of runs.
+        seed: the base seed.
+
+    Returns:
+        The columns end in ``_original``, with 32 times its steps, and ``_repaired``, with a 32nd of them.
+    """
+    (x,) = inputs(seeds, seed)
+    longer, shorter = original(x), repaired(x)
+    recipes = {
+        "original": replace(longer, steps=longer.steps * shorter.batch // longer.batch),
+        "repaired": replace(shorter, steps=shorter.steps * longer.batch // shorter.batch),
+    }
+    return {
+        f"{measure}_{name}": values
+        for name, recipe in recipes.items()
+        for measure, values in outcome(recipe, seeds, seed).items()
+    }
+
+
+def successor(seeds: int, seed: int) -> Columns:
+    """Train by the recipe of `d2l`, and return what it reports and what became of it, each ``(seeds,)``.
+
+    Args:
+        seeds: the number of runs.
+        seed: the base seed.
+
+    Returns:
+        ``w2`` and ``minor`` as in `measure`; ``d_loss``, D's mean loss per sample in the last epoch.
+    """
+    (x,) = inputs(seeds, seed)
+    recipe = d2l(x)
+    G, D = recipe.networks(seeds, seed=seed)
+    history = recipe.train(G, D, seed=seed).require_whole()
+    weight, bias = (values.detach().double().cpu() for values in G.parameters())
+    made = GaussianFit(bias.flatten(1), weight @ weight.mT)
+    last = history.d_loss[-x.shape[1] // recipe.batch :]
+    return {"w2": w2(made), "minor": minor_axis_ratio(made), "d_loss": last.mean(0) / recipe.batch}
+
+
 TABLES = {
     "original": Table(partial(follow, original), 320),
     "repaired": Table(partial(follow, repaired), 320),
+    "apart": Table(apart, 32),
+    "rates": Table(rates, 32),
+    "samples": Table(samples, 32),
+    "d2l": Table(successor, 320),
 }
