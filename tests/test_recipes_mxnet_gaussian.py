@@ -28,24 +28,24 @@ def covariances(*matrices: Tensor) -> GaussianFit:
 # What needs no MXNet
 
 
-def test_the_ideal_discriminator_guesses_where_both_laws_are_one_and_is_right_where_they_are_apart() -> None:
-    law = chapter.REAL
-    means = torch.stack([law.mean, law.mean + 100]).double()
-    fit = GaussianFit(means, law.covariance.double().expand(2, 2, 2))
+def test_the_ideal_discriminator_guesses_about_a_copy_and_is_right_where_the_fakes_are_far() -> None:
+    real = chapter.REAL
+    means = torch.stack([real.mean, real.mean + 100]).double()
+    fit = GaussianFit(means, real.covariance.double().expand(2, 2, 2))
     assert chapter.ideal(fit, seed=5).tolist() == pytest.approx([0.5, 1.0], abs=0.01)
 
 
 def test_the_ideal_discriminator_is_right_as_often_as_the_distance_in_variation_says() -> None:
-    law = chapter.REAL
+    real = chapter.REAL
     shift = torch.tensor([1.0, 2.0]).double()  # along the first row of A: one standard deviation of the noise
-    fit = GaussianFit((law.mean.double() + shift)[None], law.covariance.double()[None])
+    fit = GaussianFit((real.mean.double() + shift)[None], real.covariance.double()[None])
     a = chapter.A.double()
     apart = torch.linalg.solve(a.mT, shift).norm().item()
     expected = torch.special.ndtr(torch.tensor(apart / 2)).item()
     assert chapter.ideal(fit, seed=5).item() == pytest.approx(expected, abs=0.01)
 
 
-def test_each_seed_has_points_of_its_own_and_their_law_is_that_of_rows() -> None:
+def test_each_seed_has_points_of_its_own_and_their_covariance_is_that_of_rows() -> None:
     torch.testing.assert_close(chapter.REAL.covariance.double(), SIGMA, rtol=0, atol=1e-6)
     assert chapter.REAL.mean.tolist() == [1.0, 2.0]
     (x,), (few,) = chapter.inputs(100, seed=1), chapter.inputs(2, seed=3, rows=5)
@@ -84,10 +84,10 @@ def test_the_chapter_trains_by_the_recipe_of_the_package(gm: Any, nth: int, name
 
 
 def test_the_definitions_of_the_chapter_are_those_of_the_package(gm: Any) -> None:
-    theirs = CHAPTER.define("law", "w2", "minor_ratio", "best_score")
+    theirs = CHAPTER.define("gaussian", "w2", "minor_ratio", "best_score")
     G = gm.Ensemble(lambda: gm.mlp(2, 2), 4, sd=1.0, seed=1)
-    mean, covariance = theirs["law"](G)
-    fit = chapter.law(G)
+    mean, covariance = theirs["gaussian"](G)
+    fit = chapter.gaussian(G)
     assert torch.equal(mean, fit.mean) and torch.equal(covariance, fit.covariance)
     torch.testing.assert_close(theirs["w2"](mean, covariance), chapter.w2(fit))
     ratio = theirs["minor_ratio"](covariance)
@@ -96,12 +96,12 @@ def test_the_definitions_of_the_chapter_are_those_of_the_package(gm: Any) -> Non
     torch.testing.assert_close(scores, chapter.ideal(fit))
 
 
-def test_the_law_is_that_of_samples(gm: Any) -> None:
+def test_the_gaussian_is_that_of_samples(gm: Any) -> None:
     G = gm.Ensemble(lambda: gm.mlp(2, 2), 2, sd=1.0, seed=1)
     G.weights()[1][:] = 3
     z = torch.randn(2, 200_000, 2, generator=torch.Generator().manual_seed(0))
     sampled = metrics.fit_gaussian(gm.tensor(G(gm.array(z))))
-    fit = chapter.law(G)
+    fit = chapter.gaussian(G)
     torch.testing.assert_close(fit.mean, sampled.mean, rtol=0, atol=0.02)
     torch.testing.assert_close(fit.covariance, sampled.covariance, rtol=0.02, atol=0.02)
 
@@ -141,5 +141,121 @@ def test_a_table_has_one_number_per_run(gm: Any, name: str) -> None:
     recipe = short(*chapter.inputs(2, 5), chapter.Answers())
     G, D = recipe.networks(2, seed=5)
     history = recipe.train(G, D, seed=5)
-    fit = chapter.law(history.averaged or G)
+    fit = chapter.gaussian(history.averaged or G)
     assert torch.equal(columns["w2"], chapter.w2(fit))
+
+
+# The changes of the repair, one at a time
+
+
+def made_of(recipe: Any) -> dict[str, Any]:
+    """Return what a recipe is made of, in numbers."""
+    G, D = recipe.networks(1, seed=1)
+    d_opt, g_opt = (make(player)._optimizer for make, player in ((recipe.d_opt, D), (recipe.g_opt, G)))
+    turns = recipe.options["turns"]
+    return {
+        "width": D.weights()[0].shape[1], "activation": type(D.member(0)[1]).__name__,
+        "outputs": D.weights()[-1].shape[2], "start": recipe.start, "batch": recipe.batch,
+        "beta1": (d_opt.beta1, g_opt.beta1), "d_rate": d_opt.lr, "g_rate": g_opt.lr,
+        "ema": recipe.options["ema"], "noise": turns.fresh_noise, "steps": recipe.steps,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in chapter.CHANGES if name != "r1"])
+def test_a_change_changes_what_it_names_and_no_more(gm: Any, name: str) -> None:
+    (x,) = chapter.inputs(1, 5)
+    before, after, whole = (made_of(chapter.changed(x, *names)) for names in ((), (name,), chapter.CHANGES))
+    assert {key for key in before if before[key] != after[key]} == {name}
+    assert after[name] == whole[name] and before["steps"] == whole["steps"] == 2_500
+
+
+@pytest.mark.parametrize("outputs", [(), ("outputs",)])
+def test_the_penalty_is_a_twentieth_of_the_squared_slope_of_the_logit(
+    gm: Any, outputs: tuple[str, ...]
+) -> None:
+    (x,) = chapter.inputs(2, 5)
+    plain, priced = (chapter.changed(x, *outputs, *names) for names in ((), ("r1",)))
+    G, D = plain.networks(2, seed=1)
+    points, z = gm.array(x[:, :8]), gm.array(x[:, 8:16])
+    added = priced.d_loss(G, D, points, z) - plain.d_loss(G, D, points, z)
+
+    def a(y: Tensor) -> Tensor:
+        return gm.tensor(chapter.logit(D(gm.array(y)))).squeeze(2)
+
+    h = 0.01
+    slopes = [(a(x[:, :8] + step) - a(x[:, :8] - step)) / (2 * h) for step in h * torch.eye(2)]
+    squared = torch.stack(slopes).square().sum(0).mean(1)
+    torch.testing.assert_close(gm.tensor(chapter.squared_slope(D, points)), squared, rtol=0.02, atol=0)
+    torch.testing.assert_close(gm.tensor(added), squared / 20, rtol=0.02, atol=1e-7)
+
+
+def test_a_change_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="names must be of width, .*, not 'beta2'"):
+        chapter.changed(*chapter.inputs(1, 5), "r1", "beta2")
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_d_that_knows_where_the_fakes_are_is_told_right(gm: Any, outputs: int) -> None:
+    G, D = gm.Ensemble(lambda: gm.mlp(2, 2), 2), gm.Ensemble(lambda: gm.mlp(2, outputs), 2)
+    G.weights()[1][:] = 100  # all fakes lie far off to the right
+    weight, bias = D.weights()
+    weight[0, -1], weight[1, -1] = -1, 1  # the second member is always wrong
+    bias[0, 0, -1], bias[1, 0, -1] = 50, -50
+    assert chapter.told(G, D, seed=5).tolist() == [1.0, 0.0]
+
+
+def test_the_table_of_combinations_runs_what_it_names(gm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def outcome(recipe: Any, seeds: int, seed: int) -> dict[str, Tensor]:
+        run = made_of(recipe)
+        return {key: torch.full((seeds,), float(run[key])) for key in ("width", "d_rate", "batch")}
+
+    monkeypatch.setattr(chapter, "outcome", outcome)
+    found = {name: values[0].item() for name, values in chapter.apart(2, 5).items()}
+    assert len(found) == 3 * len(chapter.TRIED)
+    assert (found["d_rate_none"], found["batch_only_d_rate"]) == (pytest.approx(0.05), 4)
+    assert (found["d_rate_only_d_rate"], found["width_all"]) == (pytest.approx(0.008), 32)
+    assert (found["width_without_width"], found["batch_without_width"]) == (5, 128)
+
+
+def test_what_is_measured_of_a_short_run_is_what_its_columns_say(gm: Any) -> None:
+    (x,) = chapter.inputs(2, 5)
+    found = chapter.outcome(replace(chapter.changed(x, "ema"), steps=10), 2, 5)
+    assert {len(values) for values in found.values()} == {2}
+    assert set(found) == {"w2", "minor", "ideal", "told", "slope"}
+
+
+# The later version, and the plain estimator: no MXNet
+
+
+def test_the_later_version_sums_over_its_batch_and_draws_biases_too() -> None:
+    (x,) = chapter.inputs(50, 5)
+    recipe = chapter.d2l(x)
+    G, D = recipe.networks(50, seed=1)
+    biases = torch.cat([p.flatten() for name, p in D.named_parameters() if "bias" in name])
+    assert biases.std().item() == pytest.approx(0.02, rel=0.2) and recipe.steps == 2_500
+    z = torch.zeros(50, 8, 2)
+    for loss in (recipe.d_loss, recipe.g_loss):
+        torch.testing.assert_close(
+            loss(G, D, x[:, :8], z), torch.full((50,), 8 * math.log(2)), rtol=0.02, atol=0
+        )
+
+
+def test_the_loss_of_the_later_version_is_that_of_the_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = chapter.d2l
+    monkeypatch.setattr(chapter, "d2l", lambda x: replace(make(x), steps=126))
+    columns = chapter.successor(2, 5)
+    (x,) = chapter.inputs(2, 5)
+    G, D = chapter.d2l(x).networks(2, seed=5)
+    history = chapter.d2l(x).train(G, D, seed=5)
+    torch.testing.assert_close(columns["d_loss"], history.d_loss[1:].mean(0) / 8)
+    z = torch.randn(2, 200_000, 2, generator=torch.Generator().manual_seed(0))
+    sampled = chapter.w2(metrics.fit_gaussian(G(z).detach()))
+    torch.testing.assert_close(columns["w2"], sampled, rtol=0.02, atol=0)
+
+
+def test_more_points_bring_the_plain_estimator_closer() -> None:
+    found = chapter.points(100, 5)
+    medians = torch.stack([values.median() for values in found.values()])
+    assert list(found) == ["n10", "n30", "n100", "n300", "n1000"] and (medians.diff() < 0).all()
+    (x,) = chapter.inputs(100, 5)
+    assert torch.equal(found["n30"], chapter.w2(metrics.fit_gaussian(x[:, :30])))

@@ -7,22 +7,21 @@ imported when a recipe's networks are made, and not before, so that all else is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
-from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gan_helpers import losses, metrics
+from gan_helpers import losses, metrics, penalties
 from gan_helpers.data import Gaussian, Minibatches, StandardNormal
 from gan_helpers.metrics import GaussianFit
 from gan_helpers.models import mlp
 from gan_helpers.options import Turns
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, taken_apart
+from gan_helpers.recipes import Recipe, combinations
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
 
@@ -33,7 +32,8 @@ B = torch.tensor([1.0, 2.0])
 REAL = Gaussian.from_transform(A, B)
 NOISE = StandardNormal(2)
 EPOCHS = 10
-RATES = {"D": (5, 15, 50, 150), "G": (1, 3, 10, 30)}  # in thousandths; the source's are 50 and 10
+POINTS = (10, 30, 100, 300, 1_000)
+TRIED = ("none", "only_batch", "only_d_rate", "without_width", "all")  # of the combinations of changes
 BACKEND = "gan_helpers.mxnet_backend"
 
 
@@ -78,6 +78,15 @@ def inputs(
     return (z @ A.to(z) + B.to(z),)
 
 
+def logit(outputs: Any) -> Any:
+    """Return the logit ``(seeds, batch, 1)`` of a D with one output, or with two: the second less the first.
+
+    Args:
+        outputs: what D returns, an NDArray ``(seeds, batch, 1)`` or ``(seeds, batch, 2)``.
+    """
+    return outputs if outputs.shape[2] == 1 else outputs[:, :, 1:] - outputs[:, :, :1]
+
+
 #: What the repair changes, by the names that `changed` takes, and in words.
 CHANGES = {
     "width": "32 and 32 hidden units in $D$, not 5 and 3",
@@ -108,11 +117,7 @@ def changed(x: Tensor, *names: str, answers: Answers | None = None) -> Recipe:
     made = set(names)
     if unknown := made - CHANGES.keys():
         raise ValueError(f"names must be of {', '.join(CHANGES)}, not {min(unknown)!r}.")
-    of = (1.0,) if "outputs" in made else (-1.0, 1.0)  # what each output of D counts in the logit
     betas = (0.5 if "beta1" in made else 0.9, 0.999)
-
-    def logit(outputs: Any) -> Any:
-        return outputs if len(of) == 1 else outputs[:, :, 1:] - outputs[:, :, :1]
 
     def d_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
         real, fake = (logit(outputs) for outputs in D(x, G(z).detach()))
@@ -125,10 +130,11 @@ def changed(x: Tensor, *names: str, answers: Answers | None = None) -> Recipe:
         return gm().non_saturating_g(logit(D(G(z))))
 
     hidden = (32, 32) if "width" in made else (5, 3)
+    outputs = 1 if "outputs" in made else 2
     activation = 0.2 if "activation" in made else "tanh"
     return Recipe(
         G=lambda: gm().mlp(2, 2),
-        D=lambda: gm().mlp(2, *hidden, len(of), activation=activation),
+        D=lambda: gm().mlp(2, *hidden, outputs, activation=activation),
         data=Minibatches(x),
         noise=NOISE,
         d_loss=d_loss,
@@ -215,7 +221,7 @@ def squared_slope(D: Any, x: Any) -> Any:
     return (D.slopes(x, (-1.0, 1.0)[-outputs:]) ** 2).sum(axis=2).mean(axis=1)
 
 
-def law(G: Any) -> GaussianFit:
+def gaussian(G: Any) -> GaussianFit:
     r"""Return the Gaussian that each linear generator makes of N(0, I), exactly.
 
     .. math:: G(z) = W z + c \quad\Rightarrow\quad G(z) \sim N(c, W W^\top)
@@ -228,7 +234,7 @@ def law(G: Any) -> GaussianFit:
 
 
 def w2(fit: GaussianFit) -> Tensor:
-    """Return the exact distance W2 of each Gaussian from the real law, ``(seeds,)``, in the units of x.
+    """Return the exact distance W2 of each Gaussian from the real one, ``(seeds,)``, in the units of x.
 
     Args:
         fit: the Gaussians.
@@ -237,12 +243,12 @@ def w2(fit: GaussianFit) -> Tensor:
 
 
 def minor_axis_ratio(fit: GaussianFit) -> Tensor:
-    r"""Return the spread along the real law's minor axis over the spread that is right there, ``(seeds,)``.
+    r"""Return the spread along the data's minor axis over the spread that is right there, ``(seeds,)``.
 
     .. math:: \sqrt{\frac{v^\top C v}{v^\top \Sigma v}}, \qquad v \text{ the eigenvector of }
         \Sigma \text{ with the smallest eigenvalue}
 
-    It is 1 for the real law, 0 for a line along its major axis, and above 1 for a fit that is too fat.
+    It is 1 for the real distribution, 0 for a line along its major axis, above 1 for a fit that is too fat.
 
     Args:
         fit: the Gaussians, with covariances C.
@@ -262,12 +268,12 @@ def measure(G: Any, right: Tensor, x: Tensor) -> dict[str, Tensor]:
         x: the points that it learned from, ``(seeds, n, 2)``.
 
     Returns:
-        The distance ``w2`` from the real law, ``minor``, the minor-axis ratio, and the ``correlation`` of
-        the two coordinates; ``w2_sample``, the distance from the Gaussian fitted to the points;
-        ``w2_plain`` and ``minor_plain`` of that fit; the share that D told right in the first and in the
-        last tenth of the run.
+        The distance ``w2`` from the real distribution, ``minor``, the minor-axis ratio, and the
+        ``correlation`` of the two coordinates; ``w2_sample``, the distance from the Gaussian that is
+        fitted to the points; ``w2_plain`` and ``minor_plain`` of that fit; the share that D told right in
+        the first and in the last tenth of the run.
     """
-    made, plain = law(G), metrics.fit_gaussian(x)
+    made, plain = gaussian(G), metrics.fit_gaussian(x)
     spread = made.covariance.diagonal(dim1=1, dim2=2).sqrt()
     tenths = right.unflatten(0, (10, -1)).mean(1)
     return {
@@ -293,7 +299,7 @@ def ideal(fit: GaussianFit, seed: int | None = None, n: int = 20_000) -> Tensor:
     scores = []
     for mean, covariance in zip(fit.mean, fit.covariance, strict=True):
         fakes, rng = Gaussian(mean, covariance), Stream("ideal", seed)
-        real, fake = (law(1, n, rng).double() for law in (REAL, fakes))
+        real, fake = (one(1, n, rng).double() for one in (REAL, fakes))
         right = [REAL.log_prob(real) > fakes.log_prob(real), REAL.log_prob(fake) <= fakes.log_prob(fake)]
         scores.append(torch.stack(right).double().mean())
     return torch.stack(scores)
@@ -312,7 +318,7 @@ def follow(make: Callable[[Tensor, Answers], Recipe], seeds: int, seed: int) -> 
     G, D = recipe.networks(seeds, seed=seed)
     history = recipe.train(G, D, seed=seed).require_whole()
     judged = G if history.averaged is None else history.averaged
-    return measure(judged, answers.right(), x) | {"ideal": ideal(law(judged), seed)}
+    return measure(judged, answers.right(), x) | {"ideal": ideal(gaussian(judged), seed)}
 
 
 def told(G: Any, D: Any, seed: int | None = None, n: int = 10_000) -> Tensor:
@@ -326,8 +332,7 @@ def told(G: Any, D: Any, seed: int | None = None, n: int = 10_000) -> Tensor:
     """
     rng, answers = Stream("told", seed), Answers()
     real, z = (gm().array(sampler(G.seeds, n, rng), like=G.weights()[0]) for sampler in (REAL, NOISE))
-    of = gm().array(torch.tensor([-1.0, 1.0][-D.weights()[-1].shape[2] :]).reshape(1, 1, -1), like=real)
-    answers.note(*(gm().nd.broadcast_mul(outputs, of).sum(axis=2, keepdims=True) for outputs in D(real, G(z))))
+    answers.note(*(logit(outputs) for outputs in D(real, G(z))))
     return answers.right()[0]
 
 
@@ -345,7 +350,7 @@ def outcome(recipe: Recipe, seeds: int, seed: int) -> Columns:
     """
     G, D = recipe.networks(seeds, seed=seed)
     history = recipe.train(G, D, seed=seed).require_whole()
-    made = law(G if history.averaged is None else history.averaged)
+    made = gaussian(G if history.averaged is None else history.averaged)
     real = gm().array(REAL(seeds, 2_000, Stream("slope", seed)))
     return {
         "w2": w2(made),
@@ -357,58 +362,21 @@ def outcome(recipe: Recipe, seeds: int, seed: int) -> Columns:
 
 
 def apart(seeds: int, seed: int) -> Columns:
-    """Take the repair apart, and return `outcome` of each combination.
-
-    Args:
-        seeds: the number of runs.
-        seed: the base seed.
-    """
-    (x,) = inputs(seeds, seed)
-    return taken_apart(partial(changed, x), list(CHANGES), outcome)(seeds, seed)
-
-
-def rates(seeds: int, seed: int) -> Columns:
-    """Train by the original recipe with other rates, and return the distance W2 by names such as ``d50_g10``.
+    """Train with some combinations of the repair's changes, and return `outcome` of each.
 
     Args:
         seeds: the number of runs.
         seed: the base seed.
 
     Returns:
-        One column for each pair of a rate of D and a rate of G, named in thousandths; see `RATES`.
+        The columns end in the names that `combinations` gives: ``"w2_only_batch"``.
     """
     (x,) = inputs(seeds, seed)
-    found = {}
-    for d, g in product(*RATES.values()):
-        recipe = replace(
-            original(x),
-            d_opt=lambda D, d=d: gm().adam(D, d / 1_000),
-            g_opt=lambda G, g=g: gm().adam(G, g / 1_000),
-        )
-        found[f"d{d}_g{g}"] = outcome(recipe, seeds, seed)["w2"]
-    return found
-
-
-def samples(seeds: int, seed: int) -> Columns:
-    """Give each recipe as many samples as the other one has, and return `outcome` of both.
-
-    Args:
-        seeds: the number of runs.
-        seed: the base seed.
-
-    Returns:
-        The columns end in ``_original``, with 32 times its steps, and ``_repaired``, with a 32nd of them.
-    """
-    (x,) = inputs(seeds, seed)
-    longer, shorter = original(x), repaired(x)
-    recipes = {
-        "original": replace(longer, steps=longer.steps * shorter.batch // longer.batch),
-        "repaired": replace(shorter, steps=shorter.steps * longer.batch // shorter.batch),
-    }
+    made = combinations(list(CHANGES))
     return {
         f"{measure}_{name}": values
-        for name, recipe in recipes.items()
-        for measure, values in outcome(recipe, seeds, seed).items()
+        for name in TRIED
+        for measure, values in outcome(changed(x, *made[name]), seeds, seed).items()
     }
 
 
@@ -420,7 +388,8 @@ def successor(seeds: int, seed: int) -> Columns:
         seed: the base seed.
 
     Returns:
-        ``w2`` and ``minor`` as in `measure`; ``d_loss``, D's mean loss per sample in the last epoch.
+        ``w2`` and ``minor`` as in `measure`; ``slope`` as in `outcome`; ``d_loss``, D's mean loss per sample
+        in the last epoch.
     """
     (x,) = inputs(seeds, seed)
     recipe = d2l(x)
@@ -429,14 +398,30 @@ def successor(seeds: int, seed: int) -> Columns:
     weight, bias = (values.detach().double().cpu() for values in G.parameters())
     made = GaussianFit(bias.flatten(1), weight @ weight.mT)
     last = history.d_loss[-x.shape[1] // recipe.batch :]
-    return {"w2": w2(made), "minor": minor_axis_ratio(made), "d_loss": last.mean(0) / recipe.batch}
+    real = REAL(seeds, 2_000, Stream("slope", seed)).to(weight)
+    return {
+        "w2": w2(made),
+        "minor": minor_axis_ratio(made),
+        "slope": penalties.r1(D.double(), real).sqrt().detach(),
+        "d_loss": last.mean(0) / recipe.batch,
+    }
+
+
+def points(seeds: int, seed: int) -> Columns:
+    """Return the distance W2 of a Gaussian fitted to 10, 30, 100, 300 and 1,000 points, each ``(seeds,)``.
+
+    Args:
+        seeds: the number of data sets.
+        seed: the base seed.
+    """
+    (x,) = inputs(seeds, seed)
+    return {f"n{n}": w2(metrics.fit_gaussian(x[:, :n])) for n in POINTS}
 
 
 TABLES = {
     "original": Table(partial(follow, original), 320),
     "repaired": Table(partial(follow, repaired), 320),
     "apart": Table(apart, 32),
-    "rates": Table(rates, 32),
-    "samples": Table(samples, 32),
     "d2l": Table(successor, 320),
+    "points": Table(points, 320),
 }
