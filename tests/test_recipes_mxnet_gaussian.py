@@ -236,7 +236,7 @@ def test_the_later_version_sums_over_its_batch_and_draws_biases_too() -> None:
     z = torch.zeros(50, 8, 2)
     for loss in (recipe.d_loss, recipe.g_loss):
         torch.testing.assert_close(
-            loss(G, D, x[:, :8], z), torch.full((50,), 8 * math.log(2)), rtol=0.02, atol=0
+            loss(G, D, x[:, :8], z), torch.full((50,), 8 * math.log(2)), rtol=0.05, atol=0
         )
 
 
