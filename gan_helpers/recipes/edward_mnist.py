@@ -1,12 +1,15 @@
 """Binarised digits as a problem of likelihood-free inference: the source's recipe, and those that repair it.
 
 The source is Edward's tutorial (Tran et al., 2016). What its text leaves to its library was read from the
-library's code: weights start from a Glorot draw and biases from 0, both players take their gradients from the
-same weights and fakes, and G's loss is the non-saturating one.
+library's code: weights start from a Glorot draw and biases from 0, both losses are of the same fakes, and
+G's is the non-saturating one. Its program asks for both updates at once and orders nothing, so that one may
+see weights that the other has moved already. Here both gradients are taken before a weight moves: the
+simultaneous game that the program means.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,15 +28,16 @@ from gan_helpers.models import dense
 from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, bundled_digits
+from gan_helpers.recipes import Recipe, bundled_digits, combinations
 from gan_helpers.states import match
-from gan_helpers.tables import Columns, Table
+from gan_helpers.tables import Columns, Table, ledger
 from gan_helpers.training import adam
 
 PIXELS = mnist.SIDE**2
 NOISE = Uniform(-1.0, 1.0, features=100)
 BATCH = 128
 STEPS = 15_000
+COMPONENTS = 145  # a mixture of so many has as many weights as G: 145 * 785, and 114,064
 LOGGED = (1, 1_000, 5_000, 10_000, 15_000)  # the steps whose losses a table keeps
 inputs = bundled_digits
 
@@ -135,7 +139,13 @@ class Binary(nn.Module):
 
 
 def original(
-    images: Tensor, *, sampled: bool = False, gamma: float = 0.0, beta1: float = 0.9, steps: int = STEPS
+    images: Tensor,
+    *,
+    grey: bool = False,
+    sampled: bool = False,
+    gamma: float = 0.0,
+    beta1: float = 0.9,
+    steps: int = STEPS,
 ) -> Recipe:
     """Return the source's recipe, or one that differs from it in what is given.
 
@@ -143,6 +153,7 @@ def original(
 
     Args:
         images: the real images, ``(n, 784)``, grey levels from 0 to 1.
+        grey: whether D is shown the grey levels, as in the version of the source that its log belongs to.
         sampled: whether fakes are sampled, as `Binary`.
         gamma: the weight of the penalty R1, halved, in logits per squared unit of slope.
         beta1: how much of the last gradients both optimisers keep.
@@ -159,7 +170,7 @@ def original(
     return Recipe(
         G=(lambda: Binary(generator())) if sampled else generator,
         D=discriminator,
-        data=Binarised(InOrder(images)),
+        data=InOrder(images) if grey else Binarised(InOrder(images)),
         noise=replace(NOISE, features=NOISE.features + PIXELS) if sampled else NOISE,
         d_loss=d_loss,
         g_loss=g_loss,
@@ -171,23 +182,35 @@ def original(
     )
 
 
-#: What each table's recipe changes in the source's.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "original": {},
-    "sampled": {"sampled": True, "steps": 5_000},
-    "penalised": {"gamma": 0.1, "beta1": 0.5, "steps": 5_000},
-    "repaired": {"sampled": True, "gamma": 0.1, "beta1": 0.5, "steps": 5_000},
+#: The changes of the repair: fakes are sampled too, D's slope has a price, optimisers forget faster.
+CHANGES: dict[str, dict[str, Any]] = {
+    "tosses": {"sampled": True},
+    "r1": {"gamma": 0.1},
+    "beta1": {"beta1": 0.5},
 }
+SHORT = 5_000  # steps of the repair, and of whatever it is compared with
+
+
+def changed(images: Tensor, *names: str, **options: Any) -> Recipe:
+    """Return the source's recipe with some changes of the repair, for a third of its steps.
+
+    Args:
+        images: as for `original`.
+        names: keys of `CHANGES`.
+        options: options of `original` that go before those.
+    """
+    made = {key: value for name in names for key, value in CHANGES[name].items()}
+    return original(images, **({"steps": SHORT} | made | options))
 
 
 def repaired(images: Tensor, **options: Any) -> Recipe:
-    """Return the repaired recipe: fakes are sampled too, slope has a price, and a third of the steps.
+    """Return the repaired recipe: all `CHANGES`, and a third of the steps.
 
     Args:
         images: as for `original`.
         options: options of `original` that go before those of the repair.
     """
-    return original(images, **(VARIANTS["repaired"] | options))
+    return changed(images, *CHANGES, **options)
 
 
 def judged(seeds: int, seed: int | None = None, n: int = 2_000) -> tuple[Tensor, Tensor]:
@@ -270,6 +293,24 @@ def two_sample(sampled: Tensor, real: Tensor, seed: int | None = None) -> Tensor
     return torch.tensor([test.accuracy for test in tests], dtype=torch.float64)
 
 
+def copied(sampled: Tensor, train: Tensor, held_out: Tensor) -> Tensor:
+    r"""Return the share of each seed's images that are copies, told from what they are nearest to.
+
+    .. math:: \frac{s - e}{1 - e}, \qquad e = \frac{n}{n + m}
+
+    with s the share of images whose nearest among all n training and m held-out ones is a training one. For
+    new images it is e on average, wherever they are; for copies it is 1.
+
+    Args:
+        sampled: images, ``(seeds, k, 784)``.
+        train: all that the generator learned from, ``(n, 784)``.
+        held_out: others, ``(m, 784)``.
+    """
+    index = image_metrics.nearest(sampled, torch.cat([train, held_out])).index
+    expected = len(train) / (len(train) + len(held_out))
+    return ((index < len(train)).double().mean(1) - expected) / (1 - expected)
+
+
 def measure(G: Ensemble, D: Ensemble, judge: DigitClassifier, seed: int | None = None) -> dict[str, Tensor]:
     """Return what D answers and how the images compare with held-out digits, each ``(seeds,)``.
 
@@ -281,12 +322,13 @@ def measure(G: Ensemble, D: Ensemble, judge: DigitClassifier, seed: int | None =
 
     Returns:
         The columns of `answers` and ``grey_share``; of the sampled images the Fréchet distance in features,
-        the accuracy of `two_sample`, the number of digits that make up at least 1 % of them, and the share
-        that is nearer to a training image than to a held-out one.
+        the accuracy of `two_sample`, the number of digits that make up at least 1 % of them, the share that
+        is nearer to one of as many training images than to a held-out one, and `copied`.
     """
     z, real = judged(G.seeds, seed)
     grey, sampled = pictures(G, z)
-    train = mnist.load().train.images[: len(real)]
+    digits = mnist.load()
+    train = digits.train.images[: len(real)]
     shown = mnist.binarise(train, Stream("judged/train", seed, train.device))
     shares = image_metrics.class_shares(judge.predict(sampled))
     return {
@@ -296,14 +338,15 @@ def measure(G: Ensemble, D: Ensemble, judge: DigitClassifier, seed: int | None =
         "two_sample": two_sample(sampled, real, seed),
         "digits": (shares >= 0.01).sum(1).double(),
         "copying": image_metrics.copying(sampled, shown, real),
+        "copied": copied(sampled, digits.train.images, digits.test.images),
     }
 
 
-def follow(name: str, seeds: int, seed: int, every: int = 5_000) -> dict[str, Tensor]:
-    """Train a variant on the bundled digits, and return what it is like on the way and at the end.
+def follow(make: Callable[[Tensor], Recipe], seeds: int, seed: int, every: int = 5_000) -> Columns:
+    """Train by a recipe on the bundled digits, and return what it is like on the way and at the end.
 
     Args:
-        name: a key of `VARIANTS`.
+        make: makes the recipe from the real images.
         seeds: how many runs.
         seed: the base seed.
         every: steps between two measurements.
@@ -313,22 +356,27 @@ def follow(name: str, seeds: int, seed: int, every: int = 5_000) -> dict[str, Te
         ``g_loss_1000`` the losses at the steps of `LOGGED`.
     """
     judge = load_judge()
-    recipe = original(mnist.load().train.images, **VARIANTS[name])
+    recipe = make(mnist.load().train.images)
     G, D = recipe.networks(seeds, seed=seed)
     history = recipe.train(G, D, seed=seed, watch=Watch(lambda G: measure(G, D, judge, seed), every))
     history.require_whole()
     return columns(history)
 
 
-def columns(history: History) -> dict[str, Tensor]:
-    """Return a run that was watched by `measure` as the columns of a table, each ``(seeds,)``.
+def columns(history: History, steps: Iterable[int] = LOGGED) -> Columns:
+    """Return a run that was watched as the columns of a table, each ``(seeds,)``.
 
     Args:
         history: of the run.
+        steps: at which ones the losses are kept.
     """
     losses = {"g_loss": history.g_loss, "d_loss": history.d_loss}
-    steps = [step for step in LOGGED if step <= history.steps]
-    logged = {f"{name}_{step}": values[step - 1] for step in steps for name, values in losses.items()}
+    logged = {
+        f"{name}_{step}": values[step - 1]
+        for step in steps
+        if step <= history.steps
+        for name, values in losses.items()
+    }
     measured = {
         f"{name}_{step}": values[i]
         for i, step in enumerate(history.at.tolist())
@@ -336,6 +384,60 @@ def columns(history: History) -> dict[str, Tensor]:
         for name, values in history.watched.items()
     }
     return logged | measured
+
+
+@torch.no_grad()
+def remembered(G: Ensemble, D: Ensemble, seen: Tensor, fresh: Tensor, z: Tensor) -> dict[str, Tensor]:
+    """Return what D answers to digits that it learned from, to others and to fakes, each ``(seeds,)``.
+
+    Args:
+        G: the generators.
+        D: the discriminators.
+        seen: images that D learned from, ``(n, 784)``.
+        fresh: images that it did not, ``(n, 784)``.
+        z: noise for the generators, ``(seeds, n, ...)``.
+
+    Returns:
+        D's share of right answers, by names such as ``right_seen``, and its mean logits, as ``logit_seen``.
+    """
+    said = {
+        "seen": D(seen.expand(D.seeds, -1, -1)),
+        "fresh": D(fresh.expand(D.seeds, -1, -1)),
+        "fake": D(G(z)),
+    }
+    shares = {
+        f"right_{kind}": ((a < 0) if kind == "fake" else (a >= 0)).double().mean((1, 2))
+        for kind, a in said.items()
+    }
+    return shares | {f"logit_{kind}": a.double().mean((1, 2)) for kind, a in said.items()}
+
+
+def remember(make: Callable[[Tensor], Recipe], seeds: int, seed: int) -> Columns:
+    """Train by a recipe, and return what D makes of digits that it has seen and of others on the way.
+
+    Args:
+        make: makes the recipe from the real images.
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        After every 1,000 steps what `remembered` says, and the losses; after the last step what `measure`
+        says, and as ``frechet_grey`` the distance of the grey images from grey held-out digits.
+    """
+    judge, digits = load_judge(), mnist.load()
+    recipe = make(digits.train.images)
+    G, D = recipe.networks(seeds, seed=seed)
+    z, held_out = judged(seeds, seed)
+    kinds = digits.train.images[: len(held_out)], digits.test.images[: len(held_out)]
+    if isinstance(recipe.data, Binarised):
+        kinds = mnist.binarise(kinds[0], Stream("seen", seed, z.device)), held_out
+    noise = z[..., : recipe.noise(1, 1, Stream("width", seed)).shape[2]]
+    watch = Watch(lambda G: remembered(G, D, *kinds, noise), 1_000)
+    history = recipe.train(G, D, seed=seed, watch=watch)
+    history.require_whole()
+    features = judge.features(pictures(G, z)[0]), judge.features(digits.test.images[: len(held_out)])
+    ends = measure(G, D, judge, seed) | {"frechet_grey": image_metrics.frechet_distance(*features)}
+    return columns(history, SOURCE_LOG) | {f"{name}_{history.steps}": v for name, v in ends.items()}
 
 
 def early(seeds: int, seed: int) -> Columns:
@@ -352,7 +454,190 @@ def early(seeds: int, seed: int) -> Columns:
     return {"g_loss": history.g_loss[500:].mean(0), "d_loss": history.d_loss[500:].mean(0)}
 
 
-TABLES = {"early": Table(early, 20, ensemble=4)} | {
-    name: Table(partial(follow, name), 20, ensemble=4)
-    for name in ("original", "penalised", "repaired", "sampled")
+def mixture(
+    images: Tensor, rng: Stream, components: int = COMPONENTS, rounds: int = 30
+) -> tuple[Tensor, Tensor]:
+    r"""Return a mixture of blocks of coins, fitted by maximum likelihood; it has as many weights as G.
+
+    .. math:: p(x) = \sum_k w_k \prod_i p_{ki}^{x_i} (1 - p_{ki})^{1 - x_i}
+
+    It is fitted by expectation and maximisation. Each component also counts one mean image, which keeps its
+    odds away from 0 and 1 where the data are not all alike.
+
+    Args:
+        images: black and white ones, ``(n, 784)``.
+        rng: the stream that chooses the first odds.
+        components: how many kinds there are.
+        rounds: how often both steps are taken.
+
+    Returns:
+        The weights, ``(components,)``, and the odds, ``(components, 784)``.
+    """
+    mean = images.mean(0)
+    odds = (images[rng.permutation(len(images))[:components]] + mean) / 2
+    shares = torch.full_like(odds[:, 0], 1 / components)
+    for _ in range(rounds):
+        odds = odds.clamp(1e-4, 1 - 1e-4)
+        logits = images @ (odds.logit().T) + (1 - odds).log().sum(1) + shares.log()
+        belongs = logits.softmax(1)
+        counts = belongs.sum(0)
+        shares = counts / len(images)
+        odds = (belongs.T @ images + mean) / (counts.unsqueeze(1) + 1)
+    return shares, odds
+
+
+def mixed(images: Tensor, rng: Stream, n: int = 2_000) -> Tensor:
+    """Return samples of a `mixture` that was fitted to one toss of images, ``(n, 784)``.
+
+    Args:
+        images: grey levels, ``(rows, 784)``.
+        rng: the stream to draw from.
+        n: how many samples.
+    """
+    shares, odds = mixture(mnist.binarise(images, rng), rng)
+    chosen = torch.searchsorted(shares.cumsum(0), rng.uniform(n)).clamp(max=len(odds) - 1)
+    return mnist.binarise(odds[chosen], rng)
+
+
+def plain(seeds: int, seed: int) -> Columns:
+    """Return how two ways without a game do, images dealt out again and a `mixture`, and the floor of both.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+
+    Returns:
+        By names such as ``frechet_mixture`` and ``two_sample_dealt``, each ``(seeds,)``; as
+        ``frechet_floor`` and ``two_sample_floor`` what half of the held-out digits get beside the other half.
+    """
+    digits, judge = mnist.load(), load_judge()
+    images = digits.train.images
+    _, real = judged(1, seed)
+    made: dict[str, list[Tensor]] = {"dealt": [], "mixture": []}
+    for k in range(seeds):
+        rng = Stream(f"plain/{k}", seed, images.device)
+        made["dealt"].append(dealt(images, rng, len(real)))
+        made["mixture"].append(mixed(images, rng, len(real)))
+    half, other = real.chunk(2)
+    floor = mnist.binarise(half.expand(seeds, -1, -1), Stream("plain/floor", seed, images.device))
+    stacked = {name: (torch.stack(several), real) for name, several in made.items()} | {
+        "floor": (floor, other)
+    }
+    return {f"copied_{name}": copied(stacked[name][0], images, digits.test.images) for name in made} | {
+        f"{key}_{name}": values
+        for name, (x, beside) in stacked.items()
+        for key, values in {
+            "frechet": image_metrics.frechet_distance(judge.features(x), judge.features(beside)),
+            "two_sample": two_sample(x, beside, seed),
+        }.items()
+    }
+
+
+def dealt(images: Tensor, rng: Stream, n: int = 2_000, shift: int = 0) -> Tensor:
+    """Return images that were chosen at random, moved and tossed anew, ``(n, 784)``: what a copier makes.
+
+    Args:
+        images: grey levels, ``(rows, 784)``.
+        rng: the stream to draw from.
+        n: how many, each of another image.
+        shift: by how many pixels each is moved to the right.
+    """
+    chosen = images[rng.permutation(len(images))[:n]].unflatten(1, (mnist.SIDE, mnist.SIDE))
+    return mnist.binarise(chosen.roll(shift, 2).flatten(1), rng)
+
+
+def copiers(seeds: int, seed: int) -> Columns:
+    """Return what two tests of copying say of generators that copy, and of digits that are new.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+
+    Returns:
+        By names such as ``copied_all`` and ``copying_all``, each ``(seeds,)``: who copies all training
+        images, those from 2,000 to 3,999, and all of them moved by one pixel or two; and as ``copied_new``
+        held-out digits, each half of them beside the other.
+    """
+    digits = mnist.load()
+    train, held_out = digits.train.images, digits.test.images
+    rng = Stream("copiers", seed, train.device)
+    runs = range(seeds)
+    made = {
+        "all": [dealt(train, rng) for _ in runs],
+        "middle": [dealt(train[2_000:4_000], rng) for _ in runs],
+        "moved_1": [dealt(train, rng, shift=1) for _ in runs],
+        "moved_2": [dealt(train, rng, shift=2) for _ in runs],
+    }
+    stacked = {name: torch.stack(several) for name, several in made.items()}
+    half, other = held_out.chunk(2)
+    new = mnist.binarise(half.expand(seeds, -1, -1), rng)
+    strange = torch.stack([mixed(half, rng) for _ in runs])
+    some = len(held_out)
+    return (
+        {f"copied_{name}": copied(x, train, held_out) for name, x in stacked.items()}
+        | {f"copying_{name}": image_metrics.copying(x, train[:some], held_out) for name, x in stacked.items()}
+        | {"copied_new": copied(new, train, other), "copied_strange": copied(strange, train, other)}
+    )
+
+
+def _changed(*names: str) -> Callable[[Tensor], Recipe]:
+    """Return what makes the recipe with these changes."""
+    return lambda images: changed(images, *names)
+
+
+#: The table that has the runs of each combination of changes.
+APART = {
+    "none": "original",
+    "only_tosses": "sampled",
+    "only_r1": "slope",
+    "only_beta1": "memory",
+    "without_tosses": "penalised",
+    "without_r1": "sampled_memory",
+    "without_beta1": "sampled_slope",
+    "all": "repaired",
+}
+
+
+def ending(table: str, step: int) -> Columns:
+    """Return what a table says after some steps, by names without their number: ``frechet`` and others.
+
+    Args:
+        table: the table, such as ``"repaired"``.
+        step: after which step.
+    """
+    last = f"_{step}"
+    columns = ledger(f"edward_mnist_{table}").items()
+    return {key.removesuffix(last): values for key, values in columns if key.endswith(last)}
+
+
+def apart() -> Columns:
+    """Return the repair taken apart after 5,000 steps, as `gan_helpers.recipes.taken_apart` would.
+
+    Each combination has a table of its own. What they have in common are the seeds of the shortest one.
+
+    Returns:
+        Columns such as ``frechet_only_r1``, each ``(seeds,)``.
+    """
+    tables = {name: ending(table, SHORT) for name, table in APART.items()}
+    shared = min(len(table["frechet"]) for table in tables.values())
+    return {f"{key}_{name}": x[:shared] for name, table in tables.items() for key, x in table.items()}
+
+
+GREY = partial(original, grey=True)
+TABLES = {
+    "early": Table(early, 20, ensemble=4),
+    "original": Table(partial(follow, original), 20, ensemble=4),
+    "grey": Table(partial(remember, GREY), 8, ensemble=4),
+    "seen": Table(partial(remember, original), 8, ensemble=4),
+    "plain": Table(plain, 20, ensemble=20),
+    "copiers": Table(copiers, 20, ensemble=20),
+    "seen_repaired": Table(partial(remember, repaired), 8, ensemble=4),
+} | {
+    APART[name]: Table(
+        partial(follow, _changed(*made)),
+        20 if name in ("only_tosses", "without_tosses", "all") else 8,
+        ensemble=4,
+    )
+    for name, made in combinations(tuple(CHANGES)).items()
+    if name != "none"
 }
