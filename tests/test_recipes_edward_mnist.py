@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from gan_helpers import Ensemble, Stream, classifier, mnist
 from gan_helpers.history import History
-from gan_helpers.recipes import edward_mnist
+from gan_helpers.options import Watch
+from gan_helpers.recipes import combinations, edward_mnist
 from gan_helpers.recipes.edward_mnist import Binary, InOrder
+from gan_helpers.tables import ledger
 from tests.chapters import Chapter, assert_trains_by
 
 CHAPTER = Chapter("edward_mnist")
@@ -41,21 +45,23 @@ def test_each_visit_tosses_the_pixels_anew(images: Tensor) -> None:
     assert not torch.equal(x[0], x[1])
 
 
-def test_the_variants_differ_from_the_source_in_what_they_say(images: Tensor) -> None:
-    made = {name: edward_mnist.original(images, **v) for name, v in edward_mnist.VARIANTS.items()}
-    assert {name: recipe.steps for name, recipe in made.items()} == {
-        "original": 15_000, "sampled": 5_000, "penalised": 5_000, "repaired": 5_000,
-    }  # fmt: skip
-    for name, recipe in made.items():
-        G, D = recipe.networks(1, seed=0)
-        assert isinstance(G.network, Binary) == (name in ("sampled", "repaired"))
-        calm = name in ("penalised", "repaired")
-        assert {opt.defaults["betas"][0] for opt in (recipe.g_opt(G), recipe.d_opt(D))} == {
-            0.5 if calm else 0.9
-        }
-        x, z = recipe.data(1, 4, Stream("x")), recipe.noise(1, 4, Stream("z"))
-        plain = edward_mnist.original(images).d_loss(G, D, x, z)
-        assert bool(recipe.d_loss(G, D, x, z) > plain) == calm
+@pytest.mark.parametrize("made", combinations(tuple(edward_mnist.CHANGES)).values(), ids="-".join)
+def test_each_change_is_made_and_no_other(made: tuple[str, ...], images: Tensor) -> None:
+    recipe = edward_mnist.changed(images, *made)
+    assert recipe.steps == edward_mnist.SHORT
+    G, D = recipe.networks(1, seed=0)
+    assert isinstance(G.network, Binary) == ("tosses" in made)
+    momentum = {opt.defaults["betas"][0] for opt in (recipe.g_opt(G), recipe.d_opt(D))}
+    assert momentum == {0.5 if "beta1" in made else 0.9}
+    x, z = recipe.data(1, 4, Stream("x")), recipe.noise(1, 4, Stream("z"))
+    plain = edward_mnist.original(images).d_loss(G, D, x, z)
+    assert bool(recipe.d_loss(G, D, x, z) > plain) == ("r1" in made)
+
+
+def test_the_grey_recipe_shows_d_the_images_themselves(images: Tensor) -> None:
+    x = edward_mnist.original(images, grey=True).data(1, 4, Stream("x"))
+    assert torch.equal(x[0], images[:4])
+    assert set(edward_mnist.original(images).data(1, 4, Stream("x")).unique().tolist()) == {0.0, 1.0}
 
 
 def test_sampled_pixels_are_coins_with_the_grey_level_as_their_odds() -> None:
@@ -171,6 +177,61 @@ def test_a_history_becomes_the_columns_of_a_table() -> None:
         "g_loss_5000": [-4999.0] * 2, "d_loss_5000": [4999.0] * 2,
         "frechet_5000": [1.0, 2.0],
     }  # fmt: skip
+
+
+def test_the_share_of_copies_is_told_from_what_is_nearest() -> None:
+    train, held_out = torch.eye(10)[:8], torch.eye(10)[8:]
+    x = torch.eye(10)[torch.tensor([[0, 3, 8, 9], [0, 1, 2, 3]])]
+    assert edward_mnist.copied(x, train, held_out).tolist() == pytest.approx([(0.5 - 0.8) / 0.2, 1.0])
+
+
+def test_d_is_asked_about_what_it_has_seen_and_what_not() -> None:
+    D = Ensemble.of([nn.Linear(2, 1)])
+    with torch.no_grad():
+        D.network.weight.copy_(torch.tensor([[1.0, 0.0]]))
+        D.network.bias.zero_()
+    seen, fresh = torch.tensor([[1.0, 0], [3, 0]]), torch.tensor([[1.0, 0], [-2, 0]])
+    found = edward_mnist.remembered(Ensemble.of([nn.Identity()]), D, seen, fresh, -seen.unsqueeze(0))
+    assert {name: value.item() for name, value in found.items()} == {
+        "right_seen": 1.0, "right_fresh": 0.5, "right_fake": 1.0,
+        "logit_seen": 2.0, "logit_fresh": -0.5, "logit_fake": -2.0,
+    }  # fmt: skip
+
+
+def test_what_is_remembered_is_kept_every_thousand_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edward_mnist, "measure", lambda G, D, judge, seed: {"frechet": torch.ones(1)})
+    monkeypatch.setattr(edward_mnist, "Watch", lambda look, every: Watch(look, every // 1_000))
+    for grey in (False, True):
+        found = edward_mnist.remember(partial(edward_mnist.original, grey=grey, steps=2), 1, 5)
+        assert {"right_seen_1", "logit_fresh_2", "d_loss_1", "frechet_2", "frechet_grey_2"} < set(found)
+
+
+def test_a_mixture_finds_two_kinds_of_images() -> None:
+    rng = Stream("two kinds", seed=0)
+    odds = torch.tensor([[0.9] * 6, [0.1] * 6])
+    images = mnist.binarise(odds[(rng.uniform(4_000) > 0.7).long()], rng)
+    shares, found = edward_mnist.mixture(images, rng, components=2)
+    order = shares.argsort(descending=True)
+    torch.testing.assert_close(shares[order], torch.tensor([0.7, 0.3]), atol=0.03, rtol=0)
+    torch.testing.assert_close(found[order], odds, atol=0.04, rtol=0)
+
+
+def test_dealt_images_are_moved_to_the_right() -> None:
+    image = torch.zeros(1, 28, 28)
+    image[0, 3, 5] = 1.0
+    (moved,) = edward_mnist.dealt(image.flatten(1), Stream("dealt"), n=1, shift=2)
+    assert moved.nonzero().flatten().tolist() == [3 * 28 + 7]
+
+
+@pytest.mark.parametrize("tables", [edward_mnist.REPAIR])
+def test_each_combination_of_changes_is_paired_with_the_others_by_seed(tables: dict[str, str]) -> None:
+    apart = edward_mnist.apart(tables)
+    (runs,) = {len(values) for values in apart.values()}
+    first = ledger("edward_mnist_original")
+    for name, table in tables.items():
+        whole = ledger(f"edward_mnist_{table}")
+        assert torch.equal(apart[f"frechet_{name}"], whole["frechet_5000"][:runs])
+        assert all(torch.equal(whole[key][:runs], first[key][:runs]) for key in ("seed", "member"))
 
 
 @pytest.mark.parametrize(("call", "name"), [("inference.run", "original"), ("repaired.run", "repaired")])

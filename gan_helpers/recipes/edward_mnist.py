@@ -9,7 +9,7 @@ simultaneous game that the program means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ from gan_helpers.models import dense
 from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, bundled_digits, combinations
+from gan_helpers.recipes import Recipe, bundled_digits
 from gan_helpers.states import match
 from gan_helpers.tables import Columns, Table, ledger
 from gan_helpers.training import adam
@@ -519,9 +519,8 @@ def plain(seeds: int, seed: int) -> Columns:
         made["dealt"].append(dealt(images, rng, len(real)))
         made["mixture"].append(mixed(images, rng, len(real)))
     half, other = real.chunk(2)
-    floor = mnist.binarise(half.expand(seeds, -1, -1), Stream("plain/floor", seed, images.device))
     stacked = {name: (torch.stack(several), real) for name, several in made.items()} | {
-        "floor": (floor, other)
+        "floor": (half.expand(seeds, -1, -1), other)
     }
     return {f"copied_{name}": copied(stacked[name][0], images, digits.test.images) for name in made} | {
         f"{key}_{name}": values
@@ -585,15 +584,13 @@ def _changed(*names: str) -> Callable[[Tensor], Recipe]:
     return lambda images: changed(images, *names)
 
 
-#: The table that has the runs of each combination of changes.
-APART = {
+#: The tables that have the runs of the repair taken apart: fakes are tossed, and the game is calmer.
+REPAIR = {
     "none": "original",
     "only_tosses": "sampled",
-    "only_r1": "slope",
-    "only_beta1": "memory",
+    "only_calm": "penalised",
     "without_tosses": "penalised",
-    "without_r1": "sampled_memory",
-    "without_beta1": "sampled_slope",
+    "without_calm": "sampled",
     "all": "repaired",
 }
 
@@ -610,34 +607,30 @@ def ending(table: str, step: int) -> Columns:
     return {key.removesuffix(last): values for key, values in columns if key.endswith(last)}
 
 
-def apart() -> Columns:
-    """Return the repair taken apart after 5,000 steps, as `gan_helpers.recipes.taken_apart` would.
+def apart(tables: Mapping[str, str]) -> Columns:
+    """Return changes taken apart after 5,000 steps, as `gan_helpers.recipes.taken_apart` would.
 
-    Each combination has a table of its own. What they have in common are the seeds of the shortest one.
+    Args:
+        tables: the table that has the runs of each combination, such as `REPAIR`. What they have in common
+            are the seeds of the shortest one.
 
     Returns:
         Columns such as ``frechet_only_r1``, each ``(seeds,)``.
     """
-    tables = {name: ending(table, SHORT) for name, table in APART.items()}
-    shared = min(len(table["frechet"]) for table in tables.values())
-    return {f"{key}_{name}": x[:shared] for name, table in tables.items() for key, x in table.items()}
+    ends = {name: ending(table, SHORT) for name, table in tables.items()}
+    shared = min(len(end["frechet"]) for end in ends.values())
+    return {f"{key}_{name}": values[:shared] for name, end in ends.items() for key, values in end.items()}
 
 
-GREY = partial(original, grey=True)
 TABLES = {
     "early": Table(early, 20, ensemble=4),
     "original": Table(partial(follow, original), 20, ensemble=4),
-    "grey": Table(partial(remember, GREY), 8, ensemble=4),
-    "seen": Table(partial(remember, original), 8, ensemble=4),
-    "plain": Table(plain, 20, ensemble=20),
-    "copiers": Table(copiers, 20, ensemble=20),
-    "seen_repaired": Table(partial(remember, repaired), 8, ensemble=4),
-} | {
-    APART[name]: Table(
-        partial(follow, _changed(*made)),
-        20 if name in ("only_tosses", "without_tosses", "all") else 8,
-        ensemble=4,
-    )
-    for name, made in combinations(tuple(CHANGES)).items()
-    if name != "none"
+    "sampled": Table(partial(follow, _changed("tosses")), 20, ensemble=4),
+    "slope": Table(partial(follow, _changed("r1")), 8, ensemble=4),
+    "memory": Table(partial(follow, _changed("beta1")), 4, ensemble=4),
+    "penalised": Table(partial(follow, _changed("r1", "beta1")), 20, ensemble=4),
+    "repaired": Table(partial(follow, repaired), 20, ensemble=4),
+    "grey": Table(partial(remember, partial(original, grey=True)), 8, ensemble=4),
+    "plain": Table(plain, 8, ensemble=8),
+    "copiers": Table(copiers, 8, ensemble=8),
 }
