@@ -116,6 +116,12 @@ def test_measure_finds_nothing_wrong_with_the_data_and_much_with_a_half_of_them(
     assert slow["c_ks"] == pytest.approx(1 - 1 / (math.pi - 1), abs=0.06)
 
 
+def test_eight_even_draws_are_as_uneven_as_counted(rng: Stream) -> None:
+    ks = sinusoids.metrics.ks(rng.uniform(4_000, 8), sinusoids.Uniform(0.0, 1.0))
+    share = (8**0.5 * ks > 1.2).double().mean().item()
+    assert sinusoids.uneven(1.2) == pytest.approx(share, abs=0.02)
+
+
 def test_the_nearest_curve_is_found_for_each_seed_in_its_own_set() -> None:
     training = torch.stack([torch.zeros(5, 64), torch.ones(5, 64)])
     training[0, 3] = 0.5

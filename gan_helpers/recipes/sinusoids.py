@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 from gan_helpers import _checks, metrics
@@ -374,6 +375,15 @@ def measure(curves: Tensor) -> dict[str, Tensor]:
         "c_ks": metrics.ks(fit.c, Uniform(*REAL.phase)),
         "slow": (fit.b < sum(REAL.frequency) / 2).double().mean(1),
     }
+
+
+def uneven(bound: float) -> float:
+    """Return how likely the KS of 8 even draws is to be above a bound over the root of 8.
+
+    Args:
+        bound: the bound.
+    """
+    return float(stats.kstwo.sf(bound / math.sqrt(8), 8))
 
 
 def trial(seeds: int, seed: int, ema: float | None = None, **changes: Any) -> dict[str, Tensor]:
