@@ -169,7 +169,8 @@ def play_adam(
         first, second = means[:, player]
         first.lerp_(force, 1 - beta1)
         second.lerp_(force**2, 1 - 0.999)
-        return step * first / (1 - beta1**t) / ((second / (1 - 0.999**t)).sqrt() + 1e-8)
+        moved: Tensor = step * first / (1 - beta1**t) / ((second / (1 - 0.999**t)).sqrt() + 1e-8)
+        return moved
 
     for t in range(1, steps + 1):
         to_theta, to_psi = forces(theta, psi, non_saturating=non_saturating, gamma=gamma)
@@ -209,8 +210,8 @@ def growth(
     """
     move = _move(step, non_saturating, gamma, alternating, momentum, d_speed)
     at_home = torch.zeros(4, dtype=torch.float64)
-    jacobian = torch.autograd.functional.jacobian(move, at_home)  # type: ignore[no-untyped-call]
-    return torch.linalg.eigvals(jacobian).abs().max().item()
+    jacobian = torch.autograd.functional.jacobian(move, at_home)
+    return float(torch.linalg.eigvals(jacobian).abs().max())
 
 
 def eigenvalues(gamma: float) -> Tensor:

@@ -72,8 +72,8 @@ CUT = """() => {
   return [...formulas, ...code].map(e => `${e.tagName.toLowerCase()}: ${e.textContent.slice(0, 80)}`);
 }"""
 
-# Formulas are left out: each is some hundred elements, which MathJax labels for screen readers as a whole. The
-# reference says the same of each kind of thing: ten of a kind are looked at.
+# Formulas are left out: each is some hundred elements, which MathJax labels for screen readers as a whole.
+# The reference says the same of each kind of thing: ten of a kind are looked at.
 ACCESSIBILITY = """async () => {
   for (const e of document.querySelectorAll("mjx-container")) e.replaceChildren("x");
   const seen = {};

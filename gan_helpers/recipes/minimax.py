@@ -298,7 +298,8 @@ def strays(game: Game, seeds: int, seed: int) -> Columns:
         seeds: how many starts, with both weights anywhere between -1 and 1.
         seed: the base seed.
     """
-    theta = dirac.play_adam(*_starts(seeds, seed), game.step, 4_000, **game.rule)[:, 0]
+    theta, psi = _starts(seeds, seed)
+    theta = dirac.play_adam(theta, psi, game.step, 4_000, **game.rule)[:, 0]
     return {"strays": (_averaged(theta, 0.999) if game.averaged else theta)[3_001:].abs().amax(0)}
 
 
@@ -336,16 +337,17 @@ def games(seeds: int, seed: int) -> Columns:
         ``"strays_average"`` is about the running average of theta in the original game, with a decay of
         0.999, and ``"strays_fitted"`` about a theta that descends half its squared distance to the data.
     """
-    start = _starts(seeds, seed)
+    start, psi = _starts(seeds, seed)
     found = {}
     for name, rule in RULES.items():
         rule = {"step": STEP, **rule}
-        theta = dirac.play(*start, steps=2_000, **rule)[:, 0]
+        theta = dirac.play(start, psi, steps=2_000, **rule)[:, 0]
         found[f"strays_{name}"] = theta[1_501:].abs().amax(0)
-        found[f"growth_{name}"] = _growth(dirac.play(*(1e-15 * start), steps=150, **rule).norm(dim=1)[50:])
+        near = dirac.play(1e-15 * start, 1e-15 * psi, steps=150, **rule)
+        found[f"growth_{name}"] = _growth(near.norm(dim=1)[50:])
         if name == "original":
             found["strays_average"] = _averaged(theta, 0.999)[1_501:].abs().amax(0)
-    found["strays_fitted"] = start[0].abs() * (1 - STEP) ** 1_501
+    found["strays_fitted"] = start.abs() * (1 - STEP) ** 1_501
     return found
 
 
