@@ -167,6 +167,15 @@ def test_spread_is_the_deviation_of_a_pixel() -> None:
     assert maxout_mnist.spread(images).tolist() == pytest.approx([0.5**0.5 / 2, 0])
 
 
+def test_evaluation_mode_alone_lowers_the_spread_of_the_first_weights() -> None:
+    """No step is taken: the running averages start at one, and after an epoch they have not forgotten it."""
+    G, batches = Ensemble(maxout_mnist.generator, 2, name="G"), Stream("batches", 3)
+    for _ in range(32):
+        in_training = G(batches.uniform(2, maxout_mnist.BATCH, 100)).detach().std(1).mean(1)
+    evaluated = G.eval()(batches.uniform(2, maxout_mnist.BATCH, 100)).detach().std(1).mean(1)
+    assert ((in_training > 0.005) & (evaluated < 0.0005)).all()
+
+
 def test_the_plain_alternative_has_the_moments_of_the_digits() -> None:
     fakes = maxout_mnist.gaussian(FEW, 2, 4_000, Stream("plain", 3)).float() / 255
     assert fakes.shape == (2, 4_000, 784)
