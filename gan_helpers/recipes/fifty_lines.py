@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from gan_helpers.models import Standardise, decorate, mlp
 from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe
+from gan_helpers.recipes import Recipe, taken_apart
 from gan_helpers.snapshots import Series
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
@@ -359,6 +360,9 @@ def long(seeds: int, seed: int) -> Columns:
 
 
 TABLES = {
+    "apart": Table(
+        taken_apart(partial(changed, steps=4_000), tuple(CHANGES), raw_and_averaged), 32, ensemble=32
+    ),
     "fitted": Table(fitted, 320),
     "original": Table(ended(original), 320),
     "later": Table(ended(later), 320),
