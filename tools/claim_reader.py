@@ -15,6 +15,7 @@ from nbformat import NotebookNode
 RANDOM = {
     "Stream", "Ensemble", "train", "networks", "base_seed", "judged", "inputs", "play", "random",
     "RandomState", "default_rng", "manual_seed", "set_random_seed", "Linear", "Dense", "dense", "Dropout",
+    "Answers",
 }  # fmt: skip
 
 OPERATIONS: dict[type, Callable] = {
