@@ -33,7 +33,6 @@ REAL = Gaussian.from_transform(A, B)
 NOISE = StandardNormal(2)
 EPOCHS = 10
 POINTS = (10, 30, 100, 300, 1_000)
-TRIED = ("none", "only_batch", "only_d_rate", "without_width", "all")  # of the combinations of changes
 BACKEND = "gan_helpers.mxnet_backend"
 
 
@@ -101,6 +100,8 @@ CHANGES = {
     "ema": "an average of $G$'s weights",
     "noise": "fresh noise for $G$",
 }
+#: The combinations of changes that the table ``apart`` has.
+TRIED = ("none", *(f"only_{name}" for name in CHANGES), "without_width", "all")
 
 
 def changed(x: Tensor, *names: str, answers: Answers | None = None) -> Recipe:
