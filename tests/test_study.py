@@ -45,7 +45,7 @@ def test_what_is_said_of_a_source_has_its_check_and_the_verdicts_are_as_many_as_
     assert None not in verdicts
     count = Counter(verdict[1].lower() for verdict in verdicts)
     text = (BOOK / "sources.md").read_text()
-    sentence = r"Of the (\d+) rows below, (\d+) say \*right\*, (\d+) \*in part\*, (\d+)\s\*no\* and (\d+) \*open\*"
+    sentence = r"(\d+) rows below, (\d+) say \*right\*, (\d+) \*in part\*, (\d+)\s\*no\* and (\d+) \*open\*"
     said = [int(n) for n in re.search(sentence, text).groups()]
     assert said == [len(verdicts), *(count[verdict] for verdict in ("right", "in part", "no", "open"))]
 
