@@ -182,7 +182,7 @@ def original(
     )
 
 
-#: The changes of the repair: fakes are sampled too, D's slope has a price, optimisers forget faster.
+#: The changes of the repair. Fakes are sampled too, D's slope has a price, optimisers forget faster.
 CHANGES: dict[str, dict[str, Any]] = {
     "tosses": {"sampled": True},
     "r1": {"gamma": 0.1},
@@ -584,7 +584,7 @@ def _changed(*names: str) -> Callable[[Tensor], Recipe]:
     return lambda images: changed(images, *names)
 
 
-#: The tables that have the runs of the repair taken apart: fakes are tossed, and the game is calmer.
+#: The tables that have the runs of the repair taken apart. Fakes are tossed, and the game is calmer.
 REPAIR = {
     "none": "original",
     "only_tosses": "sampled",

@@ -35,8 +35,8 @@ NOISE = Uniform(0.0, 1.0, features=100)
 BATCH = 256
 EPOCHS = 30
 
-#: What the source logged after each of its epochs, of 195 steps: the losses of D and of G, and the shares of
-#: real images and of fakes that D got right. Its last line is of 398.96 s, on a GPU.
+#: What the source logged after each of its epochs, of 195 steps. These are the losses of D and of G, and the
+#: shares of real images and of fakes that D got right. Its last line is of 398.96 s, on a GPU.
 SOURCE_LOG = (
     (0.719, 2.398, 0.785, 0.903), (0.378, 2.545, 0.935, 0.945), (0.541, 2.547, 0.865, 0.920),
     (0.683, 2.060, 0.820, 0.887), (0.731, 1.901, 0.799, 0.882), (0.740, 1.842, 0.794, 0.882),
@@ -54,8 +54,8 @@ inputs = bundled_digits
 
 Start = Literal["source", "ones", "torch"]
 
-#: Which D the gradient of G passes through: D as it was when it learned, the two moving "together"; D after
-#: it has moved, "d_first"; or, as in the source, "in_place", the activations from before its move with the
+#: Which D the gradient of G passes through. It is D as it was when it learned, the two moving "together"; D
+#: after it has moved, "d_first"; or, as in the source, "in_place", the activations from before its move with the
 #: weights from after it.
 Order = Literal["together", "d_first", "in_place"]
 
@@ -196,8 +196,8 @@ def original(
     )
 
 
-#: What the repair changes: torch's own first weights in both networks, gains at one included; no dropout;
-#: and a price on the slope of D's logit.
+#: What the repair changes. It takes torch's own first weights in both networks, gains at one included, has
+#: no dropout, and puts a price on the slope of D's logit.
 CHANGES = ("start", "dropout", "r1")
 APART = ("only_r1", "without_r1")  # what of it was tried; none, all and no dropout are among the switches
 
