@@ -55,8 +55,8 @@ inputs = bundled_digits
 Start = Literal["source", "ones", "torch"]
 
 #: Which D the gradient of G passes through. It is D as it was when it learned, the two moving "together"; D
-#: after it has moved, "d_first"; or, as in the source, "in_place", the activations from before its move with the
-#: weights from after it.
+#: after it has moved, "d_first"; or, as in the source, "in_place", the activations from before its move with
+#: the weights from after it.
 Order = Literal["together", "d_first", "in_place"]
 
 
