@@ -91,9 +91,14 @@ def holm(p: Sequence[float]) -> list[float]:
     Args:
         p: m p-values.
 
+    Raises:
+        ValueError: if one is not between 0 and 1.
+
     Source:
         Holm (1979), https://www.jstor.org/stable/4615733.
     """
+    if not all(0 <= value <= 1 for value in p):
+        raise ValueError(f"p must be between 0 and 1, not {p}.")
     values = torch.as_tensor(p, dtype=torch.float64)
     order = values.argsort()
     steps = values[order] * torch.arange(len(values), 0, -1)
@@ -166,6 +171,9 @@ def against_table(rows: Mapping[str, Columns], reference: Columns, measures: Map
         rows: what was measured of the runs of each recipe, by the words that stand before its row.
         reference: the same measures of the same seeds, of the recipe that all are compared with.
         measures: the measures, by the words that stand above their columns.
+
+    Raises:
+        ValueError: if the runs are no pairs, or one of them failed.
     """
     effects = [[effect(reference[key], row[key]) for key in measures.values()] for row in rows.values()]
     corrected = iter(holm([found.p for line in effects for found in line]))

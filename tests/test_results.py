@@ -31,6 +31,8 @@ def test_ratios_are_those_of_the_logarithms() -> None:
 def test_several_effects_are_corrected_for_being_several() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1, 1] and holm([0.02]) == pytest.approx([0.02])
+    with pytest.raises(ValueError, match="p must be between 0 and 1"):
+        holm([0.5, 1.5])
 
 
 @pytest.mark.parametrize(
