@@ -227,8 +227,11 @@ class Ensemble(_Block):  # type: ignore[misc]
             The gradients, shaped as x, which can be differentiated with respect to the weights.
 
         Raises:
+            TypeError: if ``outputs`` is no sequence of numbers.
             ValueError: if the network has another number of outputs.
         """
+        for i, weight in enumerate(_checks.sequence("outputs", outputs)):
+            _checks.number(f"outputs[{i}]", weight)
         passed = [numbers("x", x, "(seeds, batch, features)", dims=3)]
         for step in self._plan:
             passed.append(self._apply(step, passed[-1]))
