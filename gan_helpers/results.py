@@ -78,7 +78,7 @@ def effect(before: Tensor, after: Tensor, ratio: bool = False) -> Effect:
     d = after.log() - before.log() if ratio else after - before
     tested = stats.quantile_test(d.numpy(), q=0, p=0.5)
     low, high = (tested.confidence_interval().low, tested.confidence_interval().high)
-    ends = torch.tensor([d.quantile(0.5).item(), low, high])
+    ends = torch.tensor([d.quantile(0.5).item(), low, high], dtype=torch.float64)
     median, low, high = (ends.exp() if ratio else ends).tolist()
     return Effect(median, low, high, float(tested.pvalue))
 
@@ -203,8 +203,8 @@ def _cell(values: Tensor | None) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number with three digits, and with four behind the point at most."""
-    return f"{round(value, 4):.3g}"
+    """Return a number with three digits, or with four behind the point where that is less: rounded once."""
+    return f"{value:.3g}" if abs(value) >= 0.01 else f"{round(value, 4) + 0.0:g}"
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> Shown:
