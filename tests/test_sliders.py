@@ -22,7 +22,8 @@ PAGE = """<!doctype html>
 <html lang="en" data-theme="light"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>The sliders alone</title><link rel="icon" href="data:,">
-<style>figure {{ margin: 0 }} img {{ max-width: 100% }}</style><link rel="stylesheet" href="sliders.css">
+<style>figure {{ margin: 0 }} img {{ max-width: 100% }}</style>
+<link rel="stylesheet" href="custom.css"><link rel="stylesheet" href="sliders.css">
 <script defer src="sliders.js"></script></head><body>{}</body></html>
 """
 CEILING = 0.65  # what lies above it leaves the picture, whose bell stands 242 pixels high in a wide window
@@ -34,7 +35,7 @@ DRAWN = """() => [...document.querySelectorAll("svg .line:not(.real)")].map(line
 def url(tmp_path_factory):
     """A page, opened as a file, with the figure and one that has no snapshots."""
     folder = tmp_path_factory.mktemp("sliders")
-    for name in ("sliders.js", "sliders.css"):
+    for name in ("custom.css", "sliders.js", "sliders.css"):
         shutil.copy(ROOT / "book" / "_static" / name, folder)
     shutil.copy(ROOT / "book" / "_static" / "logo.png", folder / "still.png")
     figures = FIGURE.format(NAME.replace("_", "-")) + FIGURE.format("of-another-kind")

@@ -26,7 +26,8 @@ CELLS = [cell.source for cell in nbformat.read(BOOK / "minimax.ipynb", as_versio
 PAGE = """<!doctype html>
 <html lang="en" data-theme="light"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>The figure alone</title><link rel="icon" href="data:,"></head><body>
+<title>The figure alone</title><link rel="icon" href="data:,">
+<link rel="stylesheet" href="../_static/custom.css"></head><body>
 {figure}
 </body></html>
 """
@@ -75,7 +76,7 @@ def address(tmp_path):
     """A page with nothing but the figure, and its script where a built page has it."""
     (tmp_path / "book").mkdir()
     (tmp_path / "_static").mkdir()
-    for name in ("theory.js", "theory.css"):
+    for name in ("custom.css", "theory.js", "theory.css"):
         shutil.copy(BOOK / "_static" / name, tmp_path / "_static")
     page = tmp_path / "book" / "figure.html"
     page.write_text(PAGE.format(figure=one_cell('<figure class="theory">')), encoding="utf-8")
