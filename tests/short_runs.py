@@ -32,8 +32,12 @@ def short(name: str, seeds: int = SEEDS, seed: int = 0) -> Recipe:
     return every()[name](seeds, seed, rows=300, device="cpu")
 
 
-#: The recipes on the common loop.
-RECIPES = [name for name in every() if type(short(name)) is Recipe and short(name).backend == "gan_helpers"]
+#: The recipes on the common loop; one that is *changed*, without a change, is the original again.
+RECIPES = [
+    name
+    for name in every()
+    if not name.endswith(".changed") and type(r := short(name)) is Recipe and r.backend == "gan_helpers"
+]
 
 
 def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
