@@ -366,6 +366,7 @@ TABLES = {
     "fitted": Table(fitted, 320),
     "original": Table(ended(original), 320),
     "later": Table(ended(later), 320),
+    "long": Table(long, 64, ensemble=32),
     "repaired": Table(ended(repaired), 320),
     "start": Table(start, 320),
     "twins": Table(twins, 320),
