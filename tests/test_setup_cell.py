@@ -23,7 +23,7 @@ import tomllib
 from packaging.requirements import Requirement
 
 from tools import colab
-from tools.sheets import ROOT, load, notebooks
+from tools.sheets import ROOT, load, notebooks, read
 
 PACKAGE = ROOT / "gan_helpers"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -50,11 +50,30 @@ def with_constant(source: str, name: str, value: Any) -> str:
 # The cells agree
 
 
-def test_the_cell_is_the_same_in_all_chapters_but_for_what_the_chapter_needs() -> None:
+def test_the_cell_is_the_same_in_all_chapters_but_for_needs_and_threads() -> None:
     cells = [setup_cell(path) for path in CHAPTERS]
-    assert len({with_constant(cell.source, "NEEDS", []) for cell in cells}) == 1
+    plain = (with_constant(cell.source, "NEEDS", []) for cell in cells)
+    assert len({with_constant(source, "THREADS", {}) for source in plain}) == 1
     assert len({json.dumps(cell.metadata, sort_keys=True) for cell in cells}) == 1
     assert "hide-input" in cells[0].metadata.tags
+
+
+@every_chapter
+def test_a_chapter_settles_its_threads_unless_the_reader_has(path: Path) -> None:
+    lines = [line for line in setup_cell(path).source.splitlines() if "THREADS" in line]
+    asked = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
+    asked_for = {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OMP_NUM_THREADS": str(read(path.with_suffix(".toml")).threads or None),
+    }
+    for chosen in ({}, {"OMP_WAIT_POLICY": "ACTIVE", "OMP_NUM_THREADS": "3"}):
+        program = "\n".join(
+            ["import os", *lines, "print(*map(os.environ.get, " + repr(tuple(asked_for)) + "))"]
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=asked | chosen, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == list((asked_for | chosen).values())
 
 
 @every_chapter

@@ -121,13 +121,17 @@ def between(text: str, mark: str, name: str, new: str) -> str:
 
 
 def setup(text: str, sheet: Sheet) -> str:
-    """Return the file of a notebook with what its setup cell installs."""
-    needs = json.dumps(json.dumps([need.for_pip() for need in sheet.needs.values()]))[1:-1]
-    text, count = re.subn(
-        r'^( *"NEEDS = )\[.*\](\\n",)$', lambda m: m[1] + needs + m[2], text, flags=re.MULTILINE
-    )
-    if count != 1:
-        raise ValueError(f"{count} lines of {sheet.name}.ipynb begin with NEEDS, not one")
+    """Return the file of a notebook with what its setup cell installs, and how many threads it asks for."""
+    threads = {"OMP_WAIT_POLICY": "PASSIVE"}
+    threads |= {"OMP_NUM_THREADS": str(sheet.threads)} if sheet.threads else {}
+    needs = [need.for_pip() for need in sheet.needs.values()]
+    for name, value in {"NEEDS": needs, "THREADS": threads}.items():
+        line = json.dumps(f"{name} = {json.dumps(value)}\n")
+        text, count = re.subn(
+            rf'^( *)"{name} = .*",$', lambda m, line=line: f"{m[1]}{line},", text, flags=re.MULTILINE
+        )
+        if count != 1:
+            raise ValueError(f"{count} lines of {sheet.name}.ipynb begin with {name}, not one")
     return text
 
 

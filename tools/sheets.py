@@ -78,6 +78,7 @@ class Sheet:
         uncompared: cells whose output is not compared, and why.
         claims: what each claim rests on, see `tools/claims.py`.
         rates: what counts as a success of which recipe.
+        threads: with how many its networks learn fastest where they are too small for all; 0 for all.
         replay: the cells that lead up to the claims that rest on a replay.
     """
 
@@ -92,6 +93,7 @@ class Sheet:
     uncompared: dict[str, str] = field(default_factory=dict)
     claims: dict[str, Any] = field(default_factory=dict)
     rates: list[dict[str, Any]] = field(default_factory=list)
+    threads: int = 0
     replay: list[str] = field(default_factory=list)
 
 
