@@ -376,6 +376,7 @@ SNAPSHOTS = {
     "rounds": Series(
         recipes={
             "none: the recipe of 2017": original(),
+            **{f"alone: {words}": changed(name) for name, words in CHANGES.items()},
             "all six": changed(*CHANGES),
             "all six, and averaged weights": replace(repaired(), steps=20_000),
         },
