@@ -52,8 +52,8 @@ def test_every_claim_is_read_and_says_what_it_rests_on_if_chance_can_reach_it(sh
     assert len(found) == sum(line.lstrip().startswith("claim(") for line in lines)
     assert {claim.words for claim in found if claim.random} == set(sheet.claims)
     for claim in (claim for claim in found if claim.random):
-        if any(base.table == "replay" for base in claims.bases(sheet, claim.words)):
-            assert len(claims.replays()[sheet.name, claim.words]) >= 20 * claim.seeds[0], claim.words
+        for base in (base for base in claims.bases(sheet, claim.words) if base.table == "replay"):
+            assert len(claims.column(base, sheet.name, claim.words)) >= 20 * claim.seeds[0], claim.words
 
 
 @measured("claims", "each claim that chance can reach, from tables of many runs", fast=1, slow=1)
@@ -75,7 +75,7 @@ def test_a_replay_gives_what_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAN_BOOK_SEED", "0")  # put back afterwards
     sheet = min((s for s in SHEETS if s.replay and not s.needs), key=lambda s: len(s.replay))
     for words, values in claims.replay(sheet, claims.FIRST_SEED).items():
-        stored = claims.replays()[sheet.name, words][: len(values)].tolist()
+        stored = claims.column(claims.Base(table="replay"), sheet.name, words)[: len(values)].tolist()
         assert values == pytest.approx(stored, rel=1e-3), words
 
 
@@ -141,7 +141,7 @@ def test_a_claim_is_read_with_its_bounds_and_its_seeds() -> None:
     printed += "Holds: a: near [at least 1 of 2 seeds]\nHolds: b: near [at least 2 of 4 seeds]\n"
     assert read(one + more, printed) == [
         Claim("near", (Bound("<", 0.5),), 13, (16,), random=True),
-        Claim("{name}: near", (Bound("<", 1.0),), 1, (2, 4), random=False),
+        Claim("{name}: near", (Bound("<", 1.0),), None, (2, 4), random=False),
     ]
 
 
@@ -252,13 +252,10 @@ def test_what_a_claim_asks_of_each_column(
         assert (f"{bound.side} {bound.number:g}", of, needed) == expected
 
 
-def test_a_formula_of_columns_is_no_program() -> None:
+def test_a_formula_is_worked_out_run_by_run() -> None:
     columns = {"a": torch.tensor([1.0, 4.0]), "b": torch.tensor([2.0, 2.0])}
     assert claims.formula("abs(a - 2 * b) / 3", columns).tolist() == [1.0, 0.0]
     assert claims.formula("(a > 1) & (b == 2)", columns).tolist() == [False, True]
-    for text in ("a.sum()", "print(a)", "'a'", "a if b else a"):
-        with pytest.raises(ValueError, match="is no formula of columns"):
-            claims.formula(text, columns)
 
 
 @pytest.mark.parametrize(

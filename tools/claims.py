@@ -1,6 +1,6 @@
 """Work out from the tables of many runs how likely each claim of the book is to fail.
 
-Usage: python -m tools.claims NOTEBOOK [--seeds 40]
+Usage: python -m tools.claims NOTEBOOK
 
 `make pages` writes the tables: `book/claims.csv` with the claims, and `book/rates.csv` with the recipes. The
 part `[claims]` of a chapter's sheet says what each claim rests on that chance can reach. What a claim asks
@@ -13,8 +13,9 @@ for, its bounds and the number of seeds, is read from the notebook.
     "it is near" = "same", "theorem", "built" or "fixed"                 it cannot fail, see `SENSES`
 
 A claim that compares with no number says in a few words what it is held `against`.
-A `column` is a formula of columns, and `where` chooses runs. The bound of a quotient falls to two columns:
-with `parting = 2`, "over / under > 3" asks that the first is above 6 and the second below 2.
+A `column` is a formula of columns, with `abs` and `log`, and `where` chooses runs. The bound of a quotient
+falls to two columns: with `parting = 2`, "over / under > 3" asks that the first is above 6 and the second
+below 2.
 
 A claim fails if too few of its runs keep within its bound. How likely one run is to miss comes from
 
@@ -31,7 +32,6 @@ claim from base seeds of its own, and keeps the values that the claim is given i
 from __future__ import annotations
 
 import argparse
-import ast
 import csv
 import io
 import math
@@ -46,13 +46,13 @@ from scipy import stats
 from torch import Tensor
 
 from gan_helpers.tables import FIRST_SEED, ledger
-from tools.claim_reader import FLIPPED, OPERATIONS, Bound, Claim, claims_of
-from tools.sheets import ROOT, Sheet, load, made, sheets
+from tools.claim_reader import FLIPPED, Bound, Claim, claims_of
+from tools.sheets import BOOK, ROOT, Sheet, load, made, sheets
 
-BOOK = ROOT / "book"
 REPLAYED = ROOT / "tests" / "replayed.csv"
 ENOUGH = 300  # runs that can be counted
 LIMIT = 1e-4  # how often a claim may fail
+REPLAYS = 40  # base seeds from which cheap cells are run again
 
 #: Why a claim cannot fail, though it stands in a cell with random numbers.
 SENSES = {
@@ -82,59 +82,48 @@ class Base:
     why: str = ""
     against: str = ""
 
+    def place(self, chapter: str) -> str:
+        """Return where the numbers are, in words."""
+        if self.table == "replay":
+            return "its own cells, replayed"
+        return f"`{chapter}_{self.table}`: `{self.column}`" + (
+            f", where `{self.where}`" if self.where else ""
+        )
+
 
 def bases(sheet: Sheet, words: str) -> list[Base]:
     """Return what a claim rests on; nothing for one that cannot fail."""
     said = sheet.claims[words]
     if isinstance(said, str):
-        said = [{"table": said}] if said not in SENSES else []
-    return [
-        made(Base, values, f"{sheet.name}.toml: {words}")
-        for values in (said if isinstance(said, list) else [said])
-    ]
+        said = [] if said in SENSES else {"table": said}
+    found = said if isinstance(said, list) else [said]
+    return [made(Base, values, f"{sheet.name}.toml: {words}") for values in found]
 
 
 # The runs of a table
 
 
 def formula(text: str, columns: dict[str, Tensor]) -> Tensor:
-    """Return what a formula of columns comes to: names, numbers, + - * /, comparisons, &, abs and log."""
-
-    def value(node: ast.expr) -> Tensor | float:
-        match node:
-            case ast.Name(id=name):
-                return columns[name]
-            case ast.Constant(value=int() | float() as number):
-                return number
-            case (
-                ast.BinOp(left=left, op=op, right=right)
-                | ast.Compare(left=left, ops=[op], comparators=[right])
-            ):
-                return OPERATIONS[type(op)](value(left), value(right))
-            case ast.Call(func=ast.Name(id="abs" | "log" as name), args=[inner]):
-                return getattr(torch, name)(value(inner))
-        raise ValueError(f"{text!r} is no formula of columns.")
-
-    return value(ast.parse(text, mode="eval").body)
+    """Return what a formula of columns comes to."""
+    return eval(text, {"abs": torch.abs, "log": torch.log}, columns)
 
 
 table = cache(ledger)
 
 
 @cache
-def replays() -> dict[tuple[str, str], Tensor]:
-    """Return what the claims were given when their cells were replayed, by chapter and words."""
-    found: dict[tuple[str, str], list[float]] = {}
-    with REPLAYED.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            found.setdefault((row["notebook"], row["claim"]), []).append(float(row["value"]))
-    return {key: torch.tensor(values, dtype=torch.float64) for key, values in found.items()}
+def replays() -> list[dict[str, str]]:
+    """Return what claims were given when their cells were replayed, a row for each number."""
+    return list(csv.DictReader(REPLAYED.read_text(encoding="utf-8").splitlines()))
 
 
 def column(base: Base, notebook: str, words: str) -> Tensor:
     """Return what a claim rests on, one number per run."""
-    of_replay = base.table == "replay"
-    columns = {"value": replays()[notebook, words]} if of_replay else table(f"{notebook}_{base.table}")
+    if base.table == "replay":
+        given = [float(r["value"]) for r in replays() if (r["notebook"], r["claim"]) == (notebook, words)]
+        columns = {"value": torch.tensor(given, dtype=torch.float64)}
+    else:
+        columns = table(f"{notebook}_{base.table}")
     values = formula(base.column, columns)
     return values[formula(base.where, columns)] if base.where else values
 
@@ -142,38 +131,31 @@ def column(base: Base, notebook: str, words: str) -> Tensor:
 # How likely a claim is to fail
 
 
-def asked(claim: Claim, all_bases: list[Base], place: int, runs: int) -> tuple[list[Bound], int, int]:
-    """Return what a claim asks of one of the columns that it rests on.
+def asked(claim: Claim, found: list[Base], place: int, runs: int) -> tuple[list[Bound], int, int]:
+    """Return what a claim asks of a column: its bounds, how many runs there are, and how many have to hold.
 
     Args:
         claim: as the notebook has it.
-        all_bases: the columns.
+        found: the columns that it rests on.
         place: which of them.
-        runs: how many runs of this table the chapter has, as far as its other claims say so.
-
-    Returns:
-        The bounds, how many runs the chapter has, and how many of them have to keep within.
+        runs: how many runs of its table there are, if the claim makes one number of them, such as a median.
     """
-    base, bounds = all_bases[place], list(claim.bounds)
+    base, bounds = found[place], list(claim.bounds)
     if not bounds:
         raise ValueError(f"No bound of {claim.words!r} can be read: compare something with a number.")
     if not claim.seeds:
         raise ValueError(f"The notebook has not printed {claim.words!r}: make notebooks.")
-    part = "" if base.table == "replay" else bounds[0].parts[0]
+    part = "" if base.table == "replay" else bounds[0].parts[0 if base.parting is None else place]
     if base.parting is not None:
         (bound,) = bounds
-        part = bound.parts[place]
         above = Bound(bound.side, bound.number * base.parting)
-        bounds = [above if place == 0 else Bound(FLIPPED[bound.side], base.parting)]
+        bounds = [Bound(FLIPPED[bound.side], base.parting) if place else above]
     elif not part:
-        runs = claim.seeds[place] if len(claim.seeds) > 1 else claim.seeds[0] // len(all_bases)
-    above, below = {
-        "": (claim.at_least or runs, claim.at_least or runs),
-        "median": (runs - (runs - 1) // 2, (runs + 1) // 2),
-        "max": (1, runs),
-        "min": (runs, 1),
-    }[part]
-    return bounds, runs, above if bounds[0].side == ">" else below
+        runs = claim.seeds[place] if len(claim.seeds) > 1 else claim.seeds[0] // len(found)
+    if not part:
+        return bounds, runs, claim.at_least or runs
+    rank = {"min": 0, "median": (runs - 1) // 2, "max": runs - 1}[part]
+    return bounds, runs, runs - rank if bounds[0].side == ">" else rank + 1
 
 
 def misses(base: Base, values: Tensor, bounds: list[Bound], all_hold: bool) -> tuple[float, str]:
@@ -182,16 +164,16 @@ def misses(base: Base, values: Tensor, bounds: list[Bound], all_hold: bool) -> t
     beyond = [(values <= b.number) if b.side == ">" else (values >= b.number) for b in bounds]
     missed = int(torch.stack(beyond).any(0).sum())
     if n >= ENOUGH and not all_hold:
-        p = 1.0 if missed == n else float(stats.beta.ppf(0.95, missed + 1, n - missed))
-        return p, f"count: {missed} missed"
+        interval = stats.binomtest(missed, n, alternative="less").proportion_ci(0.95, method="exact")
+        return float(interval.high), f"count: {missed} missed"
     if missed:
         return 1.0, f"{missed} missed"
     scale = SCALES[base.scale]
     scaled = scale(values)
     spread = max(float(scaled.std()), base.grain) * math.sqrt(1 + 1 / n)
     ends = [(b.side, float(scale(torch.tensor(b.number, dtype=torch.float64)))) for b in bounds]
-    away = [(float(scaled.mean()) - end) * (1 if side == ">" else -1) for side, end in ends]
-    return min(1.0, sum(float(stats.t.sf(a / spread, n - 1)) for a in away)), f"Student, {base.scale}"
+    away = [(float(scaled.mean()) - end) * (1 if side == ">" else -1) / spread for side, end in ends]
+    return min(1.0, float(stats.t.sf(away, n - 1).sum())), f"Student, {base.scale}"
 
 
 def fails(p: float, of: int, at_least: int) -> float:
@@ -199,39 +181,28 @@ def fails(p: float, of: int, at_least: int) -> float:
     return float(stats.binom.sf(of - at_least, of, p))
 
 
-def judged(sheet: Sheet, claim: Claim, runs: dict[str, int]) -> Iterator[dict[str, str | float]]:
-    """Yield a row for each column that a claim rests on; its chance to fail is their sum."""
-    found = bases(sheet, claim.words)
-    for place, base in enumerate(found):
-        bounds, of, at_least = asked(claim, found, place, runs.get(base.table, 1))
-        if base.law:
-            law = getattr(import_module(f"gan_helpers.recipes.{sheet.name}"), base.law)
-            one, rule, rests, n = law(bounds[0].number), base.why, "a known distribution", ""
-        else:
-            values = column(base, sheet.name, claim.words)
-            one, rule = misses(base, values, bounds, at_least == of)
-            where = f", where `{base.where}`" if base.where else ""
-            rests = f"`{sheet.name}_{base.table}`: `{base.column}`{where}"
-            rests, n = "its own cells, replayed" if base.table == "replay" else rests, str(len(values))
-        ends = " to ".join(f"{number:.6g}" for number in sorted(b.number for b in bounds))
-        share = f", {at_least} of {of}" if of > 1 else ""
-        yield {
-            "chapter": sheet.name, "claim": claim.words, "rests on": rests,
-            "has to be": (ends if len(bounds) > 1 else f"{bounds[0].side} {ends}") + share,
-            "runs": n, "rule": rule, "fails with": fails(one, of, at_least),
-        }  # fmt: skip
-
-
 def of_chapter(sheet: Sheet, claims: list[Claim]) -> Iterator[dict[str, str | float]]:
-    """Yield the rows of a chapter."""
-    claims = [claim for claim in claims if claim.random]
+    """Yield a row for each column that a claim rests on; its chance to fail is their sum."""
+    rests = [(claim, bases(sheet, claim.words)) for claim in claims if claim.random]
     runs: dict[str, int] = {}
-    for claim in claims:
-        found = bases(sheet, claim.words)
-        for base, seeds in zip(found, claim.seeds, strict=False) if len(found) == len(claim.seeds) else ():
+    for claim, found in rests:
+        for base, seeds in zip(found, claim.seeds, strict=False):
             runs[base.table] = max(runs.get(base.table, 1), seeds)
-    for claim in claims:
-        yield from judged(sheet, claim, runs)
+    for claim, found in rests:
+        for place, base in enumerate(found):
+            bounds, of, at_least = asked(claim, found, place, runs.get(base.table, 1))
+            ends = " to ".join(f"{number:.6g}" for number in sorted(b.number for b in bounds))
+            row = {"chapter": sheet.name, "claim": claim.words, "rests on": "a known distribution"}
+            row["has to be"] = ends if len(bounds) > 1 else f"{bounds[0].side} {ends}"
+            row["has to be"] += f", {at_least} of {of}" if of > 1 else ""
+            if base.law:
+                law = getattr(import_module(f"gan_helpers.recipes.{sheet.name}"), base.law)
+                one, row["runs"], row["rule"] = law(bounds[0].number), "", base.why
+            else:
+                values = column(base, sheet.name, claim.words)
+                one, rule = misses(base, values, bounds, at_least == of)
+                row |= {"rests on": base.place(sheet.name), "runs": str(len(values)), "rule": rule}
+            yield {**row, "fails with": fails(one, of, at_least)}
 
 
 @cache
@@ -301,18 +272,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("notebook", choices=[sheet.name for sheet in sheets() if sheet.replay])
-    parser.add_argument("--seeds", type=int, default=40, help="base seeds to replay (default %(default)s)")
-    args = parser.parse_args()
-    with REPLAYED.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["notebook"] != args.notebook]
-    (sheet,) = (sheet for sheet in sheets() if sheet.name == args.notebook)
-    for seed in range(FIRST_SEED, FIRST_SEED + args.seeds):
-        rows += [
-            {"notebook": sheet.name, "claim": text, "seed": str(seed), "value": f"{value:.6g}"}
-            for text, values in replay(sheet, seed).items()
-            for value in values
-        ]
+    chapters = {sheet.name: sheet for sheet in sheets() if sheet.replay}
+    parser.add_argument("notebook", choices=chapters)
+    name = parser.parse_args().notebook
+    rows = [row for row in replays() if row["notebook"] != name] + [
+        {"notebook": name, "claim": text, "seed": str(seed), "value": f"{value:.6g}"}
+        for seed in range(FIRST_SEED, FIRST_SEED + REPLAYS)
+        for text, values in replay(chapters[name], seed).items()
+        for value in values
+    ]
     REPLAYED.write_text(written(sorted(rows, key=lambda row: (row["notebook"], row["claim"]))), "utf-8")
 
 
