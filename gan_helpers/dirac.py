@@ -7,6 +7,11 @@ All real data are the point 0, all fakes are the point :math:`\theta`, and the d
 
 Its equilibrium is :math:`\theta = \psi = 0`. Nothing here is random, so points may have any shape.
 
+Raises:
+    TypeError: in all functions, if an argument is of the wrong type.
+    ValueError: in all functions, if an argument is not finite or out of its range, if theta and psi differ in
+        shape, or the points run off to infinity.
+
 Reference:
     Mescheder, Geiger and Nowozin, *Which training methods for GANs do actually converge?*, 2018,
     https://arxiv.org/abs/1801.04406.
@@ -40,10 +45,6 @@ def forces(
         psi: the discriminator's weight, of the same shape.
         non_saturating: whether the generator descends -log D instead of log(1 - D).
         gamma: the weight of the penalty R1, at least 0.
-
-    Raises:
-        TypeError: if a point is not a floating-point tensor, or gamma not a real number.
-        ValueError: if a point is not finite, gamma is negative, or theta and psi differ in shape.
     """
     _checks.finite("theta", theta, "(...)")
     _checks.finite("psi", psi, "(...)")
@@ -83,10 +84,6 @@ def play(
 
     Returns:
         Theta and psi before the first step and after each, ``(steps + 1, 2, ...)``.
-
-    Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if a number is out of range, or the points run off to infinity.
     """
     _checks.whole("steps", steps)
     forces(theta, psi, gamma=gamma)  # which checks them
@@ -150,10 +147,6 @@ def play_adam(
     Returns:
         Theta and psi before the first step and after each, ``(steps + 1, 2, ...)``.
 
-    Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if a number is out of range, or the points run off to infinity.
-
     Reference:
         Kingma and Ba, *Adam: a method for stochastic optimization*, 2015, https://arxiv.org/abs/1412.6980.
     """
@@ -203,10 +196,6 @@ def growth(
         alternating: whether theta answers the new psi.
         momentum: the share of its last move that a player makes again.
         d_speed: how many times as long the steps of psi are.
-
-    Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if a number is out of range.
     """
     move = _move(step, non_saturating, gamma, alternating, momentum, d_speed)
     at_home = torch.zeros(4, dtype=torch.float64)
@@ -228,10 +217,6 @@ def eigenvalues(gamma: float) -> Tensor:
 
     Returns:
         The two eigenvalues, complex, ``(2,)``, the one with the plus sign first.
-
-    Raises:
-        TypeError: if gamma is not a real number.
-        ValueError: if gamma is negative or not finite.
     """
     gamma = _checks.number("gamma", gamma, at_least=0.0)
     root = torch.sqrt(torch.tensor(gamma**2 - 1, dtype=torch.complex128))
@@ -249,10 +234,6 @@ def largest_step(gamma: float) -> float:
 
     Args:
         gamma: the weight of the penalty R1, at least 0; without it, no step is small enough.
-
-    Raises:
-        TypeError: if gamma is not a real number.
-        ValueError: if gamma is negative or not finite.
     """
     gamma = _checks.number("gamma", gamma, at_least=0.0)
     # As a quotient where gamma is large: the difference of the formula would lose its digits.

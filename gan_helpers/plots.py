@@ -2,6 +2,10 @@
 
 Real data, fakes and the discriminator have a colour and a line style each, everywhere: blue and solid,
 vermilion and dashed, green and dotted. The three are told apart in print and by colour-blind readers too.
+
+Raises:
+    TypeError: in all functions, if what is drawn is not made of floating-point tensors.
+    ValueError: in all functions, if a shape does not fit.
 """
 
 from __future__ import annotations
@@ -47,10 +51,6 @@ def band(ax: Axes, at: Tensor, values: Tensor, label: str, style: dict[str, Any]
         values: the quantity for each step and seed, ``(records, seeds)``.
         label: what the median line is called in the legend.
         style: the colour and line style, `FAKE` unless given.
-
-    Raises:
-        TypeError: if values is not a floating-point tensor.
-        ValueError: if the shapes do not fit.
     """
     _checks.floating("values", values, "(records, seeds)", dims=2)
     if at.shape != values.shape[:1]:
@@ -76,10 +76,6 @@ def density(
         truth: the true distribution.
         label: what the histograms are called in the legend.
         bins: the number of bins, over the range that holds all but 2 in 10,000 of the true distribution.
-
-    Raises:
-        TypeError: if samples is not a floating-point tensor.
-        ValueError: if the shapes do not fit.
     """
     _checks.floating("samples", samples, "(seeds, n)", dims=2)
     low, high = truth.quantile(torch.tensor([1e-4, 1 - 1e-4], dtype=torch.float64)).tolist()
@@ -104,10 +100,6 @@ def per_seed(ax: Axes, groups: dict[str, Tensor], mark: float | None = None, lab
         groups: the numbers of each group, by name, each ``(seeds,)`` and positive.
         mark: a number to mark with a line.
         label: what that line is called in the legend.
-
-    Raises:
-        TypeError: if a group is not a floating-point tensor.
-        ValueError: if a group is not one-dimensional.
     """
     for row, (name, values) in enumerate(groups.items()):
         numbers = _array(_checks.floating(name, values, "(seeds,)", dims=1))
@@ -138,10 +130,6 @@ def surface(
         logits: what D says there, ``(rows, columns)``.
         arrows: how many arrows there are along each axis, at most.
         scale: the force that is drawn one unit of x long; chosen by matplotlib unless given.
-
-    Raises:
-        TypeError: if logits is not a floating-point tensor.
-        ValueError: if the shapes do not fit.
     """
     _checks.floating("logits", logits, "(rows, columns)", dims=2)
     if logits.shape != (len(y), len(x)):
