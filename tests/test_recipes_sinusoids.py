@@ -116,12 +116,6 @@ def test_measure_finds_nothing_wrong_with_the_data_and_much_with_a_half_of_them(
     assert slow["c_ks"] == pytest.approx(1 - 1 / (math.pi - 1), abs=0.06)
 
 
-def test_eight_even_draws_are_as_uneven_as_counted(rng: Stream) -> None:
-    ks = sinusoids.metrics.ks(rng.uniform(4_000, 8), sinusoids.Uniform(0.0, 1.0))
-    share = (8**0.5 * ks > 1.2).double().mean().item()
-    assert sinusoids.uneven(1.2) == pytest.approx(share, abs=0.02)
-
-
 def test_the_nearest_curve_is_found_for_each_seed_in_its_own_set() -> None:
     training = torch.stack([torch.zeros(5, 64), torch.ones(5, 64)])
     training[0, 3] = 0.5
@@ -152,6 +146,56 @@ def test_adam_follows_the_formula_of_keras(beta1: float, rng: Stream) -> None:
 def test_adam_wants_a_beta_below_one() -> None:
     with pytest.raises(ValueError, match="beta1 must be less than 1"):
         sinusoids.keras_adam(Ensemble(sinusoids.generator, 1, seed=1), 1.0)
+
+
+def test_less_noise_is_the_same_generator_on_less_noise(rng: Stream) -> None:
+    z = sinusoids.NOISE(2, 5, rng)
+    plain, less = (Ensemble(lambda r=reach: sinusoids.generator(r), 2, seed=4) for reach in (5.0, 1.0))
+    torch.testing.assert_close(less(z), plain(z / 5))
+    assert len(list(sinusoids.generator().children())) == 6
+
+
+def test_the_steepness_is_that_of_the_logit_without_dropout(rng: Stream) -> None:
+    D = Ensemble(lambda: torch.nn.Sequential(torch.nn.Linear(64, 1), torch.nn.Dropout(0.5)), 2, seed=4)
+    (weight, _) = D.parameters()
+    found = sinusoids.steepness(D, rng.normal(2, 7, 64))
+    torch.testing.assert_close(found, weight.detach().flatten(1).norm(dim=1))
+    assert D.training and not found.requires_grad
+
+
+def test_curves_appear_after_the_first_epoch_that_has_them() -> None:
+    residuals = torch.tensor([[0.9, 0.9, 0.9], [0.1, 0.3, 0.4], [0.3, 0.2, 0.3]])
+    assert sinusoids.appear(residuals).tolist() == [1, 2, 3]
+
+
+def test_the_changes_are_those_of_the_repair_and_one_more() -> None:
+    assert sinusoids.changed() == {}
+    assert sinusoids.changed(*sinusoids.REPAIR) == {"beta1": 0.0, "dropout": 0.0, "gamma": 0.03}
+    assert sinusoids.changed("noise") == {"reach": 1.0}
+
+
+def test_a_part_of_the_repair_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sinusoids, "ROWS", 256)
+    found = sinusoids.part(sinusoids.changed("noise"), 2, 3)
+    assert set(found) == {
+        "residual", "b_ks", "averaged_residual", "averaged_b_ks", "slope", "slope_3", "residual_3",
+        "appear", "lost", "g_loss", "d_right",
+    }  # fmt: skip
+    assert (found["appear"] == sinusoids.SHORT + 1).all()
+    assert all(column.shape == (2,) for column in found.values())
+
+
+def test_eight_even_draws_are_as_uneven_as_counted(rng: Stream) -> None:
+    ks = sinusoids.metrics.ks(rng.uniform(4_000, 8), sinusoids.Uniform(0.0, 1.0))
+    share = (8**0.5 * ks > 1.2).double().mean().item()
+    assert sinusoids.uneven(1.2) == pytest.approx(share, abs=0.02)
+
+
+def test_the_plain_alternatives_are_copies_and_sinusoids() -> None:
+    found = sinusoids.plain(2, 3)
+    assert found["again_nearest"].max() < 1e-6 < found["fit_nearest"].min()
+    assert max(found["again_residual"].max(), found["fit_residual"].max()) < 1e-6
+    assert (found["fit_b_ks"] < 0.06).all() and (found["ks_8"] > found["ks_64"]).all()
 
 
 def test_the_data_are_those_of_the_source() -> None:

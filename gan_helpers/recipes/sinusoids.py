@@ -19,12 +19,13 @@ from gan_helpers import _checks, metrics
 from gan_helpers.data import Resample, Sampler, Sinusoids, Uniform
 from gan_helpers.device import default_device
 from gan_helpers.ensemble import Ensemble
+from gan_helpers.history import History
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import dense
 from gan_helpers.options import Turns, Watch
-from gan_helpers.penalties import r1
+from gan_helpers.penalties import r1, squared_slopes
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe
+from gan_helpers.recipes import Recipe, combinations
 from gan_helpers.tables import Table
 
 REAL = Sinusoids(phase=(1.0, math.pi))
@@ -33,7 +34,17 @@ ROWS = 32_768
 BATCH = 128
 EPOCHS = 64
 LOST = 7.0  # nats: an epoch in which D gives fakes less than one chance in a thousand
-REPAIR: dict[str, Any] = {"epochs": 16, "beta1": 0.0, "dropout": 0.0, "gamma": 0.03}
+SHORT = 16  # epochs: a quarter of the source's, for the repair and for what it is compared with
+CURVE = 0.2  # a residual below which a line is called a curve
+CUT = 1e-7  # how far from 0 and 1 the Keras of today keeps a probability
+CHANGES: dict[str, dict[str, float]] = {
+    "beta1": {"beta1": 0.0},
+    "dropout": {"dropout": 0.0},
+    "r1": {"gamma": 0.03},
+    "noise": {"reach": 1.0},
+}
+REPAIR = ("beta1", "dropout", "r1")
+PARTS = combinations(REPAIR) | {"only_noise": ("noise",), "all_noise": (*REPAIR, "noise")}
 
 
 @dataclass
@@ -49,10 +60,31 @@ class Log:
     g: list[Tensor] = field(default_factory=list)
 
 
-def generator() -> nn.Module:
-    """Return the source's generator, from 64 numbers of noise to a curve of 64 points."""
+class Times(nn.Module):
+    """Multiplies its input by a number.
+
+    Args:
+        factor: the number.
+    """
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the product."""
+        return self.factor * z
+
+
+def generator(reach: float = 5.0) -> nn.Module:
+    """Return the source's generator, from 64 numbers of noise to a curve of 64 points.
+
+    Args:
+        reach: how far from 0 the noise reaches that the first layer gets; it comes in from -5 to 5.
+    """
+    first = [] if reach == NOISE.high else [Times(reach / NOISE.high)]
     return nn.Sequential(
-        dense(64, 64), nn.LeakyReLU(0.2), dense(64, 512), nn.LeakyReLU(0.2), dense(512, 64), nn.Tanh()
+        *first, dense(64, 64), nn.LeakyReLU(0.2), dense(64, 512), nn.LeakyReLU(0.2), dense(512, 64), nn.Tanh()
     )
 
 
@@ -175,6 +207,7 @@ def original(
     beta1: float = 0.9,
     dropout: float = 0.4,
     gamma: float = 0.0,
+    reach: float = 5.0,
     cut: float = 0.0,
     log: Log | None = None,
 ) -> Recipe:
@@ -187,6 +220,7 @@ def original(
         beta1: of both players' Adam.
         dropout: the share of hidden units that D leaves out.
         gamma: the weight of R1, which enters as gamma / 2.
+        reach: how far from 0 the noise reaches that G gets.
         cut: keep D's probabilities this far from 0 and 1, as Keras 3 does by 1e-7, so that the losses have no
             slope beyond; not at all if 0.
         log: where to note how often D is right.
@@ -205,7 +239,7 @@ def original(
         return non_saturating_g(within(fake, cut))
 
     return Recipe(
-        G=generator,
+        G=lambda: generator(reach),
         D=lambda: discriminator(dropout),
         data=Resample(curves),
         noise=SameRows(Resample(noise)),
@@ -219,15 +253,24 @@ def original(
     )
 
 
+def changed(*names: str) -> dict[str, Any]:
+    """Return the numbers of `original` with some `CHANGES` made: none is the source's, `REPAIR` the repair.
+
+    Args:
+        names: the changes.
+    """
+    return {key: value for name in names for key, value in CHANGES[name].items()}
+
+
 def repaired(curves: Tensor, noise: Tensor, **options: Any) -> Recipe:
-    """Return the repaired recipe: Adam without momentum, and R1 in the place of dropout.
+    """Return the repaired recipe: Adam without momentum, and R1 in the place of dropout; 16 epochs of it.
 
     Args:
         curves: as for `original`.
         noise: as for `original`.
         options: options of `original` that go before those of the repair.
     """
-    return original(curves, noise, **(REPAIR | options))
+    return original(curves, noise, **({"epochs": SHORT} | changed(*REPAIR) | options))
 
 
 @dataclass(frozen=True, eq=False)
@@ -377,13 +420,55 @@ def measure(curves: Tensor) -> dict[str, Tensor]:
     }
 
 
-def uneven(bound: float) -> float:
-    """Return how likely the KS of 8 even draws is to be above a bound over the root of 8.
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A training and what it was made from.
 
     Args:
-        bound: the bound.
+        G: the last generators.
+        history: their history; watched are curves of a ``few`` rows of noise, and D's ``slope``.
+        log: how often D was right.
+        sets: the curves and the noise that they were trained on.
+        epoch: steps in an epoch.
     """
-    return float(stats.kstwo.sf(bound / math.sqrt(8), 8))
+
+    G: Ensemble
+    history: History
+    log: Log
+    sets: tuple[Tensor, Tensor]
+    epoch: int
+
+
+def trained(seeds: int, seed: int, ema: float | None = None, **changes: Any) -> Run:
+    """Train by the source's recipe with some changes.
+
+    Args:
+        seeds: the number of runs.
+        seed: their base seed.
+        ema: how slowly an average of G's weights forgets; no average if None.
+        changes: the numbers of `original` that differ from the source's.
+    """
+    log, sets = Log(), inputs(seeds, seed)
+    made = original(*sets, log=log, **changes)
+    G, D = made.networks(seeds, seed=seed)
+    few = NOISE(seeds, 128, Stream("few", seed, default_device()))
+    epoch = sets[0].shape[1] // BATCH
+    look = Watch(lambda _: {"few": G(few), "slope": steepness(D, sets[0][:, :128])}, epoch)
+    history = made.train(G, D, seed=seed, watch=look, ema=ema)
+    history.require_whole()
+    return Run(G.eval(), history, log, sets, epoch)
+
+
+def steepness(D: Ensemble, x: Tensor) -> Tensor:
+    """Return the root of the mean squared slope of D's logit at real curves, without dropout, ``(seeds,)``.
+
+    Args:
+        D: discriminators that are being trained.
+        x: the curves, ``(seeds, n, 64)``.
+    """
+    found = squared_slopes(D.eval(), x).detach().mean(1).sqrt()
+    D.train()
+    return found
 
 
 def trial(seeds: int, seed: int, ema: float | None = None, **changes: Any) -> dict[str, Tensor]:
@@ -392,25 +477,62 @@ def trial(seeds: int, seed: int, ema: float | None = None, **changes: Any) -> di
     Args:
         seeds: the number of runs.
         seed: their base seed.
-        ema: how slowly an average of G's weights forgets; no average if None.
-        changes: the numbers of `original` that differ from the source's.
+        ema: as for `trained`.
+        changes: as for `trained`.
 
     Returns:
         What `measure` says of the last generators; the residual of their ``averaged`` ones, if asked for; the
         residual on noise that was ``seen`` in training, and the distance to the ``nearest`` training curve
         of the fakes and of as many fresh ``real`` curves, all medians; and the columns of `summary`.
     """
-    log, sets = Log(), inputs(seeds, seed)
-    made = original(*sets, log=log, **changes)
-    G, D = made.networks(seeds, seed=seed)
-    few = NOISE(seeds, 128, Stream("few", seed, default_device()))
-    epoch = sets[0].shape[1] // BATCH
-    history = made.train(G, D, seed=seed, watch=Watch(lambda _: {"few": G(few)}, epoch), ema=ema)
-    history.require_whole()
-    columns = judged(G.eval(), sets, seed)
+    run = trained(seeds, seed, ema, **changes)
+    history = run.history
+    columns = judged(run.G, run.sets, seed)
     if history.averaged is not None:
         columns["averaged"] = measure(draw(history.averaged.eval(), seed=seed))["residual"]
-    return columns | summary(history.watched["few"], history.d_loss, history.g_loss, log, epoch)
+    return columns | summary(history.watched["few"], history.d_loss, history.g_loss, run.log, run.epoch)
+
+
+def appear(residuals: Tensor) -> Tensor:
+    """Return after how many epochs lines are curves, ``(seeds,)``; one more than there are if they never are.
+
+    Args:
+        residuals: before the training and after each epoch, ``(epochs + 1, seeds)``.
+    """
+    return (residuals > CURVE).cummin(0).values.double().sum(0)
+
+
+def part(changes: dict[str, Any], seeds: int, seed: int, epochs: int = SHORT) -> dict[str, Tensor]:
+    """Train with some changes, and return what a table of the repair taken apart holds, each ``(seeds,)``.
+
+    Args:
+        changes: the numbers of `original` that differ from the source's.
+        seeds: the number of runs.
+        seed: their base seed.
+        epochs: the same for all that are compared.
+
+    Returns:
+        The ``residual`` and the ``b_ks`` of `measure`, and both for an average of G's weights; D's ``slope``
+        at real curves, at the end and after epoch 3 when the first is 0; the ``residual_3`` then; after
+        how many epochs curves ``appear``, one more than there are if they never do; in how many G
+        had ``lost``; and means over the last epoch, ``g_loss`` and ``d_right``.
+    """
+    run = trained(seeds, seed, ema=0.999, epochs=epochs, **changes)
+    history = run.history
+    assert history.averaged is not None
+    ends = {"": run.G, "averaged_": history.averaged.eval()}
+    found = {name: measure(draw(G, seed=seed)) for name, G in ends.items()}
+    residuals = best_sinusoid(history.watched["few"], REAL.positions).residual.median(2).values
+    g_loss = history.g_loss.unflatten(0, (-1, run.epoch)).mean(1)
+    return {name + key: found[name][key] for name in found for key in ("residual", "b_ks")} | {
+        "slope": history.watched["slope"][-1],
+        "slope_3": history.watched["slope"][4],
+        "residual_3": residuals[4],
+        "appear": appear(residuals),
+        "lost": (g_loss > LOST).double().sum(0),
+        "g_loss": g_loss[-1],
+        "d_right": torch.stack(run.log.d[-run.epoch :]).mean(0),
+    }
 
 
 def judged(G: Ensemble, sets: tuple[Tensor, Tensor], seed: int | None = None) -> dict[str, Tensor]:
@@ -455,10 +577,65 @@ def summary(watched: Tensor, d_loss: Tensor, g_loss: Tensor, log: Log, epoch: in
     return residuals | {"lost": lost} | {k: values[-epoch:].double().mean(0) for k, values in last.items()}
 
 
+def apart(seeds: int, seed: int) -> dict[str, Tensor]:
+    """Return what `part` says of all `PARTS`, each from the same seeds, as ``residual_only_r1`` and so on.
+
+    Args:
+        seeds: the number of runs.
+        seed: their base seed.
+    """
+    return {
+        f"{measure}_{name}": values
+        for name, made in PARTS.items()
+        for measure, values in part(changed(*made), seeds, seed).items()
+    }
+
+
+def uneven(bound: float) -> float:
+    """Return how likely the KS of 8 even draws is to be above a bound over the root of 8.
+
+    Args:
+        bound: the bound.
+    """
+    return float(stats.kstwo.sf(bound / math.sqrt(8), 8))
+
+
+def plain(seeds: int, seed: int) -> dict[str, Tensor]:
+    """Return how good curves are that no network makes, each ``(seeds,)``.
+
+    Args:
+        seeds: the number of runs.
+        seed: their base seed.
+
+    Returns:
+        `measure` and the distance to the ``nearest`` training curve: of training curves drawn again,
+        ``again_``, and of sinusoids with b and c between the ends of those fitted to 1,000 of them, ``fit_``;
+        and the KS of the frequencies of but 8 and 64 curves drawn again, ``ks_8`` and ``ks_64``.
+    """
+    curves, rng = inputs(seeds, seed)[0], Stream("plain", seed, default_device())
+    fit = best_sinusoid(curves[:, :1_000], REAL.positions)
+    ends = ((b.amin(1, keepdim=True), b.amax(1, keepdim=True)) for b in (fit.b, fit.c))
+    b, c = (low + (high - low) * rng.uniform(seeds, 1_000) for low, high in ends)
+    made = {
+        "again": Resample(curves)(seeds, 1_000, rng),
+        "fit": torch.sin(b.unsqueeze(2) * REAL.positions.to(b) + c.unsqueeze(2)).to(curves),
+    }
+    found = {
+        name: measure(fakes) | {"nearest": nearest(fakes[:, :200], curves).median(1).values}
+        for name, fakes in made.items()
+    }
+    few = {f"ks_{n}": measure(made["again"][:, :n])["b_ks"] for n in (8, 64)}
+    return {f"{name}_{key}": value for name in found for key, value in found[name].items()} | few
+
+
+SIXTEEN = partial(trial, ema=0.999, epochs=SHORT)
 TABLES = {
     "original": Table(trial, 32, ensemble=8),
     "start": Table(partial(trial, epochs=4), 40, ensemble=8),
-    "no_momentum": Table(partial(trial, ema=0.999, epochs=16, beta1=0.0), 28, ensemble=4),
-    "r1": Table(partial(trial, ema=0.999, epochs=16, dropout=0.0, gamma=0.03), 24, ensemble=4),
-    "repaired": Table(partial(trial, ema=0.999, **REPAIR), 20, ensemble=4),
+    "no_momentum": Table(partial(SIXTEEN, **changed("beta1")), 28, ensemble=4),
+    "r1": Table(partial(SIXTEEN, **changed("dropout", "r1")), 24, ensemble=4),
+    "repaired": Table(partial(SIXTEEN, **changed(*REPAIR)), 20, ensemble=4),
+    "apart": Table(apart, 16, ensemble=8),
+    "cut": Table(partial(trial, cut=CUT), 16, ensemble=8),
+    "plain": Table(plain, 32, ensemble=8),
 }
