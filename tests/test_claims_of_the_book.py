@@ -188,6 +188,8 @@ def test_bounds_are_numbers_that_something_is_compared_with(condition: str, boun
         ("def make():\n    return nn.Linear(1, 1)\nx = make()", True),
         ("def half(Stream):\n    return Stream / 2\nx = half(1)", False),
         ("a = train(G)\na, x = a.g_loss, 1", True),
+        ("from gan_helpers.recipes import fifty_lines as r\nx = r.quantile_samples(G)", True),
+        ("from gan_helpers.recipes import fifty_lines as r\nx = r.four_moments(y)", False),
     ],
 )
 def test_what_chance_can_reach_is_followed_from_name_to_name(source: str, random: bool) -> None:

@@ -89,7 +89,7 @@ def test_a_copied_chapter_passes_the_checks(tmp_path: Path, chapter: str) -> Non
     copy_of_the_project(root)
     add_chapter(root, chapter)
     assert python(root, "-m", "tools.pages").returncode == 0
-    for page in ("README.md", "book/intro.md", "book/helpers.md", "book/claims.csv", "book/uncompared.csv"):
+    for page in ("README.md", "book/intro.md", "book/helpers.md", "book/claims.csv", "book/seeds.csv"):
         assert NAME in (root / page).read_text(encoding="utf-8"), page
     files = [f"tests/{name}.py" for name in CHECKS]
     done = python(root, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN, *files)

@@ -69,7 +69,8 @@ def test_every_stored_row_is_of_a_test_that_exists_and_none_failed_and_the_page_
         assert (stored["area"], stored["what was tried"]) in known, "its test is gone: delete the row"
         assert stored["figure to reach"] == AREAS[stored["area"]]
         assert "failed" not in stored["figure reached"], stored
-    assert ":file: reliability.csv" in (BOOK / "reliability.md").read_text(encoding="utf-8")
+    page = (BOOK / "reliability.md").read_text(encoding="utf-8")
+    assert ":file: reliability.csv" in page and ":file: seeds.csv" in page
 
 
 @pytest.mark.parametrize("selected", ["reliability", "not reliability", ""])
@@ -138,6 +139,9 @@ def test_the_list_of_seeds_counts_only_runs_of_the_notebooks_as_they_are(
     lines = [f"{notebook},{code},{seed},1,default,{passed}\n" for notebook, code, seed, passed in runs]
     seeds.LEDGER.write_text(",".join(seeds.FIELDS) + "\n" + "".join(lines), encoding="utf-8")
     assert seeds.summary() == "2 of 3 runs of 2 notebooks passed, from 2 seeds"
+    write(one, "3")
+    stale, current = ([*row.values()] for row in seeds.by_chapter())
+    assert (stale, current) == (["one", "not run since it changed", "2"], ["two", "1 of 1", "1"])
 
 
 def test_a_run_belongs_to_the_code_and_to_the_outputs_that_are_compared(tmp_path: Path) -> None:

@@ -8,15 +8,17 @@ import operator
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from types import SimpleNamespace
 
 from nbformat import NotebookNode
 
-#: Names that bring random numbers into a cell.
+from tools.sheets import ROOT
+
+#: Names that bring random numbers into a cell, or into a chapter's recipes and by these into its cells.
 RANDOM = {
-    "Stream", "Ensemble", "train", "networks", "base_seed", "judged", "inputs", "play", "random",
-    "RandomState", "default_rng", "manual_seed", "set_random_seed", "Linear", "Dense", "dense", "Dropout",
-    "Answers",
+    "Stream", "Ensemble", "train", "base_seed", "random", "RandomState", "default_rng", "manual_seed",
+    "set_random_seed", "Linear", "Dense", "dense", "Dropout",
 }  # fmt: skip
 
 #: What numbers are worked out with, beside the numbers of the notebook.
@@ -64,9 +66,18 @@ def words_of(call: ast.Call) -> str:
 
 
 def names(node: ast.AST) -> set[str]:
-    """Return the names and attributes in a piece of code."""
+    """Return the names in a piece of code, its attributes, and those of names with their names."""
     found = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-    return found | {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+    parts = [n for n in ast.walk(node) if isinstance(n, ast.Attribute)]
+    return found | {n.attr for n in parts} | {f"{getattr(n.value, 'id', '')}.{n.attr}" for n in parts}
+
+
+@cache
+def random_recipes(name: str) -> set[str]:
+    """Return what is random of a chapter's recipes."""
+    reader, path = Reader(), ROOT / "gan_helpers" / "recipes" / f"{name}.py"
+    reader.read(ast.parse(path.read_text(encoding="utf-8")).body if path.exists() else [])
+    return reader.touched
 
 
 class Reader:
@@ -85,6 +96,9 @@ class Reader:
         """Go through statements in their order."""
         for statement in body:
             match statement:
+                case ast.ImportFrom(module="gan_helpers.recipes", names=imported):
+                    for part in imported:
+                        self.sources |= {f"{part.asname or part.name}.{r}" for r in random_recipes(part.name)}
                 case ast.FunctionDef() | ast.ClassDef():
                     self.define(statement)
                 case ast.Expr(value=ast.Call(func=ast.Name(id="claim")) as call):
@@ -112,12 +126,11 @@ class Reader:
     def bind(self, target: ast.expr, value: ast.expr) -> None:
         """Note what is assigned to names, or to parts of them."""
         for name in (node for node in ast.walk(target) if isinstance(node, ast.Name)):
-            whole = isinstance(name.ctx, ast.Store)
             if self.random(names(value)):
                 self.touched.add(name.id)
-            elif whole:
+            elif isinstance(name.ctx, ast.Store):
                 self.touched.discard(name.id)
-            if whole:
+            if isinstance(name.ctx, ast.Store):
                 given = {k.arg: self.number(k.value) for k in getattr(value, "keywords", ()) if k.arg}
                 self.numbers[name.id] = SimpleNamespace(**given) if given else self.number(value)  # R.mean
                 self.assigned[name.id] = value

@@ -61,6 +61,7 @@ SENSES = {
     "built": "follows from how the program is built",
     "fixed": "tables, or numbers that no seed changes",
 }
+PLACES = {"": "a known distribution", "replay": "its own cells, replayed"}  # without a table of runs
 SCALES: dict[str, Callable[[Tensor], Tensor]] = {
     "log": lambda x: x.clamp(min=0).log(),
     "arcsine": lambda x: x.clamp(0, 1).sqrt().asin(),
@@ -82,14 +83,6 @@ class Base:
     why: str = ""
     against: str = ""
 
-    def place(self, chapter: str) -> str:
-        """Return where the numbers are, in words."""
-        if self.table == "replay":
-            return "its own cells, replayed"
-        return f"`{chapter}_{self.table}`: `{self.column}`" + (
-            f", where `{self.where}`" if self.where else ""
-        )
-
 
 def bases(sheet: Sheet, words: str) -> list[Base]:
     """Return what a claim rests on; nothing for one that cannot fail."""
@@ -98,9 +91,6 @@ def bases(sheet: Sheet, words: str) -> list[Base]:
         said = [] if said in SENSES else {"table": said}
     found = said if isinstance(said, list) else [said]
     return [made(Base, values, f"{sheet.name}.toml: {words}") for values in found]
-
-
-# The runs of a table
 
 
 def formula(text: str, columns: dict[str, Tensor]) -> Tensor:
@@ -132,13 +122,9 @@ def column(base: Base, notebook: str, words: str) -> Tensor:
 
 
 def asked(claim: Claim, found: list[Base], place: int, runs: int) -> tuple[list[Bound], int, int]:
-    """Return what a claim asks of a column: its bounds, how many runs there are, and how many have to hold.
+    """Return what a claim asks of one of the columns: its bounds, how many runs, and how many have to hold.
 
-    Args:
-        claim: as the notebook has it.
-        found: the columns that it rests on.
-        place: which of them.
-        runs: how many runs of its table there are, if the claim makes one number of them, such as a median.
+    For a claim about one number of all runs, such as their median, ``runs`` says how many they are.
     """
     base, bounds = found[place], list(claim.bounds)
     if not bounds:
@@ -192,7 +178,9 @@ def of_chapter(sheet: Sheet, claims: list[Claim]) -> Iterator[dict[str, str | fl
         for place, base in enumerate(found):
             bounds, of, at_least = asked(claim, found, place, runs.get(base.table, 1))
             ends = " to ".join(f"{number:.6g}" for number in sorted(b.number for b in bounds))
-            row = {"chapter": sheet.name, "claim": claim.words, "rests on": "a known distribution"}
+            where = f", where `{base.where}`" if base.where else ""
+            table_of = f"`{sheet.name}_{base.table}`: `{base.column}`{where}"
+            row = {"chapter": sheet.name, "claim": claim.words, "rests on": PLACES.get(base.table, table_of)}
             row["has to be"] = ends if len(bounds) > 1 else f"{bounds[0].side} {ends}"
             row["has to be"] += f", {at_least} of {of}" if of > 1 else ""
             if base.law:
@@ -201,16 +189,15 @@ def of_chapter(sheet: Sheet, claims: list[Claim]) -> Iterator[dict[str, str | fl
             else:
                 values = column(base, sheet.name, claim.words)
                 one, rule = misses(base, values, bounds, at_least == of)
-                row |= {"rests on": base.place(sheet.name), "runs": str(len(values)), "rule": rule}
+                row |= {"runs": str(len(values)), "rule": rule}
             yield {**row, "fails with": fails(one, of, at_least)}
 
 
 @cache
 def calibrated() -> list[dict[str, str | float]]:
     """Return all rows, chapter by chapter."""
-    return [
-        row for sheet in sheets() for row in of_chapter(sheet, claims_of(load(BOOK / f"{sheet.name}.ipynb")))
-    ]
+    read = ((sheet, claims_of(load(BOOK / f"{sheet.name}.ipynb"))) for sheet in sheets())
+    return [row for sheet, claims in read for row in of_chapter(sheet, claims)]
 
 
 # The tables of the page
@@ -246,9 +233,6 @@ def pages() -> dict[str, str]:
     return {"claims.csv": written(rows), "rates.csv": written(list(rates()))}
 
 
-# Replays
-
-
 def replay(sheet: Sheet, seed: int) -> dict[str, list[float]]:
     """Run the cells that lead up to the cheap claims of a chapter, and return what those are given."""
     wanted = {words for words in sheet.claims if any(b.table == "replay" for b in bases(sheet, words))}
@@ -269,9 +253,7 @@ def replay(sheet: Sheet, seed: int) -> dict[str, list[float]]:
 
 def main() -> None:
     """Measure again what the cheap claims of a chapter are given."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=main.__doc__)
     chapters = {sheet.name: sheet for sheet in sheets() if sheet.replay}
     parser.add_argument("notebook", choices=chapters)
     name = parser.parse_args().notebook

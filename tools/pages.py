@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import claims, minutes
+from tools import claims, minutes, seeds
 from tools.sheets import BOOK, ROOT, Sheet, SheetError, load, sheets
 
 
@@ -146,8 +146,11 @@ def made() -> dict[Path, str]:
     for sheet in chapters:
         path = BOOK / f"{sheet.name}.ipynb"
         texts[path] = setup(path.read_text(encoding="utf-8"), sheet)
-    rows = {"uncompared.csv": claims.written(uncompared(chapters)), **claims.pages()}
-    return texts | {BOOK / name: text for name, text in rows.items()}
+    tables = claims.pages() | {
+        "uncompared.csv": claims.written(uncompared(chapters)),
+        "seeds.csv": claims.written(seeds.by_chapter()),
+    }
+    return texts | {BOOK / name: text for name, text in tables.items()}
 
 
 def stale() -> dict[Path, str]:

@@ -4,7 +4,8 @@ Usage: python -m tools.seeds [NOTEBOOK ...] [--seeds 1-20] [--threads 1 --jobs 2
 
 A new machine is in effect a new seed. Each run sets GAN_BOOK_SEED, and with it, in turn, one or two threads
 and the processor's own instructions or those of AVX2, so that all four pairs meet every notebook. What
-has been run is not run again, unless the code of the notebook has changed since.
+has been run is not run again, unless the code of the notebook has changed since. `make pages` then says on
+the page of promises how many runs are of the notebooks as they are.
 """
 
 from __future__ import annotations
@@ -65,6 +66,20 @@ def summary() -> str | None:
     passed = sum(row["passed"] == "1" for row in runs)
     chapters, seeds = len({row["notebook"] for row in runs}), len({row["seed"] for row in runs})
     return f"{passed} of {len(runs)} runs of {chapters} notebooks passed, from {seeds} seeds"
+
+
+def by_chapter() -> list[dict[str, str]]:
+    """Return how many runs are of each notebook as it is now, and how many of what it was before."""
+    known, now = rows(), current()
+    found = []
+    for name in (path.stem for path in notebooks()):
+        passed = [row["passed"] == "1" for row in now if row["notebook"] == name]
+        before = sum(row["notebook"] == name for row in known) - len(passed)
+        as_it_is = f"{sum(passed)} of {len(passed)}" if passed else "not run since it changed"
+        found.append(
+            {"notebook": name, "passed as it is now": as_it_is, "runs of earlier versions": str(before)}
+        )
+    return found
 
 
 def passes(path: Path, seed: int, threads: int, instructions: str) -> bool:
