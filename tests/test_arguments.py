@@ -36,7 +36,7 @@ PACKAGE = Path(gan_helpers.__file__).parent
 
 #: Modules with tests of their own for what they refuse: long programs, and files that others have made.
 ELSEWHERE = {
-    "animation", "calibration", "checkpoint_files", "checkpoints", "describing", "files", "history",
+    "albums", "animation", "calibration", "checkpoint_files", "checkpoints", "describing", "files", "history",
     "interrupts", "keeping", "plots", "recipes", "recording", "results", "snapshots", "states", "training",
 }  # fmt: skip
 #: What the package returns, and nobody else makes.

@@ -1,0 +1,121 @@
+"""What one run had drawn on the way, stored for chapters that run only its beginning: see CONTRIBUTING.md.
+
+``python -m gan_helpers.albums NAME`` trains by a recipe to its end, and stores images of some moments in a
+file of the package: a PNG with rows of 16 grey images, one moment below the other, whose text ``moments``
+says how many belong to which step. A recipe module says in its ``ALBUMS`` what there is; ``"original"`` of
+``edward_mnist`` is called ``edward_mnist_original``.
+
+Raises:
+    OSError: if the file cannot be read or written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import json
+import math
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from gan_helpers import _checks, recipes
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.files import write_whole
+from gan_helpers.mnist import SIDE
+from gan_helpers.options import Watch
+from gan_helpers.recipes import Recipe
+from gan_helpers.tables import FIRST_SEED, FOLDER
+
+ACROSS = 16  # images in a row
+
+
+@dataclass(frozen=True)
+class Album:
+    """What a file holds: images of one run.
+
+    Args:
+        make: makes the recipe, a new one for each run.
+        draw: what the generator draws, always from the same noise: grey levels from 0 to 1, ``(1, n, 784)``.
+        moments: how many of these images are kept, by the steps after which they are: a multiple of 16.
+        seed: the base seed of the run.
+    """
+
+    make: Callable[[], Recipe]
+    draw: Callable[[Ensemble], Tensor]
+    moments: Mapping[int, int]
+    seed: int = FIRST_SEED
+
+    def taken(self) -> dict[int, Tensor]:
+        """Train up to the last moment, and return the images by their steps, each ``(n, 784)``."""
+        recipe = self.make()
+        G, D = recipe.networks(1, seed=self.seed)
+        watch = Watch(lambda G: {"images": self.draw(G)}, every=math.gcd(*self.moments))
+        history = recipe.train(G, D, seed=self.seed, steps=max(self.moments), watch=watch).require_whole()
+        drawn = dict(zip(history.at.tolist(), history.watched["images"][:, 0].cpu(), strict=True))
+        return {step: drawn[step][:n] for step, n in self.moments.items()}
+
+
+def written(taken: Mapping[int, Tensor]) -> bytes:
+    """Return the file of an album.
+
+    Args:
+        taken: grey levels from 0 to 1 by their steps, each ``(n, 784)``.
+    """
+    levels = torch.cat(list(taken.values())).mul(255).round().to(torch.uint8)
+    rows = levels.view(-1, ACROSS, SIDE, SIDE).transpose(1, 2).reshape(-1, ACROSS * SIDE)
+    said = PngInfo()
+    said.add_text("moments", json.dumps({step: len(images) for step, images in taken.items()}))
+    file = io.BytesIO()
+    Image.fromarray(rows.numpy()).save(file, "PNG", optimize=True, pnginfo=said)
+    return file.getvalue()
+
+
+def album(name: str) -> dict[int, Tensor]:
+    """Return the images of an album by the steps after which they were drawn, each ``(n, 784)`` from 0 to 1.
+
+    Args:
+        name: such as ``"edward_mnist_original"``.
+
+    Raises:
+        TypeError: if ``name`` is no string.
+        ValueError: if there is no such album.
+    """
+    path = FOLDER / f"{_checks.text('name', name)}.png"
+    known = sorted(path.stem for path in FOLDER.glob("*.png"))
+    if name not in known:
+        raise ValueError(f"name must be one of {', '.join(known)}, not {name!r}.")
+    with Image.open(path) as picture:
+        moments = json.loads(picture.info["moments"])
+        levels = torch.from_numpy(np.array(picture)).view(-1, SIDE, ACROSS, SIDE)
+    images = levels.transpose(1, 2).reshape(-1, SIDE**2).float() / 255
+    return dict(zip(map(int, moments), images.split(list(moments.values())), strict=True))
+
+
+def every() -> dict[str, Album]:
+    """Return the albums of all recipe modules by their names."""
+    found: dict[str, Album] = {}
+    for module in pkgutil.iter_modules(recipes.__path__):
+        contents = importlib.import_module(f"{recipes.__name__}.{module.name}")
+        found |= {f"{module.name}_{key}": one for key, one in getattr(contents, "ALBUMS", {}).items()}
+    return found
+
+
+def main() -> None:
+    """Make the album that the command line asks for."""
+    known = every()
+    parser = argparse.ArgumentParser(prog="python -m gan_helpers.albums", description=__doc__)
+    parser.add_argument("name", choices=sorted(known), help="which album")
+    name = parser.parse_args().name
+    write_whole(FOLDER / f"{name}.png", written(known[name].taken()))
+
+
+if __name__ == "__main__":
+    main()

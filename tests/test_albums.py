@@ -1,0 +1,74 @@
+"""Albums: what is stored of them, and that the stored ones are those of their recipes."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_helpers import albums as module
+from gan_helpers.albums import Album, album, every, written
+from gan_helpers.recipes import edward_mnist
+from gan_helpers.tables import FOLDER
+
+ALL = every()
+NOISE = torch.linspace(-1, 1, 32 * 884).sin().view(1, 32, 884)
+SMALL = Album(
+    lambda: edward_mnist.original(*edward_mnist.inputs(1, rows=200)),
+    lambda G: edward_mnist.pictures(G, NOISE)[0],
+    {2: 16, 4: 32},
+)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_stored_fits_its_album_and_is_small(name: str) -> None:
+    stored = album(name)
+    assert {step: len(images) for step, images in stored.items()} == ALL[name].moments
+    assert list(stored)[-1] == ALL[name].make().steps
+    assert (FOLDER / f"{name}.png").stat().st_size <= 40_000
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_stored_is_what_the_recipe_does(name: str) -> None:
+    step, n = next(iter(ALL[name].moments.items()))
+    images = replace(ALL[name], moments={step: n}).taken()[step]
+    off = (images - album(name)[step]).abs().mean()  # rounding differs between machines, and grows
+    assert off < 0.02, f"`python -m gan_helpers.albums {name}` makes it again"
+
+
+def test_an_album_has_what_a_run_draws_at_its_moments() -> None:
+    taken = SMALL.taken()
+    recipe = SMALL.make()
+    G, D = recipe.networks(1, seed=SMALL.seed)
+    recipe.train(G, D, seed=SMALL.seed, steps=2)
+    assert torch.equal(taken[2], SMALL.draw(G)[0, :16])
+    assert taken[4].shape == (32, 784) and not torch.equal(taken[4][:16], taken[2])
+
+
+def test_a_file_is_written_by_the_command_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    monkeypatch.setattr(module, "every", lambda: {"small": SMALL})
+    monkeypatch.setattr(sys, "argv", ["albums", "small"])
+    module.main()
+    stored, taken = album("small"), SMALL.taken()
+    assert list(stored) == list(taken)
+    for step, images in taken.items():
+        torch.testing.assert_close(stored[step], images, rtol=0, atol=0.51 / 255)
+    with pytest.raises(ValueError, match=r"^name must be one of small, not 'large'\.$"):
+        album("large")
+    with pytest.raises(TypeError, match=r"^name must be of type str, not 3 \(int\)\.$"):
+        album(3)  # type: ignore[arg-type]
+
+
+def test_a_file_is_a_picture_with_sixteen_images_in_a_row() -> None:
+    images = torch.zeros(32, 28, 28)
+    images[17, 3, 5] = 1.0  # in the second row, the second from the left
+    picture = np.array(Image.open(BytesIO(written({9: images.flatten(1)}))))
+    assert picture.shape == (2 * 28, 16 * 28)
+    assert picture[28 + 3, 28 + 5] == 255 and picture.sum() == 255
