@@ -31,6 +31,7 @@ COLUMNS = ("area", "what was tried", "figure to reach", "figure reached", "measu
 AREAS = {
     "claims": "100 % hold; each claim fails with a probability below 0.0001",
     "repeat": "bit-equal, every recipe",
+    "compiled": "the same losses and weights, to 1e-9",
     "checkpoints": "equal to the last bit in everything",
     "kill": "the old or the new checkpoint loads, never a broken one",
     "hostile checkpoint": "nothing executed, no crash, one type of error that says what is wrong",
