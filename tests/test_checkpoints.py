@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -35,11 +34,11 @@ from gan_helpers.training import adam
 from tests.reliability import Reached, measured
 from tests.short_runs import RECIPES, STEPS, Run, copied, d_loss, differing, small, spread, stopped_after
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a place for a checkpoint, on a disk that nothing waits for: no power is lost here."""
+    monkeypatch.setattr(files.os, "fsync", lambda file: None)
     return tmp_path / "run.safetensors"
 
 
@@ -71,16 +70,17 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     name: str, effort: int, reached: Reached, path: Path, tmp_path: Path
 ) -> None:
     whole = Run.of(name)
-    whole.train(effort, checkpoint=tmp_path / "whole")
+    few = {"batch": 80} if whole.recipe.batch > 200 else {}  # of 300 rows: the fourth step begins an epoch
+    whole.train(effort, checkpoint=tmp_path / "whole", **few)
     places = sorted({1, effort // 2, effort - 1, effort})
     for stop in places if effort > STEPS else [effort // 2]:
         path.unlink(missing_ok=True)
         stopped = Run.of(name)
         with stopped_after(stop):
-            history = stopped.train(effort, checkpoint=path)
+            history = stopped.train(effort, checkpoint=path, **few)
         assert history.steps == stop and history.interrupted is (stop < effort)
         resumed = Run.of(name)
-        resumed.train(effort, checkpoint=path)
+        resumed.train(effort, checkpoint=path, **few)
         assert differing(whole.left(), resumed.left()) == []
         assert differing(read(path)[1], read(tmp_path / "whole")[1]) == [], "streams of random numbers too"
     reached(f"torch.equal on everything, stopped after {len(places)} different steps, {len(RECIPES)} recipes")
@@ -239,12 +239,12 @@ def test_nothing_in_a_checkpoint_is_forgotten(path: Path) -> None:
     """Each tensor matters: a run that goes on without it ends elsewhere, or is refused."""
     with stopped_after(2):
         saved(path)
-    run, tensors = read(path)
+    (run, tensors), resumed = read(path), Run(small(), 2)
     for name in tensors.keys() - {"expected/losses"}:
         rest = {key: value for key, value in tensors.items() if key != name}
         path.write_bytes(checkpoint_files.packed(rest, run))
         with pytest.raises(CheckpointError, match="missing|does not fit"):
-            saved(path)
+            resumed.train(checkpoint=path)
 
 
 # --- Of another run --------------------------------------------------------------------------------------
@@ -305,24 +305,6 @@ def test_functions_are_told_by_their_code_and_their_constants() -> None:
 
 def itself() -> Any:
     return itself
-
-
-DESCRIBED = """
-from gan_helpers.describing import describe
-from gan_helpers.recipes import fifty_lines as f
-print([describe(thing) for thing in (f.repaired().d_loss, f.later().g_loss, f.REAL)])
-"""
-
-
-def test_descriptions_are_the_same_in_every_process() -> None:
-    seen = [
-        subprocess.check_output(
-            [sys.executable, "-c", DESCRIBED],
-            env={**os.environ, "PYTHONHASHSEED": seed}, cwd=ROOT, text=True,
-        )
-        for seed in "12"
-    ]  # fmt: skip
-    assert seen[0] == seen[1]
 
 
 # --- Paths and folders -----------------------------------------------------------------------------------
