@@ -121,7 +121,7 @@ def address(site):
 
 
 class Visit:
-    """A page in the browser, and all that went wrong on it so far, in words."""
+    """A page in the browser, and all that went wrong since it was opened, in words."""
 
     def __init__(self, page):
         self.page, self.complaints = page, []
@@ -131,6 +131,17 @@ class Visit:
         page.on("request", self._request)
         page.on("requestfailed", self._failed)
         page.on("response", lambda r: r.status >= 400 and self._note(f"{r.status}: {r.url}"))
+
+    def open(self, url, edit=None):
+        """Go to a page, with its text edited; its mathematics and its pictures are there in the end."""
+        self.complaints.clear()
+        if edit:
+            self.page.route(
+                url, lambda route: route.fulfill(response=(r := route.fetch()), body=edit(r.text())), times=1
+            )
+        self.page.goto(url, wait_until="load")
+        self.page.evaluate(SETTLED)
+        return self
 
     def _note(self, complaint):
         if complaint not in self.complaints:
@@ -167,11 +178,8 @@ class Visitor:
     def __init__(self, browser):
         self.browser, self.contexts = browser, []
 
-    def __call__(self, url, width=1280, theme="light", edit=None, motion="reduce", script=True):
-        """Open a page in a window of this width, "light" or "dark", and with its text edited.
-
-        Its mathematics and its pictures are there when it is returned.
-        """
+    def __call__(self, url, width=1280, theme="light", motion="reduce", script=True):
+        """Open a page in a window of this width, "light" or "dark"."""
         phone = width < 600
         context = self.browser.new_context(
             viewport={"width": width, "height": 844 if phone else 900},
@@ -187,14 +195,7 @@ class Visitor:
         # As if the reader had chosen it before; what is chosen later stays.
         choose = f"for (const name of ['mode', 'theme']) localStorage[name] ??= '{theme}';"
         context.add_init_script(f"try {{ {choose} }} catch {{}}")
-        visit = Visit(context.new_page())
-        if edit:
-            visit.page.route(
-                url, lambda route: route.fulfill(response=(r := route.fetch()), body=edit(r.text()))
-            )
-        visit.page.goto(url, wait_until="load")
-        visit.page.evaluate(SETTLED)
-        return visit
+        return Visit(context.new_page()).open(url)
 
     def close(self):
         """Close all pages that are open."""
@@ -207,4 +208,12 @@ def visit(browser):
     """A function that opens a page: visit(url, width=1280, theme="light"). All are closed after the test."""
     visitor = Visitor(browser)
     yield visitor
+    visitor.close()
+
+
+@pytest.fixture(scope="module")
+def reader(browser):
+    """One page for all that is read in a wide window: reader.open(url). What pages share is fetched once."""
+    visitor = Visitor(browser)
+    yield visitor("about:blank")
     visitor.close()

@@ -8,9 +8,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tests.browsing import address, browser, browser_file, pages_tested, site, visit
+from tests.browsing import address, browser, browser_file, pages_tested, reader, site, visit
 
-__all__ = ["address", "browser", "site", "visit"]
+__all__ = ["address", "browser", "reader", "site", "visit"]
 
 # A slow machine is no failure; and the same examples everywhere make a failure one that can be repeated.
 settings.register_profile("book", deadline=None, derandomize=True, database=None, max_examples=50)
