@@ -151,15 +151,14 @@ def check_published(pages, owner, name, home):
     assert pages["robots.txt"] == f"Sitemap: {home}sitemap.xml\n"
 
 
-def test_pages_have_no_address_and_then_one_and_then_another(small_book):
+def test_pages_have_no_address_and_then_the_last_one(small_book):
     pages = pages_of(small_book)
     assert not [name for name, text in pages.items() if ELSEWHERE.search(text)]
     assert not {"sitemap.xml", "robots.txt"} & set(pages)
     assert "og:url" not in pages["book/chapter.html"] and "og:image" not in pages["book/chapter.html"]
     assert any(link.endswith("chapter.ipynb") for link in links(pages["book/chapter.html"])), "no download"
-    publisher.publish(FIRST, small_book)
-    check_published(pages_of(small_book), "Ada-L", "gan.book", "https://ada-l.github.io/gan.book/")
     publisher.publish(SECOND, small_book)
+    publisher.publish(FIRST, small_book)
     pages = pages_of(small_book)
-    check_published(pages, "someone", "other", "https://someone.github.io/other/")
-    assert not [name for name, text in pages.items() if "ada-l" in text.lower()]
+    check_published(pages, "Ada-L", "gan.book", "https://ada-l.github.io/gan.book/")
+    assert not [name for name, text in pages.items() if re.search("someone[/.]", text)]
