@@ -68,14 +68,13 @@ def test_no_other_search_finds_a_closer_sinusoid(rng: Stream) -> None:
     b, c = rng.uniform(12, low=0.5, high=2.0).double(), rng.uniform(12, low=1.0, high=3.0).double()
     curves = (waves(b, c) + 0.5 * rng.normal(12, 64).double()).clamp(-1, 1)
     fit = sinusoids.best_sinusoid(curves, T)
-    for k in range(12):
-
-        def gap(theta: Any, k: int = k) -> Any:
-            return np.sin(theta[0] * T.numpy() + theta[1]) - curves[k].numpy()
-
-        starts = [(f, p) for f in np.linspace(0.3, 3.9, 19) for p in (-2.0, 0.0, 2.0)]
-        found = [least_squares(gap, s, bounds=([0.25, -9], [4, 9])).cost for s in starts]
-        assert fit.residual[k].item() <= math.sqrt(2 * min(found) / 64) + 1e-5
+    places = torch.cartesian_prod(torch.linspace(0.25, 4, 301), torch.linspace(-3.1, 3.1, 126)).double()
+    tried = waves(*places.T)
+    for y, residual in zip(curves, fit.residual, strict=True):
+        start = places[(tried - y).square().sum(1).argmin()]
+        gap = lambda at, y=y: np.sin(at[0] * T.numpy() + at[1]) - y.numpy()  # noqa: E731
+        cost = least_squares(gap, start, bounds=([0.25, -9], [4, 9])).cost
+        assert residual.item() <= math.sqrt(2 * cost / 64) + 1e-5
 
 
 def test_the_residual_of_a_flat_line_is_the_size_of_the_slowest_wave() -> None:
