@@ -139,7 +139,7 @@ def keep(table: Table, block: Block) -> None:
     write_whole(block.file, json.dumps(columns).encode())
 
 
-def _guarded(table: Table, block: Block) -> None:
+def _guarded(table: Table, block: Block, parent: int) -> None:
     """Make a block in a process that does nothing else.
 
     The runs are trained beside the main thread. Ctrl-C then ends the process at once, where it would make
@@ -149,14 +149,15 @@ def _guarded(table: Table, block: Block) -> None:
     Args:
         table: what to run.
         block: which runs.
+        parent: the program that started this one, which may be gone before this one can look.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent, worker = os.getppid(), threading.Thread(target=keep, args=(table, block), daemon=True)
+    worker = threading.Thread(target=keep, args=(table, block), daemon=True)
     worker.start()
     while worker.is_alive() and os.getppid() == parent:
         worker.join(0.5)
     if not block.file.exists():
-        sys.exit(1)
+        os._exit(1)  # the runs that are under way would stand in the way of an orderly end
 
 
 def _make(name: str, wanted: list[Block], processes: int) -> None:
@@ -180,7 +181,7 @@ def _make(name: str, wanted: list[Block], processes: int) -> None:
         while waiting or running:
             while waiting and len(running) < processes:
                 block = waiting.pop(0)
-                task = [name, "--block", str(block.seed), str(block.runs), str(block.file)]
+                task = [name, "--block", *map(str, (block.seed, block.runs, block.file, os.getpid()))]
                 command = [sys.executable, "-m", "gan_helpers.calibration", *task]
                 # In a session of its own: Ctrl-C is for this program, which then ends the others.
                 process = subprocess.Popen(command, env=os.environ | alone, start_new_session=True)
@@ -249,7 +250,7 @@ def _arguments(names: list[str]) -> argparse.Namespace:
     add("--ensemble", type=_positive, help="runs trained at a time (default: the table's own number)")
     add("--processes", type=_positive, default=1, help="blocks made at a time (default: %(default)s)")
     add("--into", type=Path, default=FOLDER, help="the folder of the table (default: the package's own)")
-    add("--block", nargs=3, help=argparse.SUPPRESS)  # what a process of its own is told to make
+    add("--block", nargs=4, help=argparse.SUPPRESS)  # what a process of its own is told to make
     return parser.parse_args()
 
 
@@ -289,8 +290,8 @@ def main() -> int:
         if args.list or args.name is None:
             print("\n".join(sorted(known)))
         elif args.block:
-            seed, runs, file = args.block
-            _guarded(known[args.name], Block(int(seed), int(runs), Path(file)))
+            seed, runs, file, parent = args.block
+            _guarded(known[args.name], Block(int(seed), int(runs), Path(file)), int(parent))
         elif not _writable(args.into):
             raise PermissionError(f"{args.into} cannot be written: name another folder with --into.")
         else:

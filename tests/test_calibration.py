@@ -181,6 +181,12 @@ def test_ctrl_c_is_one_sentence_and_the_command_goes_on_and_makes_tables_longer(
     assert rows == [["seed", "member"], ["1000", "0"], ["1001", "0"], ["1002", "0"], ["# 3 runs"]]
 
 
+def test_a_block_whose_program_is_gone_before_it_looks_is_not_made(copy: Copy) -> None:
+    file = copy.root / "1000-2.json"
+    code, said, complaint = copy.run("--block", "1000", "2", str(file), "1")  # 1 has not started it
+    assert (code, said, complaint, file.exists()) == (1, [], "", False)
+
+
 def test_a_run_that_does_not_end_and_a_folder_that_cannot_be_written_are_one_sentence(copy: Copy) -> None:
     (copy.root / "gan_helpers" / "recipes" / "small.py").write_text(
         "import os\nfrom gan_helpers.tables import Table\n"
