@@ -102,10 +102,18 @@ def test_no_setting_of_the_reader_changes_what_is_compared(checkout: Path, tmp_p
     assert code == 0 and f"{len(CELLS) + 1} passed" in said, said
 
 
-def test_a_wrong_word_outside_the_brackets_of_a_claim_is_noticed_and_nothing_else(
-    checkout: Path, tmp_path: Path
-) -> None:
+OURS = [
+    "import warnings\nwarnings.warn_explicit('odd', UserWarning, 'gan_helpers/losses.py', 3)",
+    "from gan_helpers.recipes.fifty_lines import original\nG, D = original.networks(1)\n"
+    "for again in range(2):\n    original.train(G, D, steps=1)",
+]
+
+
+def test_a_wrong_word_and_a_warning_of_our_own_are_noticed(checkout: Path, tmp_path: Path) -> None:
     path = checkout / "book" / "small.ipynb"
-    path.write_text(path.read_text().replace(MEASURED.format("near")[:-1], MEASURED.format("far")[:-1]))
+    text = path.read_text().replace(MEASURED.format("near")[:-1], MEASURED.format("far")[:-1])
+    notebook = nbformat.reads(text, as_version=4)
+    notebook.cells += [new_code_cell(source) for source in OURS]
+    nbformat.write(notebook, path)
     code, said = pytest_in(checkout / "book", hostile(tmp_path), "small.ipynb")
-    assert code == 1 and "1 failed" in said and f"{len(CELLS) - 1} passed" in said, said
+    assert code == 1 and "3 failed" in said and f"{len(CELLS) - 1} passed" in said, said
