@@ -9,7 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -92,7 +96,7 @@ from gan_helpers.tables import Table
 def run(seeds, seed):
     G, D = (Ensemble(lambda: mlp(1, 8, 1), seeds, name=name, seed=seed, device="cpu") for name in "GD")
     train(
-        G, D, Normal(4.0, 1.25), Uniform(0.0, 1.0), batch=8, steps=400, seed=seed,
+        G, D, Normal(4.0, 1.25), Uniform(0.0, 1.0), batch=8, steps=100, seed=seed,
         d_loss=lambda G, D, x, z: losses.minimax_d(D(x), D(G(z).detach())), d_opt=adam(D, 1e-3),
         g_loss=lambda G, D, x, z: losses.non_saturating_g(D(G(z))), g_opt=adam(G, 1e-3),
     )
@@ -100,103 +104,90 @@ def run(seeds, seed):
 
 TABLES = {"table": Table(run, 4, ensemble=2)}
 """
+#: Another table in its place, with the same columns, and one that takes no time.
+OLD = calibration.written([{"seed": 1_000, "member": 0, "half": 0.5}])
+HALVES = Table(lambda runs, seed: {"half": torch.full((runs,), 0.5)}, 1)
 AS_IT_WAS = "The table is as it was. The same command goes on from the finished blocks.\n"
 
 
-class Copy:
-    """A copy of the package, and the command that makes its small table."""
-
-    def __init__(self, root: Path) -> None:
-        unwanted = shutil.ignore_patterns("__pycache__", "*.csv", "*.gz")
-        shutil.copytree(calibration.PACKAGE, root / "gan_helpers", ignore=unwanted)
-        recipes = root / "gan_helpers" / "recipes"
-        for path in recipes.glob("[!_]*.py"):
-            path.unlink()
-        (recipes / "small.py").write_text(SMALL, encoding="utf-8")
-        (root / "pyproject.toml").touch()
-        self.root, self.table = root, root / "gan_helpers" / "assets" / "small_table.csv"
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "gan_helpers.calibration", "small_table", *arguments]
-        env = os.environ | {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, cwd=self.root, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-        )
-
-    def text(self) -> str:
-        return self.table.read_text(encoding="utf-8")
-
-    def store_old(self) -> str:
-        """Write another table in its place, with the same columns."""
-        old = calibration.written([{"seed": 1_000, "member": 0, "half": 0.5}])
-        self.table.write_text(old, encoding="utf-8")
-        return old
-
-    def run(self, *arguments: str) -> tuple[int, list[str], str]:
-        """Return the exit code, the lines printed and what went to stderr."""
-        process = self.start(*arguments)
-        said, complaint = process.communicate(timeout=300)
-        return process.returncode, said.splitlines(), complaint
-
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Copy:
-    return Copy(tmp_path)
+def copied(root: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Copy the package with the small table alone, and return what starts the command that makes it."""
+    unwanted = shutil.ignore_patterns("__pycache__", "*.csv", "*.gz")
+    shutil.copytree(calibration.PACKAGE, root / "gan_helpers", ignore=unwanted)
+    recipes = root / "gan_helpers" / "recipes"
+    for path in recipes.glob("[!_]*.py"):
+        path.unlink()
+    (recipes / "small.py").write_text(SMALL, encoding="utf-8")
+    (root / "pyproject.toml").touch()
+    command = [sys.executable, "-m", "gan_helpers.calibration", "small_table"]
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # in the background too
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heard}
+    given |= {"cwd": root, "env": os.environ | {"PYTHONPATH": str(root)}, "start_new_session": True}
+    return lambda *more: subprocess.Popen([*command, *more], **given)
 
 
 @measured("kill", "SIGINT and SIGKILL at random moments while a table is made", fast=1, slow=20)
 def test_what_stops_the_command_leaves_the_old_table_or_the_new_one(
-    effort: int, reached: Reached, copy: Copy
+    effort: int, reached: Reached, tmp_path: Path
 ) -> None:
-    start = time.monotonic()
-    code, said, complaint = copy.run("--processes", "2")
-    whole, new = time.monotonic() - start, copy.text()
-    assert (code, complaint, said[-1]) == (0, "", "small_table.csv holds 4 runs.")
-    assert not (copy.root / "_build" / "calibration" / "small_table").exists()
-    old = copy.store_old()
-    rng = random.Random(0)
+    start, made, names = copied(tmp_path), calibration.blocks(tmp_path, 4, ensemble=2), dict[str, Any]()
+    exec(SMALL, names)
+    for block in made:
+        calibration.keep(names["TABLES"]["table"], block)
+    new = calibration.written([row for block in made for row in block.rows()])
+    table = tmp_path / "gan_helpers" / "assets" / "small_table.csv"
+    rng, half = random.Random(0), time.monotonic()
     for number in range(effort):
-        copy.store_old()
-        process = copy.start()
-        time.sleep(rng.uniform(0.2, 1.0) * whole)
-        os.killpg(process.pid, signal.SIGINT if number % 2 else signal.SIGKILL)
-        process.communicate(timeout=60)
-        assert copy.text() in (old, new)
-        assert copy.run()[0] == 0 and copy.text() == new
+        table.write_text(OLD)
+        process = start()
+        if number == 0:  # by Ctrl-C when the first block is there, and then at any moment
+            assert process.stdout.readline().startswith("1 of 2 blocks: 2 runs of base seed 1000 in ")
+            half = time.monotonic() - half
+        else:
+            time.sleep(rng.uniform(0.3, 2.0) * half)
+        os.killpg(process.pid, signal.SIGKILL if number % 2 else signal.SIGINT)  # to all, as a terminal does
+        _, complaint = process.communicate(timeout=60)
+        left = table.read_text()
+        assert left in (OLD, new)
+        if number == 0:
+            assert (process.returncode, complaint, left) == (130, f"Stopped by hand. {AS_IT_WAS}", OLD)
+        process = start("--processes", "2")
+        said, complaint = process.communicate(timeout=300)
+        assert (process.returncode, complaint, table.read_text()) == (0, "", new)
+        assert said.endswith("small_table.csv holds 4 runs.\n")
+        assert number or said.startswith("1 of 2 blocks are there already.\n")
+        assert not (tmp_path / "_build" / "calibration" / "small_table").exists()
     reached(f"{effort} of {effort} times the old table or the new one, and the same one in the end")
 
 
-def test_ctrl_c_is_one_sentence_and_the_command_goes_on_and_makes_tables_longer(copy: Copy) -> None:
-    old = copy.store_old()
-    process = copy.start()
-    assert process.stdout is not None and process.stdout.readline().startswith("1 of 2 blocks: 2 runs of ")
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all that it has started
-    _, complaint = process.communicate(timeout=60)
-    assert (process.returncode, complaint) == (130, f"Stopped by hand. {AS_IT_WAS}")
-    assert copy.text() == old
-    code, said, _ = copy.run("--more", "2", "--ensemble", "1")
-    assert (code, said[-1]) == (0, "small_table.csv holds 3 runs.")
-    rows = [line.split(",")[:2] for line in copy.text().splitlines()]
+def test_a_block_whose_program_is_gone_before_it_looks_is_not_made(tmp_path: Path) -> None:
+    file = tmp_path / "1000-2.json"
+    process = copied(tmp_path)("--block", "1000", "2", str(file), "1")  # 1 has not started it
+    assert (*process.communicate(), process.returncode, file.exists()) == ("", "", 1, False)
+
+
+def test_a_table_is_made_longer_and_what_stops_that_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dies, table = tmp_path / "python", tmp_path / "small_table.csv"
+    dies.write_text("#!/bin/sh\nkill -9 $$\n")
+    dies.chmod(0o755)
+    table.write_text(OLD)
+    for module in (tables, calibration):
+        monkeypatch.setattr(module, "FOLDER", tmp_path)
+    monkeypatch.setattr(calibration, "_scratch", lambda name: tmp_path / name)
+    monkeypatch.setattr(calibration, "tables", lambda: {"small_table": HALVES})
+    monkeypatch.setattr(calibration.signal, "signal", Mock())
+    monkeypatch.setattr(sys, "executable", str(dies))
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["calibration", "small_table", *arguments])
+        return calibration.main(), *capsys.readouterr()
+
+    assert command() == (1, "", f"The runs of base seed 1000 did not end (code -9). {AS_IT_WAS}")
+    refused = f"{dies} cannot be written: name another folder with --into. {AS_IT_WAS}"
+    assert command("--into", str(dies)) == (1, "", refused)
+    monkeypatch.setattr(calibration, "_make", lambda _, made, __: [calibration.keep(HALVES, b) for b in made])
+    assert command("--more", "2", "--ensemble", "1") == (0, "small_table.csv holds 3 runs.\n", "")
+    rows = [line.split(",")[:2] for line in table.read_text().splitlines()]
     assert rows == [["seed", "member"], ["1000", "0"], ["1001", "0"], ["1002", "0"], ["# 3 runs"]]
-
-
-def test_a_block_whose_program_is_gone_before_it_looks_is_not_made(copy: Copy) -> None:
-    file = copy.root / "1000-2.json"
-    code, said, complaint = copy.run("--block", "1000", "2", str(file), "1")  # 1 has not started it
-    assert (code, said, complaint, file.exists()) == (1, [], "", False)
-
-
-def test_a_run_that_does_not_end_and_a_folder_that_cannot_be_written_are_one_sentence(copy: Copy) -> None:
-    (copy.root / "gan_helpers" / "recipes" / "small.py").write_text(
-        "import os\nfrom gan_helpers.tables import Table\n"
-        "TABLES = {'table': Table(lambda runs, seed: os.kill(os.getpid(), 9), 1)}\n",
-        encoding="utf-8",
-    )
-    code, said, complaint = copy.run()
-    assert (code, said) == (1, [])
-    assert complaint == f"The runs of base seed 1000 did not end (code -9). {AS_IT_WAS}"
-    code, _, complaint = copy.run("--into", str(copy.root / "pyproject.toml"))
-    assert code == 1
-    sentence = "pyproject.toml cannot be written: name another folder with --into."
-    assert complaint.endswith(f"{sentence} {AS_IT_WAS}")
