@@ -36,7 +36,7 @@ EPOCHS = 64
 LOST = 7.0  # nats: an epoch in which D gives fakes less than one chance in a thousand
 SHORT = 16  # epochs: a quarter of the source's, for the repair and for what it is compared with
 CURVE = 0.2  # a residual below which a line is called a curve
-CUT = 1e-7  # how far from 0 and 1 the Keras of today keeps a probability
+CUT = 1e-7  # how far from 0 and 1 Keras 3 keeps a probability, on PyTorch and JAX
 CHANGES: dict[str, dict[str, float]] = {
     "beta1": {"beta1": 0.0},
     "dropout": {"dropout": 0.0},
@@ -221,8 +221,8 @@ def original(
         dropout: the share of hidden units that D leaves out.
         gamma: the weight of R1, which enters as gamma / 2.
         reach: how far from 0 the noise reaches that G gets.
-        cut: keep D's probabilities this far from 0 and 1, as Keras 3 does by 1e-7, so that the losses have no
-            slope beyond; not at all if 0.
+        cut: keep D's probabilities this far from 0 and 1, as Keras 3 does by 1e-7 on PyTorch and JAX, so that
+            the losses have no slope beyond; not at all if 0.
         log: where to note how often D is right.
     """
     log = Log() if log is None else log
