@@ -235,8 +235,9 @@ def test_each_combination_of_changes_is_paired_with_the_others_by_seed(tables: d
 
 
 @pytest.mark.parametrize(("call", "name"), [("inference.run", "original"), ("repaired.run", "repaired")])
-def test_the_chapter_trains_by_the_recipe_of_the_package(call: str, name: str) -> None:
-    assert_trains_by(getattr(edward_mnist, name)(*edward_mnist.inputs(1)), CHAPTER.train(call, 0))
+def test_the_chapter_begins_the_recipe_of_the_package(call: str, name: str) -> None:
+    recipe = getattr(edward_mnist, name)(*edward_mnist.inputs(1), steps=edward_mnist.BEGUN[name])
+    assert_trains_by(recipe, CHAPTER.train(call, 0))
 
 
 def test_early_losses_are_the_means_from_iteration_500_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,3 +246,18 @@ def test_early_losses_are_the_means_from_iteration_500_on(monkeypatch: pytest.Mo
     early = edward_mnist.early(2, 5)
     assert set(early) == {"g_loss", "d_loss"}
     assert all(loss.shape == (2,) and loss.isfinite().all() and (loss > 0).all() for loss in early.values())
+
+
+def test_beginnings_of_both_recipes_are_measured_where_the_chapter_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(edward_mnist, "BEGUN", {"original": 2, "repaired": 1})
+    found = edward_mnist.begun(2, 5)
+    for name, steps in edward_mnist.BEGUN.items():
+        recipe = getattr(edward_mnist, name)(*edward_mnist.inputs(2), steps=steps)
+        G, D = recipe.networks(2, seed=5)
+        history = recipe.train(G, D, seed=5)
+        assert torch.equal(found[f"d_loss_{name}"], history.d_loss.mean(0))
+        grey, _ = edward_mnist.pictures(G, edward_mnist.judged(2, 5)[0])
+        assert torch.equal(found[f"grey_share_{name}"], edward_mnist.grey_share(grey))
+        assert (found[f"frechet_{name}"] > 10).all()

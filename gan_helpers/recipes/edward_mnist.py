@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gan_helpers import _checks, image_metrics, metrics, mnist
+from gan_helpers.albums import Album
 from gan_helpers.classifier import DigitClassifier
 from gan_helpers.classifier import load as load_judge
 from gan_helpers.data import Uniform
@@ -38,6 +39,7 @@ NOISE = Uniform(-1.0, 1.0, features=100)
 BATCH = 128
 STEPS = 15_000
 COMPONENTS = 145  # a mixture of so many has as many weights as G: 145 * 785, and 114,064
+BEGUN = {"original": 3_000, "repaired": 1_500}  # the steps that the chapter takes itself
 LOGGED = (1, 1_000, 5_000, 10_000, 15_000)  # the steps whose losses a table keeps
 inputs = bundled_digits
 
@@ -454,6 +456,36 @@ def early(seeds: int, seed: int) -> Columns:
     return {"g_loss": history.g_loss[500:].mean(0), "d_loss": history.d_loss[500:].mean(0)}
 
 
+def begun(seeds: int, seed: int) -> Columns:
+    """Return what both recipes are like where the chapter stops them, after `BEGUN` steps.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+
+    Returns:
+        By names such as ``d_loss_repaired``, each ``(seeds,)``: the mean losses of the last 500 steps,
+        `answers`, the share of grey pixels and the Fréchet distance in features.
+    """
+    judge, images = load_judge(), mnist.load().train.images
+    z, real = judged(seeds, seed)
+    found: Columns = {}
+    for name, make in {"original": original, "repaired": repaired}.items():
+        recipe = make(images, steps=BEGUN[name])
+        G, D = recipe.networks(seeds, seed=seed)
+        history = recipe.train(G, D, seed=seed).require_whole()
+        grey, sampled = pictures(G, z)
+        measured = {
+            "g_loss": history.g_loss[-500:].mean(0),
+            "d_loss": history.d_loss[-500:].mean(0),
+            **answers(D, grey, sampled, real),
+            "grey_share": grey_share(grey),
+            "frechet": image_metrics.frechet_distance(judge.features(sampled), judge.features(real)),
+        }
+        found |= {f"{key}_{name}": values for key, values in measured.items()}
+    return found
+
+
 def mixture(
     images: Tensor, rng: Stream, components: int = COMPONENTS, rounds: int = 30
 ) -> tuple[Tensor, Tensor]:
@@ -624,6 +656,7 @@ def apart(tables: Mapping[str, str]) -> Columns:
 
 TABLES = {
     "early": Table(early, 20, ensemble=4),
+    "begun": Table(begun, 16, ensemble=4),
     "original": Table(partial(follow, original), 20, ensemble=4),
     "sampled": Table(partial(follow, _changed("tosses")), 20, ensemble=4),
     "slope": Table(partial(follow, _changed("r1")), 8, ensemble=4),
@@ -633,4 +666,32 @@ TABLES = {
     "grey": Table(partial(remember, partial(original, grey=True)), 8, ensemble=4),
     "plain": Table(plain, 8, ensemble=8),
     "copiers": Table(copiers, 8, ensemble=8),
+}
+
+
+PAGE = 0  # the base seed of the chapter's own runs, unless the reader gives another
+
+
+@cache
+def _inputs() -> Tensor:
+    """Return the first noise that the chapter judges by, ``(1, 32, 884)``."""
+    return judged(1, PAGE)[0][:, :32]
+
+
+def _drawn(G: Ensemble) -> Tensor:
+    """Return what a generator draws from it: grey images, ``(1, 32, 784)``."""
+    return pictures(G, _inputs())[0]
+
+
+#: The runs that the chapter begins, to their ends.
+ALBUMS = {
+    "original": Album(
+        lambda: original(*inputs(1)),
+        _drawn,
+        {250: 16, 5_000: 16, 8_000: 16, 11_000: 16, 14_000: 16, STEPS: 32},
+        PAGE,
+    ),
+    "repaired": Album(
+        lambda: repaired(*inputs(1)), _drawn, {250: 16, 2_000: 16, 3_000: 16, 4_000: 16, SHORT: 32}, PAGE
+    ),
 }
