@@ -10,6 +10,7 @@ Raises:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import numpy as np
@@ -90,29 +91,39 @@ def density(
     ax.plot([], label=label, **FAKE | {"linewidth": 1})  # for the legend, where a pale line is hard to see
 
 
-def per_seed(ax: Axes, groups: dict[str, Tensor], mark: float | None = None, label: str = "") -> None:
+def per_seed(
+    ax: Axes,
+    groups: dict[str, Tensor],
+    mark: float | None = None,
+    label: str = "",
+    real: Collection[str] = (),
+) -> None:
     """Draw a strip for each group, on a logarithmic axis: a point for each seed, and a bar at the median.
 
-    The height of a point within its strip says nothing: it keeps the points apart.
+    The height of a point within its strip says nothing: it keeps the points apart. Groups of fakes are discs;
+    those that come from the real data without a generator are squares in the colour of real data.
 
     Args:
         ax: where to draw.
         groups: the numbers of each group, by name, each ``(seeds,)`` and positive.
         mark: a number to mark with a line.
         label: what that line is called in the legend.
+        real: the names of the groups that come from the real data.
     """
     for row, (name, values) in enumerate(groups.items()):
         numbers = _array(_checks.floating(name, values, "(seeds,)", dims=1))
         # Multiples of the golden ratio spread evenly whatever their number, and follow no order of size.
         heights = row + 0.5 * (np.arange(len(numbers)) * 0.618034 % 1 - 0.5)
-        color = FAKE["color"]
-        ax.plot(numbers, heights, linestyle="none", marker="o", markersize=4, alpha=0.5, color=color, mew=0)
+        color, marker = (REAL["color"], "s") if name in real else (FAKE["color"], "o")
+        ax.plot(
+            numbers, heights, linestyle="none", marker=marker, markersize=4, alpha=0.5, color=color, mew=0
+        )
         ax.vlines(np.median(numbers), row - 0.36, row + 0.36, color="0.2", label="" if row else "median")
     ax.set_yticks(range(len(groups)), list(groups))
     ax.invert_yaxis()
     ax.set_xscale("log")
     if mark is not None:
-        ax.axvline(mark, color="0.5", linestyle="-.", label=label)
+        ax.axvline(mark, color="C1", linestyle="-.", label=label, zorder=1)
 
 
 def surface(

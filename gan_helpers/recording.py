@@ -86,6 +86,43 @@ def _tensors_by_name(found: Any) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in found.items()}
 
 
+def first_bad_loss(d_loss: Tensor, g_loss: Tensor) -> tuple[str, Tensor, int] | None:
+    """Return, of the first loss that is not finite, what to say, its seeds, and the steps up to there.
+
+    Args:
+        d_loss: the losses of D, ``(steps, seeds)``.
+        g_loss: the losses of G, ``(steps, seeds)``.
+
+    Returns:
+        Words, the seeds ``(seeds,)`` as True or False, and a number; None if all losses are finite.
+    """
+    losses = torch.stack([d_loss, g_loss], dim=1)  # in each step D goes before G
+    bad = ~losses.isfinite()
+    turns = bad.flatten(0, 1).any(1).nonzero()
+    if not len(turns):
+        return None
+    first, turn = divmod(int(turns[0]), 2)
+    seeds, step = bad[first, turn], first + 1
+    return f"The loss of {'DG'[turn]} is {losses[first, turn][seeds][0].item()} at step {step}", seeds, step
+
+
+def not_finite(what: str, seeds: Tensor, history: History, more: str = "") -> NonFiniteLossError:
+    """Return the error that says what is not finite, for which seeds, and what can be done.
+
+    Args:
+        what: what happened, in words.
+        seeds: where, ``(seeds,)``, True or False.
+        history: the run up to there.
+        more: what else there is to say.
+    """
+    return NonFiniteLossError(
+        f"{what}, for {int(seeds.sum())} of {len(seeds)} seeds: {seeds.nonzero().flatten().tolist()}."
+        f"{more} Look at its data, or lower its learning rate. "
+        "The losses up to there are in this error's history.",
+        history,
+    )
+
+
 class Record:
     """Keeps losses and watched values on the device, and stops at what is not finite.
 
@@ -140,27 +177,15 @@ class Record:
 
     def _error(self, known: int) -> NonFiniteLossError:
         """Return the error that names the first loss in ``known`` steps, or else the weights, that failed."""
-        bad = torch.stack([self._losses["D"], self._losses["G"]], dim=1)[:known].isfinite().logical_not()
-        turns = bad.flatten(0, 1).any(1).nonzero()
         ill = {name: seeds for name in "DG" if (seeds := _not_finite(self._players[name])).any()}
-        if len(turns):
-            first, turn = divmod(int(turns[0]), 2)
-            name, seeds = "DG"[turn], bad[first, turn]
-            value = self._losses[name][first][seeds][0].item()
-            what = f"The loss of {name} is {value} at step {first + 1}"
-            history = self._until(first + 1)
+        if found := first_bad_loss(*(self._losses[name][:known] for name in "DG")):
+            what, seeds, steps = found
             # What is known about the weights is of now: it tells of the cause only if the loss is of now too.
-            more = f" So are weights of {' and '.join(ill)}." if ill and first == self.made else ""
+            more = f" So are weights of {' and '.join(ill)}." if ill and steps == self.made + 1 else ""
         else:
             name, seeds = next(iter(ill.items()))
-            what, more = f"Weights of {name} are not finite after step {self.made}", ""
-            history = self._until(self.made)
-        return NonFiniteLossError(
-            f"{what}, for {int(seeds.sum())} of {len(seeds)} seeds: {seeds.nonzero().flatten().tolist()}."
-            f"{more} Look at its data, or lower its learning rate. "
-            "The losses up to there are in this error's history.",
-            history,
-        )
+            what, more, steps = f"Weights of {name} are not finite after step {self.made}", "", self.made
+        return not_finite(what, seeds, self._until(steps), more)
 
     def _failed(self, known: int) -> Tensor:
         """Return which seeds have a loss in the first ``known`` steps, or a weight, that is not finite."""

@@ -86,8 +86,10 @@ def test_histograms_are_densities_over_the_true_one(ax):
 
 
 def test_one_point_is_drawn_for_each_seed(ax):
-    plots.per_seed(ax, {"a": torch.tensor([0.3, 0.1]), "b": torch.ones(3)}, mark=0.2, label="the mark")
+    groups = {"a": torch.tensor([0.3, 0.1]), "b": torch.ones(3)}
+    plots.per_seed(ax, groups, mark=0.2, label="the mark", real=["b"])
     first, second, mark = ax.get_lines()
+    assert [line.get_color() for line in (first, second)] == [plots.FAKE["color"], plots.REAL["color"]]
     assert first.get_xdata().tolist() == pytest.approx([0.3, 0.1])
     assert len(second.get_xdata()) == 3
     medians = [lines.get_segments()[0][0][0] for lines in ax.collections]

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from gan_helpers import metrics
 from gan_helpers.metrics import GaussianFit
+from gan_helpers.recipes import combinations
 from gan_helpers.recipes import mxnet_gaussian as chapter
+from gan_helpers.tables import ledger
 from tests.chapters import Chapter, assert_trains_by
 
 CHAPTER = Chapter("mxnet_gaussian")
@@ -204,24 +206,57 @@ def test_a_d_that_knows_where_the_fakes_are_is_told_right(gm: Any, outputs: int)
     assert chapter.told(G, D, seed=5).tolist() == [1.0, 0.0]
 
 
-def test_the_table_of_combinations_runs_what_it_names(gm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def outcome(recipe: Any, seeds: int, seed: int) -> dict[str, Tensor]:
-        run = made_of(recipe)
-        return {key: torch.full((seeds,), float(run[key])) for key in ("width", "d_rate", "batch")}
+def test_the_table_of_the_repair_taken_apart_has_each_change_alone_and_each_left_out() -> None:
+    columns = ledger("mxnet_gaussian_apart").keys() - {"seed", "member"}
+    names, measures = combinations(tuple(chapter.CHANGES)), ("w2", "minor", "ideal", "told", "slope")
+    assert columns == {f"{measure}_{name}" for measure in measures for name in names}
 
-    monkeypatch.setattr(chapter, "outcome", outcome)
-    found = {name: values[0].item() for name, values in chapter.apart(2, 5).items()}
-    assert len(found) == 3 * len(chapter.TRIED)
-    assert (found["d_rate_none"], found["batch_only_d_rate"]) == (pytest.approx(0.05), 4)
-    assert (found["d_rate_only_d_rate"], found["width_all"]) == (pytest.approx(0.008), 32)
-    assert (found["width_without_width"], found["batch_without_width"]) == (5, 128)
+
+def test_what_is_taken_apart_has_the_changes_that_are_named(gm: Any) -> None:
+    (x,) = chapter.inputs(1, 5)
+    assert made_of(chapter.with_changes("d_rate", "ema")(x)) == made_of(chapter.changed(x, "d_rate", "ema"))
 
 
 def test_what_is_measured_of_a_short_run_is_what_its_columns_say(gm: Any) -> None:
-    (x,) = chapter.inputs(2, 5)
-    found = chapter.outcome(replace(chapter.changed(x, "ema"), steps=10), 2, 5)
+    found = chapter.outcome(lambda x: replace(chapter.changed(x, "ema"), steps=10), 2, 5)
     assert {len(values) for values in found.values()} == {2}
     assert set(found) == {"w2", "minor", "ideal", "told", "slope"}
+
+
+def test_the_source_s_recipe_is_the_same_in_pytorch(gm: Any) -> None:
+    (x,) = chapter.inputs(2, 5)
+    ours, theirs = (replace(recipe, steps=50) for recipe in (chapter.original(x), chapter._in_pytorch(x)))
+    players, twins = ours.networks(2, seed=5), theirs.networks(2, seed=5)
+    assert all(0.01 < next(twin.parameters()).std() < 0.03 for twin in twins)
+    for player, twin in zip(players, twins, strict=True):
+        for values, parameter in zip(player.weights(), twin.parameters(), strict=True):
+            assert gm.tensor(values).any() == parameter.any()  # biases start at 0
+            values[:] = 10 * values  # the gradients of small weights are as small as Adam's epsilon
+            parameter.data.copy_(gm.tensor(values).reshape(parameter.shape))
+    for recipe, (G, D) in ((ours, players), (theirs, twins)):
+        recipe.train(G, D, seed=5)
+    fit, twin_fit = chapter.gaussian(players[0]), chapter._fit(twins[0])
+    torch.testing.assert_close(twin_fit.mean, fit.mean, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(twin_fit.covariance, fit.covariance, rtol=1e-3, atol=1e-4)
+
+
+def test_the_table_of_rates_has_the_rates_that_its_columns_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(x: Tensor, d_rate: float, g_rate: float) -> Any:
+        recipe = make(x, d_rate, g_rate)
+        players = recipe.networks(1)
+        opts = (recipe.d_opt(players[1]), recipe.g_opt(players[0]))
+        assert [opt.param_groups[0]["lr"] for opt in opts] == [d_rate, g_rate]
+        return replace(recipe, steps=2)
+
+    make = chapter._in_pytorch
+    monkeypatch.setattr(chapter, "_in_pytorch", short)
+    found = chapter.rates(2, 5)
+    assert found.keys() == ledger("mxnet_gaussian_rates").keys() - {"seed", "member"}
+    (x,) = chapter.inputs(2, 5)
+    recipe = short(x, 0.2, 0.004)
+    G, D = recipe.networks(2, seed=5)
+    recipe.train(G, D, seed=5)
+    assert torch.equal(found["w2_0.2_0.004"], chapter.w2(chapter._fit(G)))
 
 
 # The later version, and the plain estimator: no MXNet

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from gan_helpers import _checks
 from gan_helpers.data import Sampler
-from gan_helpers.history import History, NonFiniteLossError
+from gan_helpers.history import History
 from gan_helpers.interrupts import interrupts
 from gan_helpers.mxnet_backend.arrays import array, tensor
 from gan_helpers.mxnet_backend.importing import mx, nd
@@ -20,7 +20,7 @@ from gan_helpers.mxnet_backend.networks import Ensemble
 from gan_helpers.options import ONE_EACH, Look, Turns, Watch
 from gan_helpers.progress import someone_is_watching
 from gan_helpers.randomness import Stream
-from gan_helpers.recording import Looks
+from gan_helpers.recording import Looks, first_bad_loss, not_finite
 
 CHECK_EVERY = 100  # steps between two looks at the losses; each look waits for MXNet's queue
 
@@ -191,18 +191,8 @@ class _Losses:
         recent = [nd.stack(*kept[-CHECK_EVERY:]).sum() for kept in self._kept.values()]
         if math.isfinite(sum(total.asscalar() for total in recent)):
             return
-        # The sum of large numbers may be infinite although they are not. And one looks late: in each step D
-        # goes before G.
-        losses = torch.stack(list(self.by_player().values()), dim=1)
-        bad = ~losses.isfinite()  # (steps, 2, seeds)
-        turns = bad.flatten(0, 1).any(1).nonzero()
-        if not len(turns):
-            return
-        first, turn = divmod(int(turns[0]), 2)
-        seeds = bad[first, turn]
-        raise NonFiniteLossError(
-            f"The loss of {'DG'[turn]} is {losses[first, turn][seeds][0].item()} at step {first + 1}, for "
-            f"{int(seeds.sum())} of {len(seeds)} seeds: {seeds.nonzero().flatten().tolist()}. Look at its "
-            "data, or lower its learning rate. The losses up to there are in this error's history.",
-            History(d_loss=losses[: first + 1, 0], g_loss=losses[: first + 1, 1]),
-        )
+        # The sum of large numbers may be infinite although they are not. And one looks late.
+        kept = self.by_player()
+        if found := first_bad_loss(**kept):
+            what, seeds, steps = found
+            raise not_finite(what, seeds, History(**{name: values[:steps] for name, values in kept.items()}))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from gan_helpers.metrics import GaussianFit
 from gan_helpers.models import mlp
 from gan_helpers.options import Turns
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, combinations
+from gan_helpers.recipes import Recipe, taken_apart
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
 
@@ -100,8 +101,9 @@ CHANGES = {
     "ema": "an average of $G$'s weights",
     "noise": "fresh noise for $G$",
 }
-#: The combinations of changes that the table ``apart`` has.
-TRIED = ("none", *(f"only_{name}" for name in CHANGES), "without_width", "all")
+#: The learning rates of the table ``rates``; those of the source and of the repair are among them.
+D_RATES = (0.002, 0.008, 0.02, 0.05, 0.2)
+G_RATES = (0.001, 0.004, 0.01, 0.04)
 
 
 def changed(x: Tensor, *names: str, answers: Answers | None = None) -> Recipe:
@@ -184,12 +186,6 @@ def d2l(x: Tensor) -> Recipe:
     """
     batch = 8
 
-    def drawn(*sizes: int) -> nn.Module:
-        network = mlp(*sizes, activation=nn.Tanh)
-        for weight in network.parameters():
-            nn.init.normal_(weight, 0, 0.02)
-        return network
-
     def d_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
         return batch / 2 * losses.minimax_d(*D(x, G(z).detach()))
 
@@ -197,8 +193,8 @@ def d2l(x: Tensor) -> Recipe:
         return batch * losses.non_saturating_g(D(G(z)))
 
     return Recipe(
-        G=lambda: drawn(2, 2),
-        D=lambda: drawn(2, 5, 3, 1),
+        G=lambda: _drawn(2, 2),
+        D=lambda: _drawn(2, 5, 3, 1),
         data=Minibatches(x),
         noise=NOISE,
         d_loss=d_loss,
@@ -207,6 +203,42 @@ def d2l(x: Tensor) -> Recipe:
         g_opt=lambda G: adam(G, 0.005),
         steps=20 * x.shape[1] // batch,
         batch=batch,
+        options={"turns": Turns(reuse_noise=True)},
+    )
+
+
+def _drawn(*sizes: int, biases: bool = True) -> nn.Module:
+    """Return a network of PyTorch with tanh units whose numbers start at a standard deviation of 0.02."""
+    network = mlp(*sizes, activation=nn.Tanh)
+    for weight in network.parameters():
+        nn.init.normal_(weight, 0, 0.02 if biases or weight.dim() > 1 else 0)
+    return network
+
+
+def _in_pytorch(x: Tensor, d_rate: float = 0.05, g_rate: float = 0.01) -> Recipe:
+    """Return the source's recipe in PyTorch, where a step of networks as small as these is quicker.
+
+    All is as in MXNet but for one thing: PyTorch's Adam adds its epsilon at another place, which matters in
+    the first steps, where gradients are tiny.
+    """
+
+    def d_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
+        return losses.minimax_d(*map(logit, D(x, G(z).detach())))
+
+    def g_loss(G: Any, D: Any, x: Any, z: Any) -> Any:
+        return losses.non_saturating_g(logit(D(G(z))))
+
+    return Recipe(
+        G=lambda: _drawn(2, 2, biases=False),
+        D=lambda: _drawn(2, 5, 3, 2, biases=False),
+        data=Minibatches(x),
+        noise=NOISE,
+        d_loss=d_loss,
+        g_loss=g_loss,
+        d_opt=lambda D: adam(D, d_rate),
+        g_opt=lambda G: adam(G, g_rate),
+        steps=EPOCHS * x.shape[1] // 4,
+        batch=4,
         options={"turns": Turns(reuse_noise=True)},
     )
 
@@ -337,11 +369,11 @@ def told(G: Any, D: Any, seed: int | None = None, n: int = 10_000) -> Tensor:
     return answers.right()[0]
 
 
-def outcome(recipe: Recipe, seeds: int, seed: int) -> Columns:
+def outcome(make: Callable[[Tensor], Recipe], seeds: int, seed: int) -> Columns:
     """Train by a recipe, and return what became of its generators and its discriminators, each ``(seeds,)``.
 
     Args:
-        recipe: the recipe.
+        make: makes the recipe of the points of each seed.
         seeds: the number of runs.
         seed: the base seed.
 
@@ -349,6 +381,7 @@ def outcome(recipe: Recipe, seeds: int, seed: int) -> Columns:
         ``w2`` and ``minor`` as in `measure`, and `ideal` of the generators that are judged; `told` of the
         last players; ``slope``, the root mean square of the slope of D's logit at real samples.
     """
+    recipe = make(*inputs(seeds, seed))
     G, D = recipe.networks(seeds, seed=seed)
     history = recipe.train(G, D, seed=seed).require_whole()
     made = gaussian(G if history.averaged is None else history.averaged)
@@ -362,23 +395,13 @@ def outcome(recipe: Recipe, seeds: int, seed: int) -> Columns:
     }
 
 
-def apart(seeds: int, seed: int) -> Columns:
-    """Train with some combinations of the repair's changes, and return `outcome` of each.
+def with_changes(*names: str) -> Callable[[Tensor], Recipe]:
+    """Return what makes the recipe with some changes, of the points of each seed.
 
     Args:
-        seeds: the number of runs.
-        seed: the base seed.
-
-    Returns:
-        The columns end in the names that `combinations` gives: ``"w2_only_batch"``.
+        names: the changes, of `CHANGES`.
     """
-    (x,) = inputs(seeds, seed)
-    made = combinations(list(CHANGES))
-    return {
-        f"{measure}_{name}": values
-        for name in TRIED
-        for measure, values in outcome(changed(x, *made[name]), seeds, seed).items()
-    }
+    return lambda x: changed(x, *names)
 
 
 def successor(seeds: int, seed: int) -> Columns:
@@ -396,16 +419,42 @@ def successor(seeds: int, seed: int) -> Columns:
     recipe = d2l(x)
     G, D = recipe.networks(seeds, seed=seed)
     history = recipe.train(G, D, seed=seed).require_whole()
-    weight, bias = (values.detach().double().cpu() for values in G.parameters())
-    made = GaussianFit(bias.flatten(1), weight @ weight.mT)
+    made = _fit(G)
     last = history.d_loss[-x.shape[1] // recipe.batch :]
-    real = REAL(seeds, 2_000, Stream("slope", seed)).to(weight)
+    real = REAL(seeds, 2_000, Stream("slope", seed)).double()
     return {
         "w2": w2(made),
         "minor": minor_axis_ratio(made),
         "slope": penalties.r1(D.double(), real).sqrt().detach(),
         "d_loss": last.mean(0) / recipe.batch,
     }
+
+
+def _fit(G: Any) -> GaussianFit:
+    """Return the Gaussian that each linear generator of PyTorch makes."""
+    weight, bias = (values.detach().double().cpu() for values in G.parameters())
+    return GaussianFit(bias.flatten(1), weight @ weight.mT)
+
+
+def rates(seeds: int, seed: int) -> Columns:
+    """Train the source's recipe, in PyTorch, with each pair of `D_RATES` and `G_RATES`.
+
+    Args:
+        seeds: the number of runs.
+        seed: the base seed.
+
+    Returns:
+        ``w2`` as in `measure` and `ideal`, by D's rate and G's: ``"w2_0.008_0.004"``.
+    """
+    (x,) = inputs(seeds, seed)
+    columns: Columns = {}
+    for d_rate, g_rate in product(D_RATES, G_RATES):
+        recipe = _in_pytorch(x, d_rate, g_rate)
+        G, D = recipe.networks(seeds, seed=seed)
+        recipe.train(G, D, seed=seed).require_whole()
+        columns[f"w2_{d_rate:g}_{g_rate:g}"] = w2(_fit(G))
+        columns[f"ideal_{d_rate:g}_{g_rate:g}"] = ideal(_fit(G), seed)
+    return columns
 
 
 def points(seeds: int, seed: int) -> Columns:
@@ -422,7 +471,8 @@ def points(seeds: int, seed: int) -> Columns:
 TABLES = {
     "original": Table(partial(follow, original), 320),
     "repaired": Table(partial(follow, repaired), 320),
-    "apart": Table(apart, 32),
+    "apart": Table(taken_apart(with_changes, tuple(CHANGES), outcome), 32),
+    "rates": Table(rates, 32),
     "d2l": Table(successor, 320),
     "points": Table(points, 320),
 }
