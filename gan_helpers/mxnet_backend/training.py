@@ -192,7 +192,7 @@ class _Losses:
         if math.isfinite(sum(total.asscalar() for total in recent)):
             return
         # The sum of large numbers may be infinite although they are not. And one looks late.
-        kept = self.by_player()
-        if found := first_bad_loss(**kept):
+        d_loss, g_loss = self.by_player().values()
+        if found := first_bad_loss(d_loss, g_loss):
             what, seeds, steps = found
-            raise not_finite(what, seeds, History(**{name: values[:steps] for name, values in kept.items()}))
+            raise not_finite(what, seeds, History(d_loss[:steps], g_loss[:steps]))
