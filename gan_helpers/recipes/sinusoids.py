@@ -628,13 +628,12 @@ def plain(seeds: int, seed: int) -> dict[str, Tensor]:
     return {f"{name}_{key}": value for name in found for key, value in found[name].items()} | few
 
 
-SIXTEEN = partial(trial, ema=0.999, epochs=SHORT)
 TABLES = {
     "original": Table(trial, 32, ensemble=8),
     "start": Table(partial(trial, epochs=4), 40, ensemble=8),
-    "no_momentum": Table(partial(SIXTEEN, **changed("beta1")), 28, ensemble=4),
-    "r1": Table(partial(SIXTEEN, **changed("dropout", "r1")), 24, ensemble=4),
-    "repaired": Table(partial(SIXTEEN, **changed(*REPAIR)), 20, ensemble=4),
+    "no_momentum": Table(partial(trial, ema=0.999, epochs=SHORT, **changed("beta1")), 28, ensemble=4),
+    "r1": Table(partial(trial, ema=0.999, epochs=SHORT, **changed("dropout", "r1")), 24, ensemble=4),
+    "repaired": Table(partial(trial, ema=0.999, epochs=SHORT, **changed(*REPAIR)), 20, ensemble=4),
     "apart": Table(apart, 16, ensemble=8),
     "cut": Table(partial(trial, cut=CUT), 16, ensemble=8),
     "plain": Table(plain, 32, ensemble=8),
