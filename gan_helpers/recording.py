@@ -1,4 +1,8 @@
-"""Keeps what a training leaves behind, and stops it at what is not finite."""
+"""Keeps what a training leaves behind, and stops it at what is not finite.
+
+Raises:
+    NonFiniteLossError: at a loss or a weight that is not finite, unless other seeds go on.
+"""
 
 from __future__ import annotations
 
