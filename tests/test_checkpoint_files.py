@@ -205,7 +205,6 @@ MADE = b'{"__metadata__":{' + FORMAT + b',"run":"{}",' + BLANK  # up to what is 
         MADE + b'},"a":1}',
         MADE + b'},"a":{"dtype":"F32","shape":[9223372036854775807,9],"data_offsets":[0,4]}}',
         MADE + b'},"a":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}',
-        MADE + b"}" + 2 * b',"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}' + b"}",
         b"{" + BLANK + b"," + BLANK + b"}",
         b"[" * 3_000 + BLANK,
         b'{"a":' + b"9" * 5_000 + b"," + BLANK + b"}",
@@ -214,6 +213,11 @@ MADE = b'{"__metadata__":{' + FORMAT + b',"run":"{}",' + BLANK  # up to what is 
 )
 def test_headers_made_by_hand_are_refused(header: bytes, path: Path, victim: Run) -> None:
     refused(victim, path, digested(header, bytes(4)))
+
+
+def test_a_name_that_appears_twice_is_told(path: Path, victim: Run) -> None:
+    header = MADE + b"}" + 2 * b',"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}' + b"}"
+    refused(victim, path, digested(header, bytes(4)), "a name appears twice")
 
 
 @given(content=st.binary(max_size=400))
