@@ -12,11 +12,9 @@ Raises:
 from __future__ import annotations
 
 import argparse
-import importlib
 import io
 import json
 import math
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -101,11 +99,7 @@ def album(name: str) -> dict[int, Tensor]:
 
 def every() -> dict[str, Album]:
     """Return the albums of all recipe modules by their names."""
-    found: dict[str, Album] = {}
-    for module in pkgutil.iter_modules(recipes.__path__):
-        contents = importlib.import_module(f"{recipes.__name__}.{module.name}")
-        found |= {f"{module.name}_{key}": one for key, one in getattr(contents, "ALBUMS", {}).items()}
-    return found
+    return recipes.collected("ALBUMS")
 
 
 def main() -> None:

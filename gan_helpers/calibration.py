@@ -18,11 +18,9 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import importlib
 import io
 import json
 import os
-import pkgutil
 import shutil
 import signal
 import subprocess
@@ -70,11 +68,7 @@ class Block:
 
 def tables() -> dict[str, Table]:
     """Return the tables of all recipe modules by their names."""
-    return {
-        f"{found.name}_{key}": table
-        for found in pkgutil.iter_modules(recipes.__path__)
-        for key, table in importlib.import_module(f"{recipes.__name__}.{found.name}").TABLES.items()
-    }
+    return recipes.collected("TABLES")
 
 
 def version() -> str:

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import argparse
 import base64
-import importlib
 import json
 import math
-import pkgutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -198,12 +196,7 @@ def _packed(quantiles: Tensor, low: float, high: float) -> str:
 
 def every() -> dict[str, Series]:
     """Return the series of all recipe modules by their names."""
-    found = {}
-    for module in pkgutil.iter_modules(recipes.__path__):
-        contents = importlib.import_module(f"{recipes.__name__}.{module.name}")
-        for key, series in getattr(contents, "SNAPSHOTS", {}).items():
-            found[f"{module.name}_{key}"] = series
-    return found
+    return recipes.collected("SNAPSHOTS")
 
 
 def main() -> None:

@@ -157,6 +157,19 @@ def bundled_digits(
     return (mnist.load(device=device).train.images[:rows],)
 
 
+def collected(kind: str) -> dict[str, Any]:
+    """Return what the modules of all chapters have of a kind, by names such as ``"fifty_lines_original"``.
+
+    Args:
+        kind: what a module calls it: ``"TABLES"``, ``"SNAPSHOTS"`` or ``"ALBUMS"``.
+    """
+    return {
+        f"{found.name}_{key}": one
+        for found in pkgutil.iter_modules(__path__)
+        for key, one in getattr(import_module(f"{__name__}.{found.name}"), kind, {}).items()
+    }
+
+
 def every() -> dict[str, Callable[..., Recipe]]:
     """Return what makes the recipes of all chapters, by names such as ``"fifty_lines.original"``.
 
