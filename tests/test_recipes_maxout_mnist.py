@@ -203,6 +203,17 @@ def test_tables_of_causes_hold_what_is_measured_of_a_run(monkeypatch: pytest.Mon
     assert early["spread_0"].min() > 0.15 and early["kl_1"].shape == (2,)
 
 
+def test_the_source_learns_from_the_full_set_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = (60_000, 10)
+    every, test = (mnist.Digits(torch.rand(n, 1).expand(-1, 784), torch.zeros(n).long()) for n in sizes)
+    monkeypatch.setattr(mnist, "load", lambda full: mnist.Mnist(every, test))
+    digits = maxout_mnist.source_digits()
+    assert torch.equal(digits.train.images, every.images[:50_000]) and len(digits.test) == 10
+    monkeypatch.setattr(mnist, "load", lambda full: DIGITS)
+    with pytest.raises(FileNotFoundError, match="full set"):
+        maxout_mnist.source_digits()
+
+
 def test_a_run_is_followed_over_its_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     few = mnist.Mnist(DIGITS.train[:512], DIGITS.test[:200])
     monkeypatch.setattr(mnist, "load", lambda: few)
@@ -222,6 +233,12 @@ def test_a_run_is_followed_over_its_epochs(monkeypatch: pytest.MonkeyPatch) -> N
         assert torch.equal(columns[f"d_loss_{epoch}"], history.d_loss[steps].mean(0))
         assert torch.equal(columns[f"g_loss_{epoch}"], history.g_loss[steps].mean(0))
         assert torch.equal(columns[f"right_fake_{epoch}"], torch.stack(answers.fake)[steps].mean(0))
+    monkeypatch.setattr(maxout_mnist, "source_digits", lambda: few)
+    every = maxout_mnist.whole({}, 2, seed=3, epochs=2)
+    assert torch.equal(every["frechet_1"], columns["frechet_1"]) and "frechet_2" not in every
+    assert torch.equal(every["g_loss_2"], columns["g_loss_2"])
+    seen = D.eval()(images[:2_000].expand(2, -1, -1)) >= 0
+    assert torch.equal(every["right_seen"], seen.double().mean((1, 2)))
     monkeypatch.setattr(maxout_mnist, "VARIANTS", {"original": {}, "minimax": {}})
     both = maxout_mnist.switches(2, seed=3, epochs=2)
     assert torch.equal(both["original_frechet"], columns["frechet_2"])

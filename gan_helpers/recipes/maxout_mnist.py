@@ -34,6 +34,7 @@ PIXELS = mnist.SIDE**2
 NOISE = Uniform(0.0, 1.0, features=100)
 BATCH = 256
 EPOCHS = 30
+TRAINED = 50_000  # images that the source learns from, of the full set
 
 #: What the source logged after each of its epochs, of 195 steps. These are the losses of D and of G, and the
 #: shares of real images and of fakes that D got right. Its last line is of 398.96 s, on a GPU.
@@ -307,13 +308,56 @@ def follow(
         By names such as ``frechet_10``, each ``(seeds,)``: what `measure` says of 2,000 images, and the mean
         over the epoch of both losses and of D's shares of right answers.
     """
-    digits, judge, answers = mnist.load(), classifier.load(), Answers()
+    return _followed(mnist.load(), changes, seeds, seed, epochs, at, at)[0]
+
+
+def whole(changes: dict[str, Any], seeds: int, seed: int, epochs: int = EPOCHS) -> Columns:
+    """Train a recipe on all digits that the source learned from, and return what became of it.
+
+    Args:
+        changes: what differs from the source's recipe.
+        seeds: how many runs.
+        seed: the base seed.
+        epochs: how many epochs.
+
+    Returns:
+        As of `follow`, with the log of every epoch, and what `right` says at the end.
+    """
+    digits, at = source_digits(), tuple(epoch for epoch in (1, 3, 10, 20, 30) if epoch <= epochs)
+    logged = tuple(range(1, epochs + 1))
+    columns, D, fakes = _followed(digits, changes, seeds, seed, epochs, at, logged)
+    return columns | right(D, fakes, digits)
+
+
+def source_digits() -> mnist.Mnist:
+    """Return 50,000 digits to learn from, as many as the source's, and 10,000 others.
+
+    Raises:
+        FileNotFoundError: if the full set can't be had.
+    """
+    digits = mnist.load(full=True)
+    if len(digits.train) < TRAINED:
+        raise FileNotFoundError("This table is of the full set of digits, which can't be had here.")
+    return mnist.Mnist(digits.train[:TRAINED], digits.test)
+
+
+def _followed(
+    digits: mnist.Mnist,
+    changes: dict[str, Any],
+    seeds: int,
+    seed: int,
+    epochs: int,
+    at: tuple[int, ...],
+    logged: tuple[int, ...],
+) -> tuple[Columns, Ensemble, Tensor]:
+    """Train, and return `measure` after some epochs, the log of some, and D and 2,000 fakes of the end."""
+    judge, answers = classifier.load(), Answers()
     recipe = original(digits.train.images, epochs=epochs, answers=answers, **changes)
     G, D = recipe.networks(seeds, seed=seed)
     noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, 2_000, NOISE.features)
     each = recipe.steps // epochs
     history = recipe.train(G, D, seed=seed, watch=Watch(lambda G: {"images": shown(G, noise)}, each))
-    history.require_whole()
+    images = history.require_whole().watched["images"]
     logs = {
         "d_loss": history.d_loss,
         "g_loss": history.g_loss,
@@ -322,10 +366,36 @@ def follow(
     }
     columns: Columns = {}
     for epoch in at:
-        found = measure(history.watched["images"][epoch], digits.test, judge)
-        found |= {key: log[(epoch - 1) * each : epoch * each].mean(0) for key, log in logs.items()}
+        found = measure(images[epoch], digits.test[:2_000], judge)
         columns |= {f"{key}_{epoch}": value for key, value in found.items()}
-    return columns
+    for epoch in logged:
+        found = {key: log[(epoch - 1) * each : epoch * each].mean(0) for key, log in logs.items()}
+        columns |= {f"{key}_{epoch}": value for key, value in found.items()}
+    return columns, D, images[epochs]
+
+
+def right(D: Ensemble, fakes: Tensor, digits: mnist.Mnist) -> Columns:
+    """Return how often D, without dropout, takes images for what they are, each ``(seeds,)``.
+
+    Args:
+        D: the discriminators.
+        fakes: images in bytes, ``(seeds, n, 784)``.
+        digits: 2,000 of those that D has learned from, and 2,000 held out, are shown to it.
+
+    Returns:
+        The shares by the names ``right_seen``, ``right_held_out`` and ``right_fake``.
+    """
+    seeds, was = len(fakes), D.training
+    held_out, seen = (part.images[:2_000].expand(seeds, -1, -1) for part in (digits.test, digits.train))
+    with torch.no_grad():
+        D.eval()
+        answers = {
+            "right_seen": D(seen) >= 0,
+            "right_held_out": D(held_out) >= 0,
+            "right_fake": D(fakes.float() / 255) < 0,
+        }
+        D.train(was)
+    return {name: share.double().mean((1, 2)) for name, share in answers.items()}
 
 
 def switches(seeds: int, seed: int, epochs: int = 10) -> Columns:
@@ -422,17 +492,11 @@ def judged(recipe: Recipe, seeds: int, seed: int) -> Columns:
     recipe.train(G, D, seed=seed).require_whole()
     noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, 2_000, NOISE.features)
     fakes, D = shown(G.eval(), noise), D.eval()
-    held_out, seen = (part.images[:2_000].expand(seeds, -1, -1) for part in (digits.test, digits.train))
-    with torch.no_grad():
-        right = {
-            "right_seen": D(seen) >= 0,
-            "right_held_out": D(held_out) >= 0,
-            "right_fake": D(fakes.float() / 255) < 0,
-        }
+    held_out = digits.test.images.expand(seeds, -1, -1)
     return (
         measure(fakes, digits.test, classifier.load())
         | {"spread": spread(fakes), "slope": r1(D, held_out).detach().sqrt()}
-        | {name: answers.double().mean((1, 2)) for name, answers in right.items()}
+        | right(D, fakes, digits)
     )
 
 
@@ -495,4 +559,7 @@ TABLES = {
     "apart": Table(apart, 8, ensemble=1),
     "plain": Table(plain, 32, ensemble=4),
     "heeding": Table(heeding, 8, ensemble=1),
+    "whole": Table(partial(whole, {"order": "in_place"}), 12, ensemble=1),
+    "whole_together": Table(partial(whole, {}), 8, ensemble=1),
+    "whole_repaired": Table(partial(whole, VARIANTS["repaired"]), 8, ensemble=1),
 }
