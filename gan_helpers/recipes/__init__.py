@@ -157,6 +157,21 @@ def bundled_digits(
     return (mnist.load(device=device).train.images[:rows],)
 
 
+def full_digits(n: int) -> mnist.Mnist:
+    """Return digits of the full set: the first ``n`` of its 60,000 to learn from, and its 10,000 others.
+
+    Args:
+        n: how many a source learned from.
+
+    Raises:
+        FileNotFoundError: if the full set can't be had.
+    """
+    digits = mnist.load(full=True)
+    if len(digits.train) < n:
+        raise FileNotFoundError("This takes the full set of digits, which can't be had here.")
+    return mnist.Mnist(digits.train[:n], digits.test)
+
+
 def collected(kind: str) -> dict[str, Any]:
     """Return what the modules of all chapters have of a kind, by names such as ``"fifty_lines_original"``.
 

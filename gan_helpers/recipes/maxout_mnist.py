@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from gan_helpers import _checks, classifier, image_metrics, mnist
+from gan_helpers.albums import Album
 from gan_helpers.data import Minibatches, Uniform
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
@@ -26,7 +27,7 @@ from gan_helpers.models import Maxout
 from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, bundled_digits, combinations
+from gan_helpers.recipes import Recipe, bundled_digits, combinations, full_digits
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
 
@@ -34,7 +35,7 @@ PIXELS = mnist.SIDE**2
 NOISE = Uniform(0.0, 1.0, features=100)
 BATCH = 256
 EPOCHS = 30
-TRAINED = 50_000  # images that the source learns from, of the full set
+source_digits = partial(full_digits, 50_000)  # as many as the source learns from
 
 #: What the source logged after each of its epochs, of 195 steps. These are the losses of D and of G, and the
 #: shares of real images and of fakes that D got right. Its last line is of 398.96 s, on a GPU.
@@ -329,18 +330,6 @@ def whole(changes: dict[str, Any], seeds: int, seed: int, epochs: int = EPOCHS) 
     return columns | right(D, fakes, digits)
 
 
-def source_digits() -> mnist.Mnist:
-    """Return 50,000 digits to learn from, as many as the source's, and 10,000 others.
-
-    Raises:
-        FileNotFoundError: if the full set can't be had.
-    """
-    digits = mnist.load(full=True)
-    if len(digits.train) < TRAINED:
-        raise FileNotFoundError("This table is of the full set of digits, which can't be had here.")
-    return mnist.Mnist(digits.train[:TRAINED], digits.test)
-
-
 def _followed(
     digits: mnist.Mnist,
     changes: dict[str, Any],
@@ -559,7 +548,24 @@ TABLES = {
     "apart": Table(apart, 8, ensemble=1),
     "plain": Table(plain, 32, ensemble=4),
     "heeding": Table(heeding, 8, ensemble=1),
-    "whole": Table(partial(whole, {"order": "in_place"}), 12, ensemble=1),
-    "whole_together": Table(partial(whole, {}), 8, ensemble=1),
-    "whole_repaired": Table(partial(whole, VARIANTS["repaired"]), 8, ensemble=1),
+}
+
+
+PAGE = 0  # the base seed of the chapter's own runs, unless the reader gives another
+
+
+@cache
+def _inputs() -> Tensor:
+    """Return the first noise that the chapter shows, ``(1, 64, 100)``."""
+    return NOISE(1, 2_000, Stream("shown", PAGE))[:, :64]
+
+
+def _drawn(G: Ensemble) -> Tensor:
+    """Return what a generator draws from it: grey images, ``(1, 64, 784)``."""
+    return shown(G, _inputs()).float() / 255
+
+
+#: The run that the chapter begins, to its end: the images by steps, of 31 in an epoch.
+ALBUMS = {
+    "original": Album(lambda: original(*inputs(1)), _drawn, {31: 16, 620: 48, 930: 64}, PAGE),
 }
