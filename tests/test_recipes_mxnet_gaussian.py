@@ -259,6 +259,17 @@ def test_the_table_of_rates_has_the_rates_that_its_columns_name(monkeypatch: pyt
     assert torch.equal(found["w2_0.2_0.004"], chapter.w2(chapter._fit(G)))
 
 
+def test_the_longer_run_is_looked_at_where_its_columns_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = chapter._in_pytorch
+    monkeypatch.setattr(chapter, "_in_pytorch", lambda x: replace(make(x), steps=2))
+    found = chapter.longer(2, 5)
+    assert [name for name in found if name.startswith("w2")] == ["w2_2", "w2_16", "w2_64"]
+    recipe = replace(make(*chapter.inputs(2, 5)), steps=16)
+    G, D = recipe.networks(2, seed=5)
+    recipe.train(G, D, seed=5)
+    torch.testing.assert_close(found["w2_16"], chapter.w2(chapter._fit(G)))
+
+
 # The later version, and the plain estimator: no MXNet
 
 
