@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SENTENCE = (
-    "MXNet 1.9.1 is not installed (its wheels are for Linux on x86-64 alone), so its chapter is skipped."
+    "MXNet 1.9.1 is not installed (the book runs it on Linux on x86-64 alone), so its chapter is skipped."
 )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from packaging.version import Version
 
 MISSING = (
-    "MXNet 1.9.1 is not installed (its wheels are for Linux on x86-64 alone), so its chapter is skipped."
+    "MXNet 1.9.1 is not installed (the book runs it on Linux on x86-64 alone), so its chapter is skipped."
 )
 
 # What MXNet 1.9.1 takes from NumPy and newer releases lack. Those that are None it only passes on.
