@@ -44,8 +44,8 @@ def refuse_unlike(members: Sequence[nn.Module]) -> None:
             if type(hook).__module__.startswith("torch.nn.utils."):
                 raise TypeError(
                     f"{type(layer).__name__} has a hook, {type(hook).__name__}, that computes its weights: "
-                    "take torch.nn.utils.parametrizations with stacked=False instead, or after pruning call "
-                    "torch.nn.utils.prune.remove."
+                    "take torch.nn.utils.parametrizations instead, where all but spectral_norm needs "
+                    "stacked=False, or after pruning call torch.nn.utils.prune.remove."
                 )
     for k, member in enumerate(members):
         for one, other in ((members[0], member), (member, members[0])):
@@ -95,6 +95,7 @@ class InTurn(nn.Module):
     def __init__(self, plain: list[nn.Module], members: Sequence[nn.Module], stream: Stream) -> None:
         super().__init__()
         self._plain, self._stream = plain, stream  # a list: the networks are no children of this module
+        self._firsts = _first_names(plain[0])
         for name, parameter in members[0].named_parameters():
             stack = torch.stack([member.get_parameter(name).detach() for member in members])
             place, key = self._place(name)
@@ -131,12 +132,24 @@ class InTurn(nn.Module):
         answers = []
         for k, plain in enumerate(self._plain):
             mine = {name: value[k] for name, value in buffers.items()}
-            state = {**{name: value[k] for name, value in weights.items()}, **mine}
-            answers.append(functional_call(plain, state, tuple(x[k] for x in inputs)))
+            found = {**{name: value[k] for name, value in weights.items()}, **mine}
+            state = {name: found[first] for name, first in self._firsts.items()}
+            # Torch's own tying leaves tensors of this call in a layer that is used twice.
+            answers.append(functional_call(plain, state, tuple(x[k] for x in inputs), tie_weights=False))
             for name, value in mine.items():
                 if state[name] is not value:  # a new tensor was put in the buffer's place
                     buffers[name][k] = state[name].detach()
         return _joined(answers)
+
+
+def _first_names(network: nn.Module) -> dict[str, str]:
+    """Return the names of all weights and buffers, those that layers share too, and the first of each."""
+    names: dict[str, str] = {}
+    places: dict[int, str] = {}
+    for path, layer in network.named_modules():
+        for name, value in chain(layer.named_parameters(path, False), layer.named_buffers(path, False)):
+            names[name] = places.setdefault(id(value), name)
+    return names
 
 
 def _joined(answers: list[Any]) -> Any:

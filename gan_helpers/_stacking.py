@@ -13,6 +13,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from gan_helpers import _checks
 from gan_helpers.randomness import Stream
@@ -55,6 +57,8 @@ def _stacked(layers: Sequence[nn.Module], dropout: Stream, made: dict[int, nn.Mo
 def _stack_anew(layers: Sequence[nn.Module], dropout: Stream, made: dict[int, nn.Module]) -> nn.Module:
     first: Any = layers[0]
     kind = type(first)  # not isinstance: a subclass may compute something else
+    if parametrize.is_parametrized(first):
+        return _with_spectral_norm(layers)
     children = {name: child for name, child in first._modules.items() if child is not None}
     if kind not in KNOWN:
         own = [*first.parameters(recurse=False), *first.buffers(recurse=False)]
@@ -74,6 +78,34 @@ def _stack_anew(layers: Sequence[nn.Module], dropout: Stream, made: dict[int, nn
     for name in children:
         setattr(twin, name, _stacked([getattr(layer, name) for layer in layers], dropout, made))
     return twin
+
+
+def _with_spectral_norm(layers: Sequence[nn.Module]) -> nn.Module:
+    """Return the stacked form of layers whose weights are over their spectral norms."""
+    first: Any = layers[0]
+    kind = parametrize.type_before_parametrizations(first)
+    found = {name: [type(part).__name__ for part in parts] for name, parts in first.parametrizations.items()}
+    if kind not in NORMALISED or found != {"weight": [_SpectralNorm.__name__]}:
+        shown = ", ".join(f"{name} by {' and '.join(parts)}" for name, parts in found.items())
+        known = ", ".join(kind.__name__ for kind in NORMALISED)
+        raise TypeError(
+            f"{kind.__name__} that computes its {shown} has no stacked form: take spectral_norm of the "
+            f"weight of {known}, or {IN_TURN}."
+        )
+    norms: list[Any] = [layer.get_submodule("parametrizations.weight.0") for layer in layers]
+    for parts in (layers, norms):
+        _refuse_what_would_be_lost(parts)
+    twin = STACKED[kind]([_bare(layer) for layer in layers])
+    parametrize.register_parametrization(twin, "weight", _Spectral(norms), unsafe=True)  # unasked, no step
+    return twin
+
+
+def _bare(layer: Any) -> nn.Module:
+    """Return a layer that has as its weight what a parametrisation computes its weight from."""
+    bare: nn.Module = object.__new__(parametrize.type_before_parametrizations(layer))
+    weights = {**layer._parameters, "weight": layer.parametrizations.weight.original}
+    vars(bare).update(vars(layer), _parameters=weights, _modules={})
+    return bare
 
 
 def _is_own(layer: nn.Module) -> bool:
@@ -165,15 +197,13 @@ class _Stacked(nn.Module):
         self.seeds = len(layers)
         self.kind = type(layers[0]).__name__
 
-    def _takes(self, x: Tensor, size: int, *dims: int) -> None:
+    def _takes(self, x: Tensor, size: int | None, *dims: int) -> None:
         """Check that an input has the precision of the weights, so many features or channels, and axes."""
-        if (weight := self._parameters.get("weight")) is not None:
+        if (weight := next(self.parameters(), None)) is not None:
             _checks.like_weights("inputs", x, weight)
-        if x.dim() not in dims or x.shape[2] != size:
-            rest = ", height, width" if dims == (5,) else ""
-            raise ValueError(
-                f"inputs must reach {self.kind} as (seeds, batch, {size}{rest}), not {tuple(x.shape)}."
-            )
+        if x.dim() not in dims or size not in (None, x.shape[2]):
+            shape = f"(seeds, batch, {size or 'channels'}{', height, width' if dims == (5,) else ''})"
+            raise ValueError(f"inputs must reach {self.kind} as {shape}, not {tuple(x.shape)}.")
 
 
 class _Linear(_Stacked):
@@ -184,15 +214,16 @@ class _Linear(_Stacked):
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         super().__init__(layers)
-        self.has_bias = layers[0].bias is not None
+        self.features, self.has_bias = layers[0].in_features, layers[0].bias is not None
 
     def forward(self, x: Tensor) -> Tensor:
-        self._takes(x, self.weight.shape[2], 3)
+        self._takes(x, self.features, 3)
+        weight = self.weight.mT
         if not self.has_bias:
-            return torch.bmm(x, self.weight.mT)
+            return torch.bmm(x, weight)
         if x.shape[2] == 1:  # one feature: each product is a single number
-            return torch.addcmul(self.bias.unsqueeze(1), x, self.weight.mT)
-        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.mT)
+            return torch.addcmul(self.bias.unsqueeze(1), x, weight)
+        return torch.baddbmm(self.bias.unsqueeze(1), x, weight)
 
 
 class Dropout(nn.Module):
@@ -259,6 +290,49 @@ class _BatchNorm(_Stacked):
         return _unfold(folded, self.seeds)
 
 
+class _GroupNorm(_Stacked):
+    """K group normalisations as one with K times the groups."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, layers: Sequence[nn.GroupNorm]) -> None:
+        super().__init__(layers)
+        self.groups, self.eps, self.affine = layers[0].num_groups, layers[0].eps, layers[0].affine
+        self.channels = layers[0].num_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._takes(x, self.channels, 3, 4, 5, 6)
+        folded = F.group_norm(
+            _fold(x),
+            self.groups * self.seeds,
+            self.weight.flatten() if self.affine else None,
+            self.bias.flatten() if self.affine else None,
+            self.eps,
+        )
+        return _unfold(folded, self.seeds)
+
+
+class _LayerNorm(_Stacked):
+    """K layer normalisations: as one without weights, and then the weights of each seed."""
+
+    def __init__(self, layers: Sequence[nn.LayerNorm]) -> None:
+        super().__init__(layers)
+        self.shape, self.eps = layers[0].normalized_shape, layers[0].eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._takes(x, None, x.dim())
+        if x.shape[1:][-len(self.shape) :] != self.shape:
+            shape = f"(seeds, ..., {', '.join(map(str, self.shape))})"
+            raise ValueError(f"inputs must reach LayerNorm as {shape}, not {tuple(x.shape)}.")
+        normal = F.layer_norm(x, self.shape, eps=self.eps)
+        ones = [1] * (x.dim() - 1 - len(self.shape))
+        for name, parameter in self.named_parameters():
+            seen = parameter.view(self.seeds, *ones, *self.shape)
+            normal = normal * seen if name == "weight" else normal + seen
+        return normal
+
+
 class _Convolution(_Stacked):
     """K convolutions as one with K times the groups: (seeds, batch, channels, height, width)."""
 
@@ -292,6 +366,42 @@ class _Convolution(_Stacked):
         return _unfold(self.convolve(_fold(x), self.weight.flatten(0, 1), bias, **self.options), self.seeds)
 
 
+class _OfChannels(_Stacked):
+    """A layer that treats every channel by itself: seeds join the channels."""
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__(layers)
+        self.layer = copy.deepcopy(layers[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._takes(x, None, 5)
+        return _unfold(self.layer(_fold(x)), self.seeds)
+
+
+class _Spectral(_Stacked):
+    """K spectral norms: a weight (seeds, ...) over the largest singular value of each seed's matrix."""
+
+    _u: Tensor
+    _v: Tensor
+
+    def __init__(self, layers: Sequence[_SpectralNorm]) -> None:
+        super().__init__(layers)
+        self.dim, self.eps, self.steps = layers[0].dim, layers[0].eps, layers[0].n_power_iterations
+
+    def forward(self, weight: Tensor) -> Tensor:
+        matrix = weight.movedim(self.dim + 1, 1).flatten(2)
+        u, v = self._u.clone().unsqueeze(2), self._v.clone().unsqueeze(2)  # a later step leaves them alone
+        if self.training:
+            with torch.no_grad():
+                for _ in range(self.steps):
+                    u = F.normalize(matrix @ v, dim=1, eps=self.eps)
+                    v = F.normalize(matrix.mT @ u, dim=1, eps=self.eps)
+                self._u.copy_(u.squeeze(2))
+                self._v.copy_(v.squeeze(2))
+        largest = u.mT @ matrix @ v
+        return weight / largest.view(-1, *[1] * (weight.dim() - 1))
+
+
 class _Embedding(_Stacked):
     """K tables: labels (seeds, batch, ...) to (seeds, batch, ..., features)."""
 
@@ -307,8 +417,9 @@ class _Embedding(_Stacked):
 
     def forward(self, x: Tensor) -> Tensor:
         # Not F.embedding with shifted labels: one that is too large would read the next member's table.
-        labels = x.flatten(1).unsqueeze(2).expand(-1, -1, self.weight.shape[2])
-        features: Tensor = self.weight.gather(1, labels).unflatten(1, x.shape[1:])
+        weight = self.weight
+        labels = x.flatten(1).unsqueeze(2).expand(-1, -1, weight.shape[2])
+        features: Tensor = weight.gather(1, labels).unflatten(1, x.shape[1:])
         return features
 
 
@@ -319,5 +430,13 @@ STACKED: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.BatchNorm2d: _BatchNorm,
     nn.Conv2d: _Convolution,
     nn.ConvTranspose2d: _Convolution,
+    nn.GroupNorm: _GroupNorm,
+    nn.LayerNorm: _LayerNorm,
+    nn.Upsample: _OfChannels,
+    nn.PixelShuffle: _OfChannels,
+    nn.AvgPool2d: _OfChannels,
+    nn.MaxPool2d: _OfChannels,
+    nn.AdaptiveAvgPool2d: _OfChannels,
 }
+NORMALISED = (nn.Linear, nn.Embedding, nn.Conv2d, nn.ConvTranspose2d)  # by spectral_norm
 KNOWN = (*STACKED, nn.Dropout, nn.Flatten, nn.Unflatten, *ELEMENTWISE)

@@ -124,7 +124,8 @@ class Ensemble(nn.Module):
         """Return the outputs for one input, or a tuple of the outputs for several.
 
         Several inputs go through the network in one pass, joined along the batch axis: faster than one
-        after the other, and the same unless a layer looks across the batch, as batch normalisation does.
+        after the other, and the same unless a layer looks across the batch, as batch normalisation does, or
+        moves at each call, as spectral norm does.
 
         Args:
             inputs: one or more tensors of shape ``(seeds, batch, ...)``; for members that take several

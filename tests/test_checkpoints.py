@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_helpers import checkpoint_files, checkpoints, files
 from gan_helpers.checkpoint_files import read
@@ -119,6 +120,7 @@ GOING_ON: dict[str, tuple[Callable[[], dict[str, Any]], dict[str, Any]]] = {
     "no average": (dict, {"ema": None}),
     "a data set in epochs, in the middle": (lambda: {"data": Minibatches(ROWS)}, {}),
     "a loss with a stream": (lambda: {"d_loss": noisy()}, {}),
+    "spectral norm": (lambda: {"D": lambda: spectral_norm(nn.Linear(1, 1))}, {}),
     "Adam": (optimised(lambda p: torch.optim.Adam(p, 1e-3, fused=False, amsgrad=True)), {}),
     "SGD": (optimised(lambda p: torch.optim.SGD(p, 1e-2)), {}),
     "RMSprop": (optimised(lambda p: torch.optim.RMSprop(p, 1e-3, momentum=0.5, centered=True)), {}),

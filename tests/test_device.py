@@ -11,6 +11,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -236,14 +237,17 @@ def as_loss(function):
 def every_layer_of_g():
     return nn.Sequential(
         nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Unflatten(1, (2, 2, 2)), nn.BatchNorm2d(2), nn.ReLU(),
-        nn.ConvTranspose2d(2, 1, 4, 2, 1), nn.Flatten(), nn.Linear(16, 2),
+        nn.ConvTranspose2d(2, 8, 4, 2, 1), nn.GroupNorm(2, 8), nn.PixelShuffle(2), nn.AvgPool2d(2),
+        nn.Upsample(scale_factor=2), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.LayerNorm(8),
+        nn.Linear(8, 2),
     )  # fmt: skip
 
 
 def every_layer_of_d():
     return nn.Sequential(
         Standardise(4.0, 1.25), Maxout(2, 16, 3), nn.Dropout(0.5), nn.Unflatten(1, (1, 4, 4)),
-        nn.Conv2d(1, 3, 3, 2, 1), nn.Flatten(), *[kind() for kind in ELEMENTWISE], nn.Linear(12, 1),
+        spectral_norm(nn.Conv2d(1, 3, 3, 2, 1)), nn.Conv2d(3, 3, 1), nn.Flatten(),
+        *[kind() for kind in ELEMENTWISE], nn.Linear(12, 1),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, spectral_norm
+from torch.nn.utils.parametrizations import spectral_norm as spectral
 
 from gan_helpers import losses, penalties
 from gan_helpers._stacking import ELEMENTWISE, STACKED
@@ -41,27 +42,44 @@ def normalised() -> nn.Module:
     return nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2))
 
 
+def judge() -> nn.Module:
+    return nn.Sequential(Maxout(2, 6, 2), mlp(6, 6, 1))
+
+
+def through_images(features: int) -> nn.Module:
+    """Return a network of two numbers, with the layers of generators and critics of images."""
+    return nn.Sequential(
+        spectral(nn.Linear(2, 16)), nn.LayerNorm(16), nn.Unflatten(1, (4, 2, 2)), nn.Upsample(scale_factor=2),
+        spectral(nn.ConvTranspose2d(4, 8, 3, padding=1)), nn.GroupNorm(2, 8), nn.SiLU(), nn.PixelShuffle(2),
+        nn.AvgPool2d(2), spectral(nn.Conv2d(2, 8, 3)), nn.SiLU(), nn.MaxPool2d(2, stride=1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, features),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("make_g", "stacked", "dtype", "atol"),
+    ("make_g", "make_d", "stacked", "dtype", "atol"),
     [
-        (lambda: mlp(2, 6, 2), True, torch.float64, 1e-9),
-        (lambda: mlp(2, 6, 2), True, torch.float32, 1e-4),
-        (normalised, True, torch.float64, 1e-9),
-        (normalised, False, torch.float64, 1e-9),
+        (lambda: mlp(2, 6, 2), judge, True, torch.float64, 1e-9),
+        (lambda: mlp(2, 6, 2), judge, True, torch.float32, 1e-4),
+        (normalised, judge, True, torch.float64, 1e-9),
+        (normalised, judge, False, torch.float64, 1e-9),
+        (lambda: through_images(2), lambda: through_images(1), True, torch.float64, 1e-9),
     ],
 )
 def test_an_ensemble_trains_exactly_as_separate_networks(
-    make_g: Make, stacked: bool, dtype: torch.dtype, atol: float
+    make_g: Make, make_d: Make, stacked: bool, dtype: torch.dtype, atol: float
 ) -> None:
-    batch, weight, steps = 5, 0.3, 50
+    at_once = make_d is judge  # else each call is a step of power iteration
+    batch, weight, steps = 5, 0.3, 50 if at_once else 20
     Gs = [G.to(dtype) for G in plain_networks(make_g, SEEDS)]
-    Ds = [D.to(dtype) for D in plain_networks(lambda: nn.Sequential(Maxout(2, 6, 2), mlp(6, 6, 1)), SEEDS)]
+    Ds = [D.to(dtype) for D in plain_networks(make_d, SEEDS)]
     data = Replay(numbers(steps, SEEDS, batch, 2, seed=2, dtype=dtype) + 2)
     noise = Replay(numbers(2 * steps, SEEDS, batch, 2, seed=3, dtype=dtype))
     G, D = (Ensemble.of(networks, stacked=stacked) for networks in (Gs, Ds))
     train(
         G, D, data, noise, steps=steps, batch=batch, progress=False,
-        d_loss=lambda G, D, x, z: losses.minimax_d(*D(x, G(z))) + weight * penalties.r1(D, x),
+        d_loss=lambda G, D, x, z: losses.minimax_d(*D(x, G(z)) if at_once else map(D, (x, G(z))))
+        + weight * penalties.r1(D, x),
         g_loss=lambda G, D, x, z: losses.non_saturating_g(D(G(z))),
         d_opt=adam(D, 5e-3, betas=(0.5, 0.9)), g_opt=adam(G, 5e-3, betas=(0.5, 0.9)),
     )  # fmt: skip
@@ -71,7 +89,7 @@ def test_an_ensemble_trains_exactly_as_separate_networks(
         return plain_d(D(x), D(G(z).detach())) + weight * squared_slope_of_each(D, x).mean()
 
     def plain_g_loss(G: nn.Module, D: nn.Module, x: Tensor, z: Tensor) -> Tensor:
-        return plain_g(D(x), D(G(z)))
+        return plain_g(None, D(G(z)))
 
     for k in range(SEEDS):
         play(Gs[k], Ds[k], data.of(k), noise.of(k), plain_d_loss, plain_g_loss, steps=steps)
@@ -122,8 +140,8 @@ class Labelled(nn.Module):
         return h, self.head(h)
 
 
-def layer_used_twice() -> nn.Module:
-    layer = nn.Linear(4, 4)
+def layer_used_twice(wrap: Callable[[nn.Module], nn.Module] = lambda layer: layer) -> nn.Module:
+    layer = wrap(nn.Linear(4, 4))
     return nn.Sequential(layer, nn.Tanh(), layer)
 
 
@@ -149,6 +167,25 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...] | str]] = {
     "convolution that keeps the size": (lambda: nn.Conv2d(2, 2, 3, padding="same"), (2, 4, 4)),
     "transposed convolution": (lambda: nn.ConvTranspose2d(2, 3, 3, 2, 1, output_padding=1), (2, 3, 3)),
     "grouped transposed convolution": (lambda: nn.ConvTranspose2d(4, 6, 3, groups=2), (4, 3, 3)),
+    "group norm": (lambda: nn.GroupNorm(2, 4), (4, 3, 3)),
+    "group norm without weights": (lambda: nn.GroupNorm(2, 4, affine=False, eps=0.1), (4,)),
+    "layer norm": (lambda: nn.LayerNorm(4), (4,)),
+    "layer norm of sequences, without bias": (lambda: nn.LayerNorm(4, bias=False), (3, 4)),
+    "layer norm of images": (lambda: nn.LayerNorm((2, 3, 3), eps=0.1), (2, 3, 3)),
+    "layer norm without weights": (lambda: nn.LayerNorm(4, elementwise_affine=False), (4,)),
+    "upsample": (lambda: nn.Upsample(scale_factor=2), (2, 3, 3)),
+    "upsample between pixels": (lambda: nn.Upsample((5, 7), mode="bilinear"), (2, 3, 3)),
+    "pixel shuffle": (lambda: nn.PixelShuffle(2), (8, 3, 3)),
+    "average of pixels": (lambda: nn.AvgPool2d(3, stride=2, padding=1), (2, 5, 5)),
+    "largest of pixels": (lambda: nn.MaxPool2d(2, ceil_mode=True), (2, 5, 5)),
+    "average of pixels to a size": (lambda: nn.AdaptiveAvgPool2d((2, 3)), (2, 5, 5)),
+    "spectral norm": (lambda: spectral(nn.Linear(4, 5)), (4,)),
+    "spectral norm of a vector": (lambda: spectral(nn.Linear(1, 5, bias=False), dim=1), (1,)),
+    "spectral norm of two steps": (lambda: spectral(nn.Conv2d(2, 4, 3), n_power_iterations=2), (2, 6, 6)),
+    "spectral norm of a grouped convolution": (lambda: spectral(nn.Conv2d(4, 6, 3, groups=2)), (4, 6, 6)),
+    "spectral norm of a transposed convolution": (lambda: spectral(nn.ConvTranspose2d(2, 3, 3)), (2, 3, 3)),
+    "spectral norm of a table": (lambda: spectral(nn.Embedding(3, 2)), "labels"),
+    "spectral norm of a layer used twice": (lambda: layer_used_twice(spectral), (4,)),
     "flatten": (lambda: nn.Flatten(), (2, 3, 3)),
     "flatten the end": (lambda: nn.Flatten(-2), (2, 3, 3)),
     "unflatten": (lambda: nn.Sequential(nn.Linear(4, 12), nn.Unflatten(1, (3, 2, 2))), (4,)),
@@ -219,7 +256,15 @@ UNSTACKED: dict[str, tuple[Make, tuple[int, ...] | str, str]] = {
     "GRU": (lambda: nn.GRU(4, 3), (4,), "GRU has no stacked form: build members of Linear"),
     "a subclass": (lambda: Doubled(4, 4), (4,), "Doubled has no stacked form"),
     "a buffer": (Counting, (4,), "Counting has no stacked form"),
-    "spectral norm": (lambda: parametrizations.spectral_norm(nn.Linear(4, 4)), (4,), "has no stacked form"),
+    "weight norm": (
+        lambda: parametrizations.weight_norm(nn.Linear(4, 4)), (4,),
+        "Linear that computes its weight by _WeightNorm has no stacked form: take spectral_norm",
+    ),
+    "spectral norm of a norm": (lambda: spectral(nn.BatchNorm1d(4)), (4,), "BatchNorm1d that computes its w"),
+    "power iterations": (
+        lambda: spectral(nn.Linear(4, 4), n_power_iterations=1 + int(3 * torch.rand(()).item())), (4,),
+        "_SpectralNorm has another n_power_iterations in member 1 than in member 0",
+    ),
     "a shared weight": (tied, (4,), "A weight that two layers share has no stacked form"),
     "momentum": (lambda: nn.BatchNorm1d(4, momentum=None), (4,), "momentum=None has no stacked form"),
     "padding": (lambda: nn.Conv2d(4, 1, 3, padding_mode="circular"), (4, 3, 3), "padding_mode='circular'"),
@@ -274,9 +319,12 @@ def assert_does_as_alone(make: Make, shape: tuple[int, ...] | str, stacked: bool
         assert_members_are(Ensemble.of([ensemble.member(k)], stacked=stacked), [member])
 
 
+@pytest.mark.parametrize("stacked", [True, False])
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_stacked_layer_does_to_each_seed_what_the_plain_layer_does(layer: str) -> None:
-    assert_does_as_alone(*LAYERS[layer], stacked=True)
+def test_a_layer_of_an_ensemble_does_to_each_seed_what_the_plain_layer_does(
+    layer: str, stacked: bool
+) -> None:
+    assert_does_as_alone(*LAYERS[layer], stacked=stacked)
 
 
 def test_every_layer_that_has_a_stacked_form_is_tested() -> None:
@@ -294,7 +342,8 @@ def test_what_has_no_stacked_form_is_named_and_runs_one_after_the_other(network:
 
 
 @pytest.mark.parametrize("layer", ["linear", "maxout", "batch norm", "batch norm of images",
-                                   "grouped convolution", "grouped transposed convolution"])  # fmt: skip
+                                   "grouped convolution", "grouped transposed convolution", "group norm",
+                                   "layer norm of images", "spectral norm"])  # fmt: skip
 def test_what_goes_wrong_in_one_member_stays_there(layer: str) -> None:
     make, shape = LAYERS[layer]
     x, states = numbers(3, 4, *shape), []
@@ -302,6 +351,7 @@ def test_what_goes_wrong_in_one_member_stays_there(layer: str) -> None:
         ensemble, x[1] = Ensemble.of(plain_networks(make, 3)), value
         losses.minimax_d(ensemble(x), ensemble(-x)).sum().backward()
         adam(ensemble, 0.01).step()
+        ensemble(x)  # power iteration comes to the new weights
         states.append(ensemble.state_dict())
     for name, value in states[0].items():
         other = states[1][name]
@@ -401,6 +451,19 @@ def test_samples_and_labels_pass_through_training() -> None:
 def test_a_label_that_is_too_large_does_not_read_another_member() -> None:
     with pytest.raises((RuntimeError, IndexError), match="out of"):
         Ensemble.of(plain_networks(lambda: nn.Embedding(3, 2), 3))((torch.full((3, 2), 3),))
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_state_holds_where_power_iteration_is_and_a_step_of_it_leaves_earlier_calls_alone(
+    stacked: bool,
+) -> None:
+    network = Ensemble(lambda: spectral(nn.Linear(4, 5)), 3, device="cpu", seed=0, stacked=stacked)
+    (x,), kept = inputs_of((4,)), Weights(network.double()).state()
+    before, first = network.eval()(x), network.train()(x)
+    assert not torch.equal(network(x), first)
+    before.sum().backward()
+    Weights(network).load_state(kept)
+    assert torch.equal(network.eval()(x), before) and torch.equal(network.train()(x), first)
 
 
 # --- Dropout ---------------------------------------------------------------------------------------------
@@ -540,6 +603,15 @@ WRONG: dict[str, Callable[[], Any]] = {
     "prune.remove": lambda: Ensemble.of([prune.identity(nn.Linear(2, 2), "weight")]),
     "k must be at most 2, not 3": lambda: linear().member(3),
     r"seeds = 3, not \(5, 3, 2\)": lambda: pair(torch.ones(5, 3, 2)),
+    r"reach MaxPool2d as \(seeds, batch, channels, height, width\), not \(2, 2, 4": lambda: called(
+        lambda: nn.MaxPool2d(2), FOURS[..., None].expand(-1, -1, -1, 4)
+    ),
+    r"reach LayerNorm as \(seeds, ..., 4, 4\), not \(3, 2, 4\)": lambda: called(
+        lambda: nn.LayerNorm((4, 4)), FOURS
+    ),
+    r"reach GroupNorm as \(seeds, batch, 2\), not \(3, 2, 4\)": lambda: called(
+        lambda: nn.GroupNorm(1, 2), FOURS
+    ),
     r"inputs\[1\] must have shape": lambda: pair(ONES, ONES[:1]),
     "at least one input": pair,
     r"inputs\[0\] must hold 1 tensors, as a member .*, not 2": lambda: pair((ONES, LABELS)),
