@@ -635,6 +635,6 @@ TABLES = {
     "r1": Table(partial(trial, ema=0.999, epochs=SHORT, **changed("dropout", "r1")), 24, ensemble=4),
     "repaired": Table(partial(trial, ema=0.999, epochs=SHORT, **changed(*REPAIR)), 20, ensemble=4),
     "apart": Table(apart, 16, ensemble=8),
-    "cut": Table(partial(trial, cut=CUT), 16, ensemble=8),
+    "cut": Table(partial(trial, cut=CUT), 32, ensemble=8),
     "plain": Table(plain, 32, ensemble=8),
 }
