@@ -166,6 +166,15 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...] | str]] = {
     "grouped convolution": (lambda: nn.Conv2d(4, 6, 3, groups=2, dilation=2), (4, 6, 6)),
     "convolution that keeps the size": (lambda: nn.Conv2d(2, 2, 3, padding="same"), (2, 4, 4)),
     "transposed convolution": (lambda: nn.ConvTranspose2d(2, 3, 3, 2, 1, output_padding=1), (2, 3, 3)),
+    "convolution of grey images": (
+        lambda: nn.Conv2d(1, 3, (3, 2), stride=(2, 3), padding=(1, 0), dilation=(2, 1)), (1, 7, 8),
+    ),
+    "transposed convolution to grey images": (
+        lambda: nn.ConvTranspose2d(2, 1, (3, 2), (2, 3), (1, 0), (1, 2), dilation=(2, 1)), (2, 3, 4),
+    ),
+    "transposed convolution to grey images without bias": (
+        lambda: nn.ConvTranspose2d(2, 1, 4, 2, 1, bias=False), (2, 3, 3),
+    ),
     "grouped transposed convolution": (lambda: nn.ConvTranspose2d(4, 6, 3, groups=2), (4, 3, 3)),
     "group norm": (lambda: nn.GroupNorm(2, 4), (4, 3, 3)),
     "group norm without weights": (lambda: nn.GroupNorm(2, 4, affine=False, eps=0.1), (4,)),
