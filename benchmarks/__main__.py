@@ -3,7 +3,7 @@
 Without arguments, the recipes of all chapters that have a module in benchmarks/chapters are checked and
 measured, the figures are stored in book/speed.json, and the page 'Speed' gets its tables and its figure from
 them. Names of recipes measure these alone, and keep what is stored of the others. A quick run is for a look:
-it stores nothing in the book.
+it stores nothing in the book, and neither does one of a recipe that is no chapter's.
 
   make bench ARGS="fifty_lines sinusoids"   these recipes alone
   make bench ARGS="--quick"                 fewer seeds, and short: nothing is stored
@@ -62,9 +62,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = chapters.names()
+    names = chapters.names() + chapters.others()
     parser.add_argument(
-        "recipes", nargs="*", metavar="RECIPE", help=f"any of {', '.join(names)}; all unless given"
+        "recipes", nargs="*", metavar="RECIPE", help=f"any of {', '.join(names)}; all chapters unless given"
     )
     for name, words in (
         ("quick", "short, with fewer seeds; nothing is stored in the book"),
@@ -78,7 +78,10 @@ def arguments() -> argparse.Namespace:
     unknown = [name for name in args.recipes if name not in names]
     if unknown:
         parser.error(f"there is no recipe {unknown[0]}: choose from {', '.join(names)}")
-    args.recipes = [name for name in names if name in (args.recipes or names) and chapters.can_run(name)]
+    wanted = args.recipes or chapters.names()
+    args.recipes = [name for name in names if name in wanted and chapters.can_run(name)]
+    args.others = [name for name in args.recipes if name in chapters.others()]
+    args.stored = not (args.quick or args.others)
     return args
 
 
@@ -168,20 +171,20 @@ def effort_of(args: argparse.Namespace) -> measure.Effort:
 
 
 def keep(args: argparse.Namespace, results: Results) -> tuple[Results, Path]:
-    """Store what was measured so far, beside what is stored of other recipes unless it was quick."""
-    kept, where = (Results(), QUICK_RESULT) if args.quick else (Results.load(STORED), STORED)
+    """Store what was measured so far, beside what is stored of other recipes if it goes into the book."""
+    kept, where = (Results.load(STORED), STORED) if args.stored else (Results(), QUICK_RESULT)
     kept.merge(results)
     kept.store(where)
     return kept, where
 
 
 def finish(args: argparse.Namespace, results: Results) -> None:
-    """Print the table, and draw the page unless it was quick."""
+    """Print the table, and draw the page if it goes into the book."""
     kept, where = keep(args, results)
-    if not args.quick:
+    if args.stored:
         page.draw(kept)
     tables = [page.busy(kept)] if args.busy else [page.overview(kept, args.recipes), page.busy(kept)]
-    say("\n" + "\n\n".join(map(page.printed, tables)) + f"\n\n{page.aims(kept)}\n")
+    say("\n" + "\n\n".join(map(page.printed, tables)) + f"\n\n{page.aims(kept, args.others)}\n")
     say(f"The figures: {where.relative_to(environment.ROOT)}")
 
 

@@ -1,6 +1,7 @@
 """The chapters that are measured. Each has a module here, which holds all that is particular to it.
 
-It is named as the chapter is, and a chapter without one is not measured. What a module has:
+It is named as the chapter is, and a chapter without one is not measured. A module that is named as no chapter
+has a recipe of its own; it is measured when it is asked for, and is not on the page. What a module has:
 
 - ``BENCHMARK``, a `Benchmark`, and ``AIMS``, a list of `benchmarks.targets.Target`;
 - ``recipe(seeds, seed)``, the package's recipe, off which steps, batch, sizes and dropout are read;
@@ -56,6 +57,14 @@ def names() -> list[str]:
     return [path.stem for path in sheets.notebooks() if path.stem in measured]
 
 
+def others() -> list[str]:
+    """Return the modules that are named as no chapter."""
+    from tools import sheets
+
+    measured = {path.stem for path in Path(__file__).parent.glob("[!_]*.py")}
+    return sorted(measured.difference(path.stem for path in sheets.notebooks()))
+
+
 def load(name: str) -> ModuleType:
     """Return a chapter's module."""
     return importlib.import_module(f"{__name__}.{name}")
@@ -70,5 +79,4 @@ def can_run(name: str) -> bool:
     """Tell whether what the chapter needs is here."""
     from tools import notebooks, sheets
 
-    (path,) = (path for path in sheets.notebooks() if path.stem == name)
-    return notebooks.obstacle(path) is None
+    return all(notebooks.obstacle(path) is None for path in sheets.notebooks() if path.stem == name)
