@@ -50,7 +50,9 @@ class Kernel:
 
     def run(self, code: str, **expressions: str) -> dict[str, Any]:
         """Run a cell to its end."""
-        return self.wait(self.client.execute(code, user_expressions=expressions))
+        reply = self.wait(self.client.execute(code, user_expressions=expressions))
+        # Right after an error a kernel turns down what is in its queue.
+        return self.run(code, **expressions) if reply["status"] == "aborted" else reply
 
 
 @pytest.fixture

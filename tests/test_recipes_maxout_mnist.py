@@ -245,5 +245,6 @@ def test_a_run_is_followed_over_its_epochs(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.equal(both["minimax_d_loss"], columns["d_loss_2"])
 
 
-def test_the_chapter_trains_by_the_recipe_of_the_package() -> None:
-    assert_trains_by(maxout_mnist.original(*maxout_mnist.inputs(1)), CHAPTER.train("train", 0))
+def test_the_chapter_begins_the_recipe_of_the_package() -> None:
+    begun = maxout_mnist.original(*maxout_mnist.inputs(1), epochs=10)
+    assert_trains_by(begun, CHAPTER.train("train", 0))

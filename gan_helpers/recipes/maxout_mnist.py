@@ -565,7 +565,7 @@ def _drawn(G: Ensemble) -> Tensor:
     return shown(G, _inputs()).float() / 255
 
 
-#: The run that the chapter begins, to its end: the images by steps, of 31 in an epoch.
+#: The run that the chapter begins, up to its end. An epoch has 31 steps.
 ALBUMS = {
     "original": Album(lambda: original(*inputs(1)), _drawn, {31: 16, 620: 48, 930: 64}, PAGE),
 }
