@@ -223,7 +223,7 @@ def test_dealt_images_are_moved_to_the_right() -> None:
     assert moved.nonzero().flatten().tolist() == [3 * 28 + 7]
 
 
-@pytest.mark.parametrize("tables", [edward_mnist.REPAIR])
+@pytest.mark.parametrize("tables", [edward_mnist.REPAIR, edward_mnist.HALVES])
 def test_each_combination_of_changes_is_paired_with_the_others_by_seed(tables: dict[str, str]) -> None:
     apart = edward_mnist.apart(tables)
     (runs,) = {len(values) for values in apart.values()}

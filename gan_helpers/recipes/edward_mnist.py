@@ -626,6 +626,18 @@ REPAIR = {
     "all": "repaired",
 }
 
+#: The same with the two halves of the calm told apart.
+HALVES = {
+    "none": "original",
+    "only_tosses": "sampled",
+    "only_r1": "slope",
+    "only_beta1": "memory",
+    "without_tosses": "penalised",
+    "without_r1": "tossed_memory",
+    "without_beta1": "tossed_slope",
+    "all": "repaired",
+}
+
 
 def ending(table: str, step: int) -> Columns:
     """Return what a table says after some steps, by names without their number: ``frechet`` and others.
@@ -660,9 +672,12 @@ TABLES = {
     "original": Table(partial(follow, original), 20, ensemble=4),
     "sampled": Table(partial(follow, _changed("tosses")), 20, ensemble=4),
     "slope": Table(partial(follow, _changed("r1")), 8, ensemble=4),
-    "memory": Table(partial(follow, _changed("beta1")), 4, ensemble=4),
+    "memory": Table(partial(follow, _changed("beta1")), 8, ensemble=4),
+    "tossed_slope": Table(partial(follow, _changed("tosses", "r1")), 8, ensemble=4),
+    "tossed_memory": Table(partial(follow, _changed("tosses", "beta1")), 8, ensemble=4),
     "penalised": Table(partial(follow, _changed("r1", "beta1")), 20, ensemble=4),
     "repaired": Table(partial(follow, repaired), 20, ensemble=4),
+    "remembered": Table(partial(remember, original), 8, ensemble=4),
     "grey": Table(partial(remember, partial(original, grey=True)), 8, ensemble=4),
     "plain": Table(plain, 8, ensemble=8),
     "copiers": Table(copiers, 8, ensemble=8),
