@@ -201,7 +201,8 @@ def original(
 #: What the repair changes. It takes torch's own first weights in both networks, gains at one included, has
 #: no dropout, and puts a price on the slope of D's logit.
 CHANGES = ("start", "dropout", "r1")
-APART = ("only_r1", "without_r1")  # what of it was tried; none, all and no dropout are among the switches
+#: What of it the table has. None, all and no dropout alone are among the switches.
+APART = ("only_start", "only_r1", "without_start", "without_dropout", "without_r1")
 
 
 def options(*changes: str) -> dict[str, Any]:
@@ -546,6 +547,7 @@ TABLES = {
     "slow_d": Table(partial(follow, VARIANTS["weak_d"], epochs=3, at=(3,)), 20, ensemble=1),
     "switches": Table(switches, 20, ensemble=1),
     "apart": Table(apart, 8, ensemble=1),
+    "in_place": Table(partial(follow, {"order": "in_place"}, epochs=10, at=(10,)), 20, ensemble=1),
     "plain": Table(plain, 32, ensemble=4),
     "heeding": Table(heeding, 8, ensemble=1),
 }
