@@ -547,7 +547,6 @@ TABLES = {
     "slow_d": Table(partial(follow, VARIANTS["weak_d"], epochs=3, at=(3,)), 20, ensemble=1),
     "switches": Table(switches, 20, ensemble=1),
     "apart": Table(apart, 8, ensemble=1),
-    "in_place": Table(partial(follow, {"order": "in_place"}, epochs=10, at=(10,)), 20, ensemble=1),
     "plain": Table(plain, 32, ensemble=4),
     "heeding": Table(heeding, 8, ensemble=1),
 }
