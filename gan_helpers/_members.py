@@ -11,8 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from gan_helpers.randomness import Stream
+
+# By name, since torch loads its compiler only when it is asked for.
+WRAPPERS = {"DataParallel", "DistributedDataParallel", "OptimizedModule", "RecursiveScriptModule"}
 
 
 @contextmanager
@@ -36,10 +40,17 @@ def refuse_unlike(members: Sequence[nn.Module]) -> None:
     """Check that networks can be copied, and that their weights can be stacked.
 
     Raises:
-        TypeError: if a layer keeps weights that are computed by a hook.
+        TypeError: if a layer keeps weights that are computed by a hook, has none yet, or is a wrapper.
         ValueError: if the networks differ in architecture.
     """
     for layer in chain.from_iterable(member.modules() for member in members):
+        if type(layer).__name__ in WRAPPERS:
+            raise TypeError(f"{type(layer).__name__} is a wrapper: give the network that is in it.")
+        if isinstance(layer, LazyModuleMixin) and layer.has_uninitialized_params():
+            raise TypeError(
+                f"{type(layer).__name__} has no weights before its first call: give its sizes, as Linear "
+                "takes them, or call each network once and use Ensemble.of."
+            )
         for hook in layer._forward_pre_hooks.values():
             if type(hook).__module__.startswith("torch.nn.utils."):
                 raise TypeError(

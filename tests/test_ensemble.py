@@ -608,6 +608,8 @@ WRONG: dict[str, Callable[[], Any]] = {
     "members differ in architecture": lambda: Ensemble.of([mlp(2, 3, 1), mlp(2, 4, 1)]),
     "float64 .* and .*float32": lambda: Ensemble.of([NETWORK, mlp(1, 2, 1).double()]),
     "another training in member 1": lambda: Ensemble.of([mlp(1, 2, 1).eval(), NETWORK]),
+    "LazyLinear has no weights before its first call": lambda: Ensemble(lambda: nn.LazyLinear(4), 2),
+    "DataParallel is a wrapper: give": lambda: Ensemble(lambda: nn.DataParallel(nn.Linear(2, 2)), 2),
     "SpectralNorm.*parametrizations": lambda: Ensemble.of([spectral_norm(nn.Linear(2, 2))]),
     "prune.remove": lambda: Ensemble.of([prune.identity(nn.Linear(2, 2), "weight")]),
     "k must be at most 2, not 3": lambda: linear().member(3),

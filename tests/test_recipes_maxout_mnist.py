@@ -139,6 +139,15 @@ def test_shown_images_are_grey_levels_of_what_g_makes() -> None:
     assert images.dtype == torch.uint8 and images.flatten().tolist() == [128, 255]
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> mnist.Mnist:
+    """Few digits in the place of all, few of which are judged."""
+    digits = mnist.Mnist(DIGITS.train[:512], DIGITS.test[:200])
+    monkeypatch.setattr(mnist, "load", lambda device=None: digits)
+    monkeypatch.setattr(maxout_mnist, "JUDGED", 200)
+    return digits
+
+
 @pytest.fixture(scope="module")
 def judged() -> dict[str, Tensor]:
     """Held-out digits, training digits, one digit alone and noise, as if four seeds had made them."""
@@ -184,19 +193,19 @@ def test_the_plain_alternative_has_the_moments_of_the_digits() -> None:
     assert maxout_mnist.plain(1, 3)["spread"] < maxout_mnist.spread((FEW * 255).byte()[None])
 
 
-def test_tables_of_causes_hold_what_is_measured_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mnist, "load", lambda device=None: mnist.Mnist(DIGITS.train[:512], DIGITS.test[:200]))
+def test_tables_of_causes_hold_what_is_measured_of_a_run(few: mnist.Mnist) -> None:
     apart = maxout_mnist.apart(2, seed=3, epochs=1, names=("only_r1", "all"))
     assert {"kl_only_r1", "kl_all"} <= apart.keys()
     recipe = maxout_mnist.repaired(FEW, epochs=1)
-    (G, D), few = recipe.networks(2, seed=3), DIGITS.test.images[:200]
+    G, D = recipe.networks(2, seed=3)
     recipe.train(G, D, seed=3)
     D.eval()
-    images = maxout_mnist.shown(G.eval(), Stream("shown", 3).uniform(2, 2_000, 100))
+    images = maxout_mnist.shown(G.eval(), Stream("shown", 3).uniform(2, 200, 100))
     assert torch.equal(apart["spread_all"], maxout_mnist.spread(images))
-    right = (D(few.expand(2, -1, -1)) >= 0).double().mean((1, 2))
+    shown = few.test.images.expand(2, -1, -1)
+    right = (D(shown) >= 0).double().mean((1, 2))
     assert torch.equal(apart["right_held_out_all"], right)
-    x = few.expand(2, -1, -1).clone().requires_grad_()
+    x = shown.clone().requires_grad_()
     (slopes,) = torch.autograd.grad(D(x).sum(), x)
     torch.testing.assert_close(apart["slope_all"], slopes.square().sum(-1).mean(1).sqrt())
     early = maxout_mnist.heed({"G": lambda: maxout_mnist.generator(start="ones")}, 2, seed=3, epochs=1)
@@ -214,9 +223,7 @@ def test_the_source_learns_from_the_full_set_or_not_at_all(monkeypatch: pytest.M
         maxout_mnist.source_digits()
 
 
-def test_a_run_is_followed_over_its_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = mnist.Mnist(DIGITS.train[:512], DIGITS.test[:200])
-    monkeypatch.setattr(mnist, "load", lambda: few)
+def test_a_run_is_followed_over_its_epochs(few: mnist.Mnist, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = maxout_mnist.follow({}, 2, seed=3, epochs=2, at=(1, 2))
     assert {"frechet_1", "kl_2", "d_loss_1", "right_fake_2"} <= columns.keys()
     assert all(value.shape == (2,) for value in columns.values())
@@ -224,7 +231,7 @@ def test_a_run_is_followed_over_its_epochs(monkeypatch: pytest.MonkeyPatch) -> N
     answers, images = maxout_mnist.Answers(), few.train.images
     recipe = maxout_mnist.original(images, epochs=2, answers=answers)
     G, D = recipe.networks(2, seed=3)
-    z = Stream("shown", 3, images.device).uniform(2, 2_000, 100)
+    z = Stream("shown", 3, images.device).uniform(2, 200, 100)
     history = recipe.train(G, D, seed=3, watch=Watch(lambda G: {"i": maxout_mnist.shown(G, z)}, 2))
     for epoch in (1, 2):
         seen = maxout_mnist.measure(history.watched["i"][epoch], few.test, classifier.load())
@@ -237,7 +244,7 @@ def test_a_run_is_followed_over_its_epochs(monkeypatch: pytest.MonkeyPatch) -> N
     every = maxout_mnist.whole({}, 2, seed=3, epochs=2)
     assert torch.equal(every["frechet_1"], columns["frechet_1"]) and "frechet_2" not in every
     assert torch.equal(every["g_loss_2"], columns["g_loss_2"])
-    seen = D.eval()(images[:2_000].expand(2, -1, -1)) >= 0
+    seen = D.eval()(images[:200].expand(2, -1, -1)) >= 0
     assert torch.equal(every["right_seen"], seen.double().mean((1, 2)))
     monkeypatch.setattr(maxout_mnist, "VARIANTS", {"original": {}, "minimax": {}})
     both = maxout_mnist.switches(2, seed=3, epochs=2)

@@ -35,6 +35,7 @@ PIXELS = mnist.SIDE**2
 NOISE = Uniform(0.0, 1.0, features=100)
 BATCH = 256
 EPOCHS = 30
+JUDGED = 2_000  # images that a measure compares with as many real ones
 source_digits = partial(full_digits, 50_000)  # as many as the source learns from
 
 #: What the source logged after each of its epochs, of 195 steps. These are the losses of D and of G, and the
@@ -344,7 +345,7 @@ def _followed(
     judge, answers = classifier.load(), Answers()
     recipe = original(digits.train.images, epochs=epochs, answers=answers, **changes)
     G, D = recipe.networks(seeds, seed=seed)
-    noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, 2_000, NOISE.features)
+    noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, JUDGED, NOISE.features)
     each = recipe.steps // epochs
     history = recipe.train(G, D, seed=seed, watch=Watch(lambda G: {"images": shown(G, noise)}, each))
     images = history.require_whole().watched["images"]
@@ -356,7 +357,7 @@ def _followed(
     }
     columns: Columns = {}
     for epoch in at:
-        found = measure(images[epoch], digits.test[:2_000], judge)
+        found = measure(images[epoch], digits.test[:JUDGED], judge)
         columns |= {f"{key}_{epoch}": value for key, value in found.items()}
     for epoch in logged:
         found = {key: log[(epoch - 1) * each : epoch * each].mean(0) for key, log in logs.items()}
@@ -376,7 +377,7 @@ def right(D: Ensemble, fakes: Tensor, digits: mnist.Mnist) -> Columns:
         The shares by the names ``right_seen``, ``right_held_out`` and ``right_fake``.
     """
     seeds, was = len(fakes), D.training
-    held_out, seen = (part.images[:2_000].expand(seeds, -1, -1) for part in (digits.test, digits.train))
+    held_out, seen = (part.images[:JUDGED].expand(seeds, -1, -1) for part in (digits.test, digits.train))
     with torch.no_grad():
         D.eval()
         answers = {
@@ -435,7 +436,7 @@ def heed(changes: dict[str, Any], seeds: int, seed: int, epochs: int = 1) -> Col
     digits, judge = mnist.load(), classifier.load()
     recipe = original(digits.train.images, epochs=epochs, **changes)
     G, D = recipe.networks(seeds, seed=seed)
-    noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, 2_000, NOISE.features)
+    noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, JUDGED, NOISE.features)
     columns = {"spread_0": spread(shown(G, noise))}
     each = recipe.steps // epochs
     history = recipe.train(G, D, seed=seed, watch=Watch(lambda G: {"images": shown(G, noise)}, each))
@@ -480,7 +481,7 @@ def judged(recipe: Recipe, seeds: int, seed: int) -> Columns:
     digits = mnist.load()
     G, D = recipe.networks(seeds, seed=seed)
     recipe.train(G, D, seed=seed).require_whole()
-    noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, 2_000, NOISE.features)
+    noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, JUDGED, NOISE.features)
     fakes, D = shown(G.eval(), noise), D.eval()
     held_out = digits.test.images.expand(seeds, -1, -1)
     return (
@@ -537,7 +538,7 @@ def plain(seeds: int, seed: int) -> Columns:
         seed: the base seed.
     """
     digits = mnist.load()
-    fakes = gaussian(digits.train.images, seeds, 2_000, Stream("plain", seed, digits.train.images.device))
+    fakes = gaussian(digits.train.images, seeds, JUDGED, Stream("plain", seed, digits.train.images.device))
     return measure(fakes, digits.test, classifier.load()) | {"spread": spread(fakes)}
 
 
