@@ -278,6 +278,8 @@ def test_mmd_is_the_sum_over_pairs_at_their_median_distance_unless_a_bandwidth_i
         expected = (xx - 5) / 20 + (yy - 6) / 30 - 2 * xy / 30
         assert found.statistic == pytest.approx(expected, rel=1e-6)
         assert found.bandwidth == pytest.approx(h, rel=1e-12)
+    as_far = 501 * mmd(x, x + 100, Stream("test", 0)).p_value  # of 500 splits, and the one that was found
+    assert as_far == pytest.approx(round(as_far)) and as_far < 10
 
 
 def test_mmd_under_the_null_is_unbiased_and_its_p_value_uniform():

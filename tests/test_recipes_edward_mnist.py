@@ -211,6 +211,7 @@ def test_a_mixture_finds_two_kinds_of_images() -> None:
     odds = torch.tensor([[0.9] * 6, [0.1] * 6])
     images = mnist.binarise(odds[(rng.uniform(4_000) > 0.7).long()], rng)
     shares, found = edward_mnist.mixture(images, rng, components=2)
+    assert edward_mnist.COMPONENTS == 114_064 // 785  # as many weights as G has
     order = shares.argsort(descending=True)
     torch.testing.assert_close(shares[order], torch.tensor([0.7, 0.3]), atol=0.03, rtol=0)
     torch.testing.assert_close(found[order], odds, atol=0.04, rtol=0)

@@ -245,10 +245,12 @@ def test_the_grid_of_the_chapter_is_never_closer_than_the_fit_of_the_package(rng
 
 def test_the_cut_is_where_keras_has_it() -> None:
     logits = torch.tensor([-30.0, -3.0, 0.0, 30.0])
-    cut = sinusoids.within(logits, 1e-7)
+    cut = sinusoids.within(logits, sinusoids.CUT)
     assert torch.nn.functional.softplus(-cut[0]).item() == pytest.approx(-math.log(1e-7), rel=1e-5)
     assert torch.equal(cut[1:3], logits[1:3]) and cut[3] == -cut[0]
     assert sinusoids.within(logits, 0.0) is logits
+    # And G has lost where D gives a fake less than one chance in a thousand.
+    assert math.exp(-sinusoids.LOST) < 1e-3 < math.exp(0.1 - sinusoids.LOST)
 
 
 def test_a_trial_returns_what_its_table_holds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,6 +255,7 @@ def test_watch_sees_evaluation_mode_without_gradients_and_training_goes_on_as_be
 
     (G, D), others = (pair(make_g=changing) for _ in range(2))
     history = run(G, D, watch=Watch(watch, every=1))
+    assert Watch(watch).every == 100
     run(*others)
     assert modes == [(False, {False})] * 6 and history.watched["samples"].shape == (6, SEEDS, 2, 1)
     assert G.training and same(kept(G), kept(others[0]))
