@@ -24,6 +24,8 @@ CHAPTER = Chapter("fifty_lines")
 def test_the_chapter_trains_by_the_recipe_of_the_package(nth: int, name: str) -> None:
     written = CHAPTER.train("train", nth)
     recipe = getattr(fifty_lines, name)()
+    if name == "original":
+        recipe = replace(recipe, steps=fifty_lines.BEGUN)
     assert_trains_by(recipe, written)
     assert written.options.get("ema") == recipe.options.get("ema")
 
@@ -124,6 +126,17 @@ def test_a_generator_that_is_not_finite_has_no_measures() -> None:
     nn.init.constant_(lines[0].bias, torch.nan)
     found = fifty_lines.measure(Ensemble.of(lines, device="cpu"))
     assert all(values.isfinite().tolist() == [False, True] for values in found.values())
+
+
+def test_a_start_is_measured_where_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fifty_lines, "BEGUN", 200)
+    found, long = fifty_lines.start(2, 5), fifty_lines.changed(steps=200)
+    G, D = long.networks(2, seed=5)
+    before = fifty_lines.measure(G)["mean"]
+    long.train(G, D, seed=5)
+    after = fifty_lines.measure(G)
+    assert all(torch.equal(found[name], values) for name, values in after.items())
+    torch.testing.assert_close(found["highest_mean"], torch.maximum(before, after["mean"]))
 
 
 def test_a_long_run_is_looked_at_in_its_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
