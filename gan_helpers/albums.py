@@ -2,8 +2,8 @@
 
 ``python -m gan_helpers.albums NAME`` trains by a recipe to its end, and stores images of some moments in a
 file of the package: a PNG with rows of 16 grey images, one moment below the other, whose text ``moments``
-says how many belong to which step. A recipe module says in its ``ALBUMS`` what there is; ``"original"`` of
-``edward_mnist`` is called ``edward_mnist_original``.
+says how many belong to which step. A curve is an image of one row of pixels. A recipe module says in its
+``ALBUMS`` what there is; ``"original"`` of ``edward_mnist`` is called ``edward_mnist_original``.
 
 Raises:
     OSError: if the file cannot be read or written.
@@ -41,34 +41,41 @@ class Album:
 
     Args:
         make: makes the recipe, a new one for each run.
-        draw: what the generator draws, always from the same noise: grey levels from 0 to 1, ``(1, n, 784)``.
+        draw: what the generators draw, always from the same noise: grey levels from 0 to 1,
+            ``(seeds, n, pixels)``.
         moments: how many of these images are kept, by the steps after which they are: a multiple of 16.
         seed: the base seed of the run.
+        seeds: how many runs are trained together; the first of them is the one that is kept.
+        shape: the height and the width of an image, in pixels.
     """
 
     make: Callable[[], Recipe]
     draw: Callable[[Ensemble], Tensor]
     moments: Mapping[int, int]
     seed: int = FIRST_SEED
+    seeds: int = 1
+    shape: tuple[int, int] = (SIDE, SIDE)
 
     def taken(self) -> dict[int, Tensor]:
-        """Train up to the last moment, and return the images by their steps, each ``(n, 784)``."""
+        """Train up to the last moment, and return the images by their steps, each ``(n, pixels)``."""
         recipe = self.make()
-        G, D = recipe.networks(1, seed=self.seed)
+        G, D = recipe.networks(self.seeds, seed=self.seed)
         watch = Watch(lambda G: {"images": self.draw(G)}, every=math.gcd(*self.moments))
         history = recipe.train(G, D, seed=self.seed, steps=max(self.moments), watch=watch).require_whole()
         drawn = dict(zip(history.at.tolist(), history.watched["images"][:, 0].cpu(), strict=True))
         return {step: drawn[step][:n] for step, n in self.moments.items()}
 
 
-def written(taken: Mapping[int, Tensor]) -> bytes:
+def written(taken: Mapping[int, Tensor], shape: tuple[int, int] = (SIDE, SIDE)) -> bytes:
     """Return the file of an album.
 
     Args:
-        taken: grey levels from 0 to 1 by their steps, each ``(n, 784)``.
+        taken: grey levels from 0 to 1 by their steps, each ``(n, pixels)``.
+        shape: the height and the width of an image, in pixels.
     """
+    high, wide = shape
     levels = torch.cat(list(taken.values())).mul(255).round().to(torch.uint8)
-    rows = levels.view(-1, ACROSS, SIDE, SIDE).transpose(1, 2).reshape(-1, ACROSS * SIDE)
+    rows = levels.view(-1, ACROSS, high, wide).transpose(1, 2).reshape(-1, ACROSS * wide)
     said = PngInfo()
     said.add_text("moments", json.dumps({step: len(images) for step, images in taken.items()}))
     file = io.BytesIO()
@@ -77,7 +84,7 @@ def written(taken: Mapping[int, Tensor]) -> bytes:
 
 
 def album(name: str) -> dict[int, Tensor]:
-    """Return the images of an album by the steps after which they were drawn, each ``(n, 784)`` from 0 to 1.
+    """Return the images of an album by the steps after which they were drawn, ``(n, pixels)`` from 0 to 1.
 
     Args:
         name: such as ``"edward_mnist_original"``.
@@ -92,8 +99,10 @@ def album(name: str) -> dict[int, Tensor]:
         raise ValueError(f"name must be one of {', '.join(known)}, not {name!r}.")
     with Image.open(path) as picture:
         moments = json.loads(picture.info["moments"])
-        levels = torch.from_numpy(np.array(picture)).view(-1, SIDE, ACROSS, SIDE)
-    images = levels.transpose(1, 2).reshape(-1, SIDE**2).float() / 255
+        levels = torch.from_numpy(np.array(picture))
+    n = sum(moments.values())
+    high, wide = len(levels) * ACROSS // n, levels.shape[1] // ACROSS
+    images = levels.view(-1, high, ACROSS, wide).transpose(1, 2).reshape(n, -1).float() / 255
     return dict(zip(map(int, moments), images.split(list(moments.values())), strict=True))
 
 
@@ -108,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m gan_helpers.albums", description=__doc__)
     parser.add_argument("name", choices=sorted(known), help="which album")
     name = parser.parse_args().name
-    write_whole(FOLDER / f"{name}.png", written(known[name].taken()))
+    write_whole(FOLDER / f"{name}.png", written(known[name].taken(), known[name].shape))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from io import BytesIO
@@ -31,12 +32,12 @@ def test_what_is_stored_fits_its_album_and_is_small(name: str) -> None:
     stored = album(name)
     assert {step: len(images) for step, images in stored.items()} == ALL[name].moments
     assert list(stored)[-1] == ALL[name].make().steps
-    assert (FOLDER / f"{name}.png").stat().st_size <= 40_000
+    assert (FOLDER / f"{name}.png").stat().st_size <= 100_000
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_stored_is_what_the_recipe_does(name: str) -> None:
-    step, n = next(iter(ALL[name].moments.items()))
+    step, n = next((step, n) for step, n in ALL[name].moments.items() if step)
     images = replace(ALL[name], moments={step: n}).taken()[step]
     off = (images - album(name)[step]).abs().mean()  # rounding differs between machines, and grows
     assert off < 0.02, f"`python -m gan_helpers.albums {name}` makes it again"
@@ -72,3 +73,23 @@ def test_a_file_is_a_picture_with_sixteen_images_in_a_row() -> None:
     picture = np.array(Image.open(BytesIO(written({9: images.flatten(1)}))))
     assert picture.shape == (2 * 28, 16 * 28)
     assert picture[28 + 3, 28 + 5] == 255 and picture.sum() == 255
+
+
+def test_images_of_another_shape_come_back_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    for shape in ((1, 64), (3, 5)):
+        taken = {0: torch.rand(16, math.prod(shape)), 7: torch.rand(48, math.prod(shape))}
+        (tmp_path / "other.png").write_bytes(written(taken, shape))
+        assert Image.open(tmp_path / "other.png").size == (16 * shape[1], 4 * shape[0])
+        for step, images in album("other").items():
+            torch.testing.assert_close(images, taken[step], rtol=0, atol=0.51 / 255)
+
+
+def test_of_several_runs_an_album_has_the_first() -> None:
+    several = replace(SMALL, seeds=2, draw=lambda G: edward_mnist.pictures(G, NOISE.expand(2, -1, -1))[0])
+    recipe = several.make()
+    G, D = recipe.networks(2, seed=several.seed)
+    recipe.train(G, D, seed=several.seed, steps=2)
+    assert torch.equal(several.taken()[2], several.draw(G)[0, :16])

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan_helpers import Ensemble, Stream
+from gan_helpers.albums import album
 from gan_helpers.recipes import sinusoids
 from gan_helpers.tables import ledger
 from tests.chapters import Chapter, assert_trains_by
@@ -232,7 +233,7 @@ def test_the_recipes_have_the_numbers_of_source_and_repair() -> None:
 @pytest.mark.parametrize(("nth", "name"), [(1, "original"), (2, "repaired")])
 def test_the_chapter_trains_by_the_recipe_of_the_package(nth: int, name: str) -> None:
     written = CHAPTER.train("train", nth)
-    recipe = getattr(sinusoids, name)(*sinusoids.inputs(written.G.seeds))
+    recipe = getattr(sinusoids, name)(*sinusoids.inputs(written.G.seeds), epochs=sinusoids.SHORT)
     assert_trains_by(recipe, written)
 
 
@@ -251,6 +252,29 @@ def test_the_cut_is_where_keras_has_it() -> None:
     assert sinusoids.within(logits, 0.0) is logits
     # And G has lost where D gives a fake less than one chance in a thousand.
     assert math.exp(-sinusoids.LOST) < 1e-3 < math.exp(0.1 - sinusoids.LOST)
+
+
+def test_the_log_has_the_last_batch_of_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sinusoids, "ROWS", 256)  # two steps in an epoch
+    found, run = sinusoids.logged(2, 5, epochs=3), sinusoids.trained(2, 5, epochs=3)
+    kinds = ("d_loss", "d_right", "g_loss", "g_fools", "residual")
+    assert set(found) == {f"{kind}_{e}" for kind in kinds for e in range(3)}
+    torch.testing.assert_close(found["d_loss_1"], run.history.d_loss[3])
+    torch.testing.assert_close(found["g_loss_2"], run.history.g_loss[5])
+    torch.testing.assert_close(found["d_right_0"], run.log.d[1])
+    torch.testing.assert_close(found["g_fools_2"], run.log.g[5])
+    few = sinusoids.NOISE(2, 128, Stream("few", 5))
+    with torch.no_grad():
+        residual = sinusoids.best_sinusoid(run.G(few), T).residual.median(1).values
+    torch.testing.assert_close(found["residual_2"], residual)
+
+
+def test_the_stored_curves_are_those_of_a_full_run() -> None:
+    *_, end = album("sinusoids_original").values()
+    found = sinusoids.measure(2 * end[None] - 1)
+    logged = ledger("sinusoids_log")
+    assert found["residual"].item() == pytest.approx(logged["residual_63"][0].item(), rel=0.15)
+    assert found["residual"] < 0.2 and found["b_ks"] > 0.4
 
 
 def test_a_trial_returns_what_its_table_holds(monkeypatch: pytest.MonkeyPatch) -> None:

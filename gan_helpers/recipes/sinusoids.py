@@ -16,6 +16,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from gan_helpers import _checks, metrics
+from gan_helpers.albums import Album
 from gan_helpers.data import Resample, Sampler, Sinusoids, Uniform
 from gan_helpers.device import default_device
 from gan_helpers.ensemble import Ensemble
@@ -26,7 +27,7 @@ from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1, squared_slopes
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, combinations
-from gan_helpers.tables import Table
+from gan_helpers.tables import FIRST_SEED, Table
 
 REAL = Sinusoids(phase=(1.0, math.pi))
 NOISE = Uniform(-5.0, 5.0, features=64)
@@ -493,6 +494,28 @@ def trial(seeds: int, seed: int, ema: float | None = None, **changes: Any) -> di
     return columns | summary(history.watched["few"], history.d_loss, history.g_loss, run.log, run.epoch)
 
 
+def logged(seeds: int, seed: int, epochs: int = EPOCHS) -> dict[str, Tensor]:
+    """Train by the source's recipe, and return what its log prints of each epoch, each ``(seeds,)``.
+
+    Args:
+        seeds: the number of runs.
+        seed: their base seed.
+        epochs: as for `original`.
+
+    Returns:
+        Of the last batch of the first epoch ``d_loss_0``, ``d_right_0``, ``g_loss_0`` and ``g_fools_0``, the
+        shares as in `Log`; the median residual after it, ``residual_0``, of curves from noise that no step
+        trains on; and so on for each epoch.
+    """
+    run = trained(seeds, seed, epochs=epochs)
+    losses = {"d_loss": run.history.d_loss, "g_loss": run.history.g_loss}
+    columns = losses | {"d_right": torch.stack(run.log.d), "g_fools": torch.stack(run.log.g)}
+    columns = {name: values[run.epoch - 1 :: run.epoch] for name, values in columns.items()}
+    few = run.history.watched["few"][1:]
+    columns["residual"] = best_sinusoid(few, REAL.positions).residual.median(2).values
+    return {f"{name}_{e}": row for name, rows in columns.items() for e, row in enumerate(rows)}
+
+
 def appear(residuals: Tensor) -> Tensor:
     """Return after how many epochs lines are curves, ``(seeds,)``; one more than there are if they never are.
 
@@ -630,6 +653,7 @@ def plain(seeds: int, seed: int) -> dict[str, Tensor]:
 
 TABLES = {
     "original": Table(trial, 32, ensemble=8),
+    "log": Table(logged, 8, ensemble=8),
     "start": Table(partial(trial, epochs=4), 40, ensemble=8),
     "no_momentum": Table(partial(trial, ema=0.999, epochs=SHORT, **changed("beta1")), 28, ensemble=4),
     "r1": Table(partial(trial, ema=0.999, epochs=SHORT, **changed("dropout", "r1")), 24, ensemble=4),
@@ -637,4 +661,16 @@ TABLES = {
     "apart": Table(apart, 16, ensemble=8),
     "cut": Table(partial(trial, cut=CUT), 32, ensemble=8),
     "plain": Table(plain, 32, ensemble=8),
+}
+
+#: The first run of the table ``log``, to its end: curves from -1 to 1 as grey levels from 0 to 1. The moments
+#: are epochs of 256 steps.
+ALBUMS = {
+    "original": Album(
+        lambda: original(*inputs(8, FIRST_SEED)),
+        lambda G: (draw(G, 1_008, FIRST_SEED) + 1) / 2,
+        {256 * e: 64 for e in (0, 1, *range(2, 17, 2), 24, 34, 44, 54)} | {256 * EPOCHS: 1_008},
+        seeds=8,
+        shape=(1, 64),
+    ),
 }
