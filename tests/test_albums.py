@@ -81,8 +81,9 @@ def test_images_of_another_shape_come_back_as_they_were(
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     for shape in ((1, 64), (3, 5)):
         taken = {0: torch.rand(16, math.prod(shape)), 7: torch.rand(48, math.prod(shape))}
-        (tmp_path / "other.png").write_bytes(written(taken, shape))
-        assert Image.open(tmp_path / "other.png").size == (16 * shape[1], 4 * shape[0])
+        file = written(taken, shape)
+        assert Image.open(BytesIO(file)).size == (16 * shape[1], 4 * shape[0])
+        (tmp_path / "other.png").write_bytes(file)
         for step, images in album("other").items():
             torch.testing.assert_close(images, taken[step], rtol=0, atol=0.51 / 255)
 
