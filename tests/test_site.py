@@ -102,11 +102,16 @@ ACCESSIBILITY = """async () => {
   return violations.map(v => [v.impact, v.id, v.nodes.slice(0, 4).map(n => n.html.slice(0, 200))]);
 }"""
 
-# What follows the width of the window is drawn in the frames that come next.
+# What follows the width of the window is drawn in the frames that come next. Only a third of a second later,
+# and later still on a busy machine, the theme lets the keyboard reach what scrolls.
 CHANGED = """async theme => {
   Object.assign(document.documentElement.dataset, { theme, mode: theme });
   for (let frames = 0; frames < 4; frames++) await new Promise(requestAnimationFrame);
   for (const change of document.getAnimations()) if (change.transitionProperty) change.finish();
+  const boxes = [...document.querySelectorAll("pre, .output, .pst-scrollable-table-container")];
+  const scrolls = e => e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight;
+  for (let tries = 0; tries < 50 && boxes.some(e => (e.tabIndex === 0) !== scrolls(e)); tries++)
+    await new Promise(done => setTimeout(done, 100));
   return getComputedStyle(document.body).backgroundColor;
 }"""
 
