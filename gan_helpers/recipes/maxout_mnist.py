@@ -568,7 +568,13 @@ def _drawn(G: Ensemble) -> Tensor:
     return shown(G, _inputs()).float() / 255
 
 
-#: The run that the chapter begins, up to its end. An epoch has 31 steps.
+#: The runs that the chapter begins, up to their ends. An epoch has 31 steps.
 ALBUMS = {
     "original": Album(lambda: original(*inputs(1)), _drawn, {31: 16, 620: 48, 930: 64}, PAGE),
+    "repaired": Album(
+        lambda: repaired(*inputs(1), epochs=10),
+        _drawn,
+        {31: 16, 124: 16, 186: 16, 248: 16, 310: 64},
+        PAGE,
+    ),
 }
