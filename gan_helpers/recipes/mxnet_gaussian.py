@@ -97,7 +97,7 @@ CHANGES = {
     "beta1": r"$\beta_1 = 0.5$, not 0.9",
     "d_rate": "rate of $D$ 0.008, not 0.05",
     "g_rate": "rate of $G$ 0.004, not 0.01",
-    "r1": "a price on the slope of the logit",
+    "r1": "the $R_1$ penalty",
     "ema": "an average of $G$'s weights",
     "noise": "fresh noise for $G$",
 }
