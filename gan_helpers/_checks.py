@@ -14,6 +14,8 @@ from torch import Tensor
 
 T = TypeVar("T")
 
+LOGITS = "(seeds, batch, 1)"
+
 
 def shown(value: Any) -> str:
     """Return a value and its type as a message shows them, or the type alone if the value is long."""
@@ -125,6 +127,17 @@ def same_shape(**named: Tensor) -> None:
     shapes = [tuple(value.shape) for value in named.values()]
     if len(set(shapes)) > 1:
         raise ValueError(f"{' and '.join(named)} must have one shape, not {' and '.join(map(str, shapes))}.")
+
+
+def logits(**named: Tensor) -> None:
+    """Check that these are one batch of outputs for each seed, all for as many seeds."""
+    for name, value in named.items():
+        floating(name, value, LOGITS)
+        if value.dim() < 2:
+            raise ValueError(f"{name} must have shape {LOGITS}, not {tuple(value.shape)}.")
+    if len({len(value) for value in named.values()}) > 1:
+        shapes = " and ".join(str(tuple(value.shape)) for value in named.values())
+        raise ValueError(f"{' and '.join(named)} must be of as many seeds, not of shape {shapes}.")
 
 
 def finite(name: str, value: Tensor, shape: str, dims: int | None = None) -> Tensor:

@@ -5,7 +5,8 @@ All real data are the point 0, all fakes are the point :math:`\theta`, and the d
 
 .. math:: V(\theta, \psi) = \log\sigma(0) + \log(1 - \sigma(\psi\theta))
 
-Its equilibrium is :math:`\theta = \psi = 0`. Nothing here is random, so points may have any shape.
+Its equilibrium is :math:`\theta = \psi = 0`. Nothing here is random, so points may have any shape. The
+Wasserstein game, with a critic in the discriminator's place, is played by functions of its own.
 
 Raises:
     TypeError: in all functions, if an argument is of the wrong type.
@@ -238,3 +239,124 @@ def largest_step(gamma: float) -> float:
     gamma = _checks.number("gamma", gamma, at_least=0.0)
     # As a quotient where gamma is large: the difference of the formula would lose its digits.
     return 4 * gamma if gamma <= 1 else 4 / (gamma + math.sqrt(gamma**2 - 1))
+
+
+# The Wasserstein game
+
+
+def wasserstein_forces(
+    theta: Tensor, psi: Tensor, *, penalty: float = 0.0, target: float = 1.0, one_sided: bool = False
+) -> tuple[Tensor, Tensor]:
+    r"""Return the directions in which gradient steps move the players of the Wasserstein game.
+
+    .. math:: V(\theta, \psi) = 0 - \psi\theta, \qquad \dot\theta = \psi, \qquad
+        \dot\psi = -\theta - 2\lambda\,(|\psi| - 1) \operatorname{sign}\psi
+
+    The last term is the gradient of the penalty :math:`\lambda (|\psi| - 1)^2` on the critic's slope; with a
+    target of 0 it is that of R1 with :math:`\gamma = 2\lambda`. A flat critic, :math:`\psi = 0`, feels none.
+
+    Args:
+        theta: where the fakes are, of any shape.
+        psi: the critic's slope, of the same shape.
+        penalty: :math:`\lambda`, at least 0.
+        target: the slope that costs nothing, at least 0.
+        one_sided: whether smaller slopes cost nothing either.
+
+    Reference:
+        For the penalty: Gulrajani et al., *Improved training of Wasserstein GANs*, 2017,
+        https://arxiv.org/abs/1704.00028.
+    """
+    _checks.finite("theta", theta, "(...)")
+    _checks.finite("psi", psi, "(...)")
+    _checks.same_shape(theta=theta, psi=psi)
+    penalty = _checks.number("penalty", penalty, at_least=0.0)
+    target = _checks.number("target", target, at_least=0.0)
+    _checks.instance("one_sided", one_sided, bool)
+    excess = psi.abs() - target
+    excess = excess.clamp(min=0) if one_sided else excess
+    return psi, -theta - 2 * penalty * excess * psi.sign()
+
+
+def play_wasserstein(
+    theta: Tensor,
+    psi: Tensor,
+    step: float,
+    steps: int,
+    *,
+    penalty: float = 0.0,
+    target: float = 1.0,
+    one_sided: bool = False,
+    clip: float | None = None,
+    alternating: bool = False,
+) -> Tensor:
+    r"""Return the points that gradient steps of size h lead through in the Wasserstein game.
+
+    .. math:: \psi_{t+1} = \operatorname{clip}(\psi_t + h\,\dot\psi, -c, c), \qquad
+        \theta_{t+1} = \theta_t + h\,\dot\theta
+
+    Args:
+        theta: where the fakes start, of any shape.
+        psi: the critic's first slope, of the same shape.
+        step: h, above 0.
+        steps: how many steps, at least 1.
+        penalty: :math:`\lambda`, as for `wasserstein_forces`, like the next two.
+        target: the slope that costs nothing.
+        one_sided: whether smaller slopes cost nothing either.
+        clip: c, above 0; no clipping unless given.
+        alternating: let psi move first, and theta then answer the new psi, instead of both at once.
+
+    Returns:
+        Theta and psi before the first step and after each, ``(steps + 1, 2, ...)``.
+    """
+    _checks.number("step", step, above=0.0)
+    _checks.whole("steps", steps)
+    if clip is not None:
+        _checks.number("clip", clip, above=0.0)
+    _checks.instance("alternating", alternating, bool)
+    path = []
+    for _ in range(steps + 1):
+        to_theta, to_psi = wasserstein_forces(theta, psi, penalty=penalty, target=target, one_sided=one_sided)
+        path.append(torch.stack([theta, psi]))
+        moved = psi + step * to_psi
+        psi = moved if clip is None else moved.clamp(-clip, clip)
+        theta = theta + step * (psi if alternating else to_theta)
+    return torch.stack(path)
+
+
+def wasserstein_eigenvalues(penalty: float) -> Tensor:
+    r"""Return the eigenvalues of the Wasserstein game's gradient field at home, with a target slope of 0.
+
+    .. math:: J = \begin{pmatrix} 0 & 1 \\ -1 & -2\lambda \end{pmatrix}, \qquad
+        \mu = -\lambda \pm \sqrt{\lambda^2 - 1}
+
+    Without a penalty they are :math:`\pm i`: the players circle. They are also those around the point where
+    a penalty with another target makes the fakes `stall`.
+
+    Args:
+        penalty: :math:`\lambda`, at least 0.
+
+    Returns:
+        The two eigenvalues, complex, ``(2,)``, the one with the plus sign first.
+    """
+    penalty = _checks.number("penalty", penalty, at_least=0.0)
+    root = torch.sqrt(torch.tensor(penalty**2 - 1, dtype=torch.complex128))
+    return torch.stack([-penalty + root, -penalty - root])
+
+
+def stall(penalty: float, target: float = 1.0) -> float:
+    r"""Return how far from the data the two-sided penalty lets the fakes come to rest, on the wrong side.
+
+    .. math:: \dot\theta = \psi = 0, \quad
+        \dot\psi = -\theta \pm 2\lambda s = 0 \quad\Rightarrow\quad |\theta| = 2\lambda s
+
+    A critic that sends the fakes home has the slope s, and is to turn round when they have passed the data.
+    To turn, its slope has to pass 0, and the penalty pushes it away from there with a force of up to
+    :math:`2\lambda s`. So the fakes go on until they are so far that the gain outweighs this, and by then the
+    critic is flat. For :math:`\lambda \ge 1` they stay: the eigenvalues are real, and psi does not cross 0.
+
+    Args:
+        penalty: :math:`\lambda`, at least 0.
+        target: the slope s that costs nothing, at least 0.
+    """
+    penalty = _checks.number("penalty", penalty, at_least=0.0)
+    return 2 * penalty * _checks.number("target", target, at_least=0.0)

@@ -21,25 +21,13 @@ from torch.nn.functional import relu, softplus
 
 from gan_helpers import _checks
 
-SHAPE = "(seeds, batch, 1)"
-
 
 def _per_seed(values: Tensor) -> Tensor:
     return values.flatten(1).mean(1)
 
 
-def _logits(**named: Tensor) -> None:
-    for name, logits in named.items():
-        _checks.floating(name, logits, SHAPE)
-        if logits.dim() < 2:
-            raise ValueError(f"{name} must have shape {SHAPE}, not {tuple(logits.shape)}.")
-    if len({len(logits) for logits in named.values()}) > 1:
-        shapes = " and ".join(str(tuple(logits.shape)) for logits in named.values())
-        raise ValueError(f"{' and '.join(named)} must be of as many seeds, not of shape {shapes}.")
-
-
 def _pairs(real: Tensor, fake: Tensor) -> None:
-    _logits(real=real, fake=fake)
+    _checks.logits(real=real, fake=fake)
     if real.shape != fake.shape:
         raise ValueError(
             f"real and fake are compared pair by pair and must have one shape, not {tuple(real.shape)} "
@@ -62,7 +50,7 @@ def minimax_d(real: Tensor, fake: Tensor) -> Tensor:
     References:
         Goodfellow et al. (2014), equation 1. https://arxiv.org/abs/1406.2661
     """
-    _logits(real=real, fake=fake)
+    _checks.logits(real=real, fake=fake)
     return _per_seed(softplus(-real)) + _per_seed(softplus(fake))
 
 
@@ -82,7 +70,7 @@ def minimax_g(fake: Tensor) -> Tensor:
     References:
         Goodfellow et al. (2014), equation 1. https://arxiv.org/abs/1406.2661
     """
-    _logits(fake=fake)
+    _checks.logits(fake=fake)
     return -_per_seed(softplus(fake))
 
 
@@ -102,7 +90,7 @@ def non_saturating_g(fake: Tensor) -> Tensor:
     References:
         Goodfellow et al. (2014), section 3. https://arxiv.org/abs/1406.2661
     """
-    _logits(fake=fake)
+    _checks.logits(fake=fake)
     return _per_seed(softplus(-fake))
 
 
@@ -121,7 +109,7 @@ def least_squares_d(real: Tensor, fake: Tensor) -> Tensor:
     References:
         Mao et al. (2017), equation 9. https://arxiv.org/abs/1611.04076
     """
-    _logits(real=real, fake=fake)
+    _checks.logits(real=real, fake=fake)
     return 0.5 * _per_seed((real - 1).square()) + 0.5 * _per_seed(fake.square())
 
 
@@ -139,7 +127,7 @@ def least_squares_g(fake: Tensor) -> Tensor:
     References:
         Mao et al. (2017), equation 9. https://arxiv.org/abs/1611.04076
     """
-    _logits(fake=fake)
+    _checks.logits(fake=fake)
     return 0.5 * _per_seed((fake - 1).square())
 
 
@@ -158,7 +146,7 @@ def wasserstein_d(real: Tensor, fake: Tensor) -> Tensor:
     References:
         Arjovsky, Chintala and Bottou (2017), equation 3. https://arxiv.org/abs/1701.07875
     """
-    _logits(real=real, fake=fake)
+    _checks.logits(real=real, fake=fake)
     return _per_seed(fake) - _per_seed(real)
 
 
@@ -176,7 +164,7 @@ def wasserstein_g(fake: Tensor) -> Tensor:
     References:
         Arjovsky, Chintala and Bottou (2017), algorithm 1. https://arxiv.org/abs/1701.07875
     """
-    _logits(fake=fake)
+    _checks.logits(fake=fake)
     return -_per_seed(fake)
 
 
@@ -197,7 +185,7 @@ def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
     References:
         Lim and Ye (2017). https://arxiv.org/abs/1705.02894
     """
-    _logits(real=real, fake=fake)
+    _checks.logits(real=real, fake=fake)
     return _per_seed(relu(1 - real)) + _per_seed(relu(1 + fake))
 
 

@@ -12,30 +12,22 @@ Raises:
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.integrate import quad
 from scipy.special import rel_entr
 from scipy.stats import binomtest
 from torch import Tensor
 
 from gan_helpers import _checks
+from gan_helpers._quadrature import LineDensity, densities, integral
 from gan_helpers.randomness import Stream
 
-#: A density on the line. It is called with a tensor of shape (1,), which suits a `data.Density`, the ``pdf``
-#: of a frozen SciPy distribution and a function made for floats, and returns one number in any form.
-LineDensity = Callable[[Any], Any]
-
-TOLERANCE = 1e-3  # how far from 1 a density may integrate, and how well an integral must be known
 NEGLIGIBLE_MASS = 1e-9  # of p, where q is 0: rounding in the far tails, and not a smaller support
-PIECES = 16  # equal parts of the range that the quadrature starts from, so that it sees narrow peaks
 ROUNDING = 1e-12  # two permutations whose statistics differ by less are equal
 TINY = float(np.finfo(np.float64).tiny)
 
@@ -346,14 +338,14 @@ def jsd(p: LineDensity, q: LineDensity, low: float, high: float) -> float:
     Reference:
         Lin, *Divergence measures based on the Shannon entropy*, 1991, https://doi.org/10.1109/18.61115.
     """
-    f, g = _densities(p, q, low, high)
+    f, g = densities(p, q, low, high)
 
     def integrand(x: float) -> float:
         a, b = f(x), g(x)
         # p log(p / m) is this with both doubled; a + b, unlike its half, can't underflow to 0 under a.
         return float(rel_entr(2 * a, a + b) + rel_entr(2 * b, a + b)) / 4
 
-    return _integral(integrand, low, high)
+    return integral(integrand, low, high)
 
 
 def kl(p: LineDensity, q: LineDensity, low: float, high: float) -> float:
@@ -378,58 +370,10 @@ def kl(p: LineDensity, q: LineDensity, low: float, high: float) -> float:
         Kullback and Leibler, *On information and sufficiency*, 1951,
         https://doi.org/10.1214/aoms/1177729694.
     """
-    f, g = _densities(p, q, low, high)
-    if _integral(lambda x: f(x) if g(x) == 0 else 0.0, low, high) > NEGLIGIBLE_MASS:
+    f, g = densities(p, q, low, high)
+    if integral(lambda x: f(x) if g(x) == 0 else 0.0, low, high) > NEGLIGIBLE_MASS:
         return math.inf
-    return _integral(lambda x: float(rel_entr(f(x), max(g(x), TINY))), low, high)
-
-
-def _densities(
-    p: LineDensity, q: LineDensity, low: float, high: float
-) -> tuple[Callable[[float], float], Callable[[float], float]]:
-    """Return two densities as functions from float to float, with the limits and both masses checked."""
-    _checks.number("high", high, above=_checks.number("low", low))
-    f, g = _on_floats("p", p), _on_floats("q", q)
-    for name, density in (("p", f), ("q", g)):
-        mass = _integral(density, low, high)
-        if abs(mass - 1) > TOLERANCE:
-            raise ValueError(
-                f"{name} must integrate to 1, but does to {mass:.4g} on [{low:g}, {high:g}]: "
-                "widen the limits until they hold its mass, or normalise it."
-            )
-    return f, g
-
-
-def _on_floats(name: str, density: LineDensity) -> Callable[[float], float]:
-    """Return ``density`` as a function from float to float that refuses values no density has."""
-    if hasattr(density, "density") or not callable(density):  # a sampler, which is callable too
-        shown = _checks.shown(density)
-        raise TypeError(f"{name} must be a density such as Normal(4, 1.25).density, not {shown}.")
-
-    def at(x: float) -> float:
-        answer = _checks.tensor(f"{name}(x)", density(torch.tensor([x], dtype=torch.float64)))
-        if answer.numel() != 1:
-            raise ValueError(f"{name}(x) must be one number for one x, not of shape {tuple(answer.shape)}.")
-        value = float(answer)
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be a density, finite and at least 0, but is {value:g} at {x:g}.")
-        return value
-
-    # The integrals start from the same points, and most densities are not worth computing twice.
-    return functools.cache(at)
-
-
-def _integral(f: Callable[[float], float], low: float, high: float) -> float:
-    """Return the integral of ``f`` from ``low`` to ``high``, if it can be had."""
-    inner = np.linspace(low, high, PIECES + 1)[1:-1]
-    # In full, since SciPy warns of divergence when the integrand of two equal densities is rounding alone.
-    value, error = quad(f, low, high, points=inner, limit=1000, full_output=True)[:2]
-    if error > TOLERANCE:
-        raise ValueError(
-            f"p and q must be smooth enough to integrate, but an integral over [{low:g}, {high:g}] is known "
-            f"only to within {error:.2g}: narrow the limits, or smooth p and q."
-        )
-    return float(value)
+    return integral(lambda x: float(rel_entr(f(x), max(g(x), TINY))), low, high)
 
 
 def mmd(

@@ -89,13 +89,21 @@ def r2(D: Discriminator, fake: Tensor) -> Tensor:
     return squared_slopes(D, fake).mean(1)
 
 
-def gradient_penalty(D: Discriminator, x: Tensor, fake: Tensor, rng: Stream, target: float = 1.0) -> Tensor:
+def gradient_penalty(
+    D: Discriminator,
+    x: Tensor,
+    fake: Tensor,
+    rng: Stream,
+    target: float = 1.0,
+    one_sided: bool = False,
+) -> Tensor:
     r"""Return how far the slope of D is from ``target`` between real and generated samples.
 
     .. math:: \mathbb{E}\left[(\lVert \nabla_{\hat x} D(\hat x) \rVert - 1)^2\right],
         \quad \hat x = u\,x + (1 - u)\,G(z), \quad u \sim U(0, 1)
 
-    Each sample has its own u and its own norm. The paper weights the penalty with 10.
+    Each sample has its own u and its own norm. The paper weights the penalty with 10. One-sided, a slope
+    below the target costs nothing: :math:`\max(0, \lVert \nabla_{\hat x} D(\hat x) \rVert - 1)^2`.
 
     Args:
         D: maps ``(seeds, batch, ...)`` to outputs without a sigmoid.
@@ -103,12 +111,13 @@ def gradient_penalty(D: Discriminator, x: Tensor, fake: Tensor, rng: Stream, tar
         fake: generated samples, as many; no gradient flows back into them.
         rng: the stream that u comes from.
         target: the slope that costs nothing, in outputs per unit of x.
+        one_sided: whether smaller slopes cost nothing either.
 
     Returns:
         One penalty per seed, ``(seeds,)``.
 
     References:
-        Gulrajani et al. (2017), algorithm 1. https://arxiv.org/abs/1704.00028
+        Gulrajani et al. (2017), algorithm 1; one-sided, section 4. https://arxiv.org/abs/1704.00028
     """
     for name, samples in (("x", x), ("fake", fake)):
         _checks.floating(name, samples, "(seeds, batch, ...)")
@@ -116,9 +125,11 @@ def gradient_penalty(D: Discriminator, x: Tensor, fake: Tensor, rng: Stream, tar
             raise ValueError(f"{name} must have shape (seeds, batch, ...), not {tuple(samples.shape)}.")
     _checks.same_shape(x=x, fake=fake)
     _checks.number("target", target, at_least=0.0)
+    _checks.instance("one_sided", one_sided, bool)
     _checks.instance("rng", rng, Stream)
     u = rng.uniform(*x.shape[:2], *[1] * (x.dim() - 2)).to(x)
     # At 0 the root has no slope and autograd would give NaN; the smallest float is far below any slope.
     tiny = torch.finfo(x.dtype).tiny
     slopes = squared_slopes(D, torch.lerp(fake.detach(), x.detach(), u)).clamp_min(tiny).sqrt()
-    return (slopes - target).square().mean(1)
+    excess = slopes - target
+    return (excess.clamp_min(0) if one_sided else excess).square().mean(1)

@@ -65,6 +65,39 @@ def adam(network: Ensemble, lr: float, betas: tuple[float, float] = (0.9, 0.999)
     return torch.optim.Adam(parameters, lr=float(lr), betas=(beta1, beta2), fused=fused)
 
 
+def clipped(optimiser: Optimizer, c: float) -> Optimizer:
+    r"""Return the optimiser itself, which from now on cuts its weights to [-c, c] after each step.
+
+    .. math:: w \leftarrow \operatorname{clip}(w, -c, c)
+
+    A number is cut by itself, so the members of an ensemble do not meet. The first weights are cut only after
+    the first step.
+
+    Args:
+        optimiser: of the critic's weights, such as ``torch.optim.RMSprop(D.parameters(), 5e-5)``.
+        c: the largest size of a weight, above 0.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if c is not above 0.
+
+    References:
+        Arjovsky, Chintala and Bottou (2017), algorithm 1. https://arxiv.org/abs/1701.07875
+    """
+    _checks.instance("optimiser", optimiser, Optimizer)
+    c = _checks.number("c", c, above=0.0)
+
+    @torch.no_grad()
+    def cut(optimiser: Optimizer, *_: Any) -> None:
+        for group in optimiser.param_groups:
+            for weights in group["params"]:
+                weights.clamp_(-c, c)
+
+    optimiser.register_step_post_hook(cut)
+    optimiser.defaults["clip"] = c  # by which a checkpoint knows the run
+    return optimiser
+
+
 def train(
     G: Ensemble,
     D: Ensemble,

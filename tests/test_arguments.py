@@ -27,7 +27,7 @@ from sklearn.linear_model import RidgeClassifier
 from torch import Tensor, nn
 
 import gan_helpers
-from gan_helpers import classifier, data, mnist, models
+from gan_helpers import classifier, data, divergences, mnist, models
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.randomness import Stream
 from tests.reliability import Reached, measured
@@ -41,6 +41,7 @@ ELSEWHERE = {
 }  # fmt: skip
 #: What the package returns, and nobody else makes.
 RESULTS = {
+    "divergences.Plan", "divergences.Prices",
     "image_metrics.DensityCoverage", "image_metrics.Nearest", "metrics.ClassifierTest", "metrics.GaussianFit",
     "metrics.MMDTest", "metrics.Moments", "mnist.Mnist",
 }  # fmt: skip
@@ -60,9 +61,12 @@ MINIBATCHES = data.Minibatches(POINTS)
 NET = Ensemble(lambda: models.mlp(2, 3, 1), 2, device=CPU)
 NORMAL = data.Normal(4.0, 1.25)
 RNG = Stream("test", 0)
+KL = divergences.DIVERGENCES["KL"]
+HALVES = torch.tensor([0.5, 0.5])
 
 #: Whose methods are called.
 INSTANCES: list[Any] = [
+    KL,
     JUDGE, MINIBATCHES, NET, NORMAL, RNG, data.Gaussian(torch.zeros(2), torch.eye(2)), data.Resample(POINTS),
     data.Sinusoids(8), data.StandardNormal(2), data.Uniform(0.0, 1.0), data.ring(),
     models.Maxout(2, 3, 2), models.Standardise(4.0, 1.25),
@@ -77,6 +81,7 @@ def run(seeds: int, seed: int) -> dict[str, Tensor]:
 #: Good values: by the argument's name, for one module, or for one function. Else its default is one.
 GOOD: dict[str, Any] = {
     # By name
+    "c": 0.1, "clip": 0.1, "penalty": 1.0,
     "A": torch.eye(2), "D": NET, "activation": nn.ELU, "at_least": 1, "b": torch.zeros(2), "bandwidth": 1.0,
     "batch": 3, "cache": Path("folder"), "checksum": "0" * 64, "classifier": JUDGE, "cov1": EYES,
     "cov2": EYES, "covariance": torch.eye(2), "data": POINTS, "device": CPU, "devices": [CPU],
@@ -94,6 +99,8 @@ GOOD: dict[str, Any] = {
     "values": torch.tensor([1.0]), "x": PLANE, "y": OTHERS, "*inputs": (PLANE, PLANE), "*shape": (2, 3),
     "*sizes": (2, 3, 1),
     # For a module
+    "divergences(fake)": LOGITS, "divergences(real)": LOGITS,
+    "divergences(p)": HALVES, "divergences(q)": HALVES,
     "image_metrics(real)": POINTS, "losses(fake)": LOGITS, "losses(real)": LOGITS, "metrics(target)": NORMAL,
     "penalties(fake)": PLANE,
     # For a function
@@ -104,6 +111,15 @@ GOOD: dict[str, Any] = {
     "data.Normal.log_prob(x)": LINE.unsqueeze(2),
     "data.Uniform.log_prob(x)": LINE.unsqueeze(2),
     "downloads.read(path)": PACKAGE / "assets" / f"{FILE.name}.gz",
+    "divergences.FDivergence(conjugate)": KL.conjugate,
+    "divergences.FDivergence(f)": KL.f,
+    "divergences.FDivergence(slope)": KL.slope,
+    "divergences.FDivergence.critic(log_ratio)": LOGITS,
+    "divergences.FDivergence.exact(p)": NORMAL.density,
+    "divergences.FDivergence.exact(q)": NORMAL.density,
+    "divergences.kantorovich(points)": torch.tensor([0.0, 1.0]),
+    "divergences.mmd2(y)": PLANE,
+    "divergences.transport(points)": torch.tensor([0.0, 1.0]),
     "image_metrics.class_kl(real)": torch.tensor([0.5, 0.5]),
     "image_metrics.class_shares(labels)": torch.tensor([[1, 2], [0, 1]]),
     "metrics.classifier_two_sample_test(classifier)": RidgeClassifier(),
@@ -125,9 +141,11 @@ GOOD: dict[str, Any] = {
 #: Values that look bad and are not. NaN is passed on where whoever trains looks for it in the losses.
 FINE = "|".join((
     r".*\((seed|first|\*shape): zero\)", r".*\.member\(k: zero\)", r"classifier\.fit\(seed: None\)",
-    r"(losses|models|penalties)\.[\w.]+\((x|real|fake): NaN\)", r".*\(\*inputs: NaN\)",
+    r"(divergences|losses|models|penalties)\.[\w.]+\((x|y|real|fake|log_ratio): NaN\)",
+    r".*\(\*inputs: NaN\)",
     r"data\..*\.(log_prob|density|cdf|quantile)\(.*: (NaN|an axis less)\)",
     r".*\.(DigitClassifier\.forward|Digits)\(.*: NaN\)", r".*\.keep\(like: (NaN|an axis less)\)",
+    r"divergences\.FDivergence\.critic\(log_ratio: an axis less\)", r"dirac\.play_wasserstein\(clip: None\)",
     r"losses\.(minimax|non_saturating|least_squares|wasserstein)_g\(fake: an axis less\)",
     r"(classifier|models)\.\w+\.(forward|predict|features)\(.*: an axis less\)",
     r".*\.(w2_gaussian|binarise)\(.*: an axis less\)", r"device\.choose_device\(devices: None\)",

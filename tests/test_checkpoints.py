@@ -31,7 +31,7 @@ from gan_helpers.models import mlp
 from gan_helpers.options import Checkpointing, Turns, Watch
 from gan_helpers.randomness import Stream
 from gan_helpers.states import CheckpointError, Moments, Weights
-from gan_helpers.training import adam
+from gan_helpers.training import adam, clipped
 from tests.reliability import Reached, measured
 from tests.short_runs import RECIPES, STEPS, Run, copied, d_loss, differing, small, spread, stopped_after
 
@@ -259,6 +259,7 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "loss": ({"g_loss": lambda G, D, x, z: non_saturating_g(D(G(z))) * 2}, {}, "g_loss is .* and was g_loss"),
     "learning rate": ({"d_opt": lambda D: adam(D, 2e-3)}, {}, r"lr=0\.002"),
     "optimiser": ({"d_opt": lambda D: torch.optim.SGD(D.parameters(), 1e-3)}, {}, "D is "),
+    "clipping": ({"d_opt": lambda D: clipped(adam(D, 1e-3), 0.1)}, {}, r"clip=0\.1"),
     "seed": ({}, {"seed": 1}, "seed is 1 and was 0"),
     "average": ({}, {"ema": 0.5}, "ema is 0.5 and was 0.9"),
     "looks": ({}, {"watch": Watch(spread, every=3)}, "every is 3 and was 2"),

@@ -8,9 +8,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_helpers.dirac import eigenvalues, forces, growth, largest_step, play, play_adam
-from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
-from gan_helpers.penalties import r1
+from gan_helpers.dirac import (
+    eigenvalues,
+    forces,
+    growth,
+    largest_step,
+    play,
+    play_adam,
+    play_wasserstein,
+    stall,
+    wasserstein_eigenvalues,
+    wasserstein_forces,
+)
+from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g, wasserstein_d, wasserstein_g
+from gan_helpers.penalties import gradient_penalty, r1
+from gan_helpers.randomness import Stream
 
 START = torch.tensor([1.0, 0.5], dtype=torch.float64)
 
@@ -148,3 +160,81 @@ def test_steps_of_adam_are_those_of_torch(alternating: bool, beta1: float) -> No
     assert torch.equal(play_adam(*START, 0.01, 3), play_adam(*START, 0.01, 3, beta1=0.9))
     with pytest.raises(ValueError, match="beta1 must be"):
         play_adam(*START, 0.01, 1, beta1=1.0)
+
+
+# The Wasserstein game
+
+
+@pytest.mark.parametrize(("target", "one_sided"), [(1.0, False), (0.3, False), (0.0, False), (1.0, True)])
+def test_wasserstein_forces_are_the_gradients_of_the_losses(
+    places: tuple[Tensor, Tensor], target: float, one_sided: bool
+) -> None:
+    theta, psi = places
+    origin = torch.zeros(20, 1, 1, dtype=torch.float64)
+    cost = gradient_penalty(lambda x: psi * x, origin, theta, Stream("u", 0), target, one_sided)
+    (down_psi,) = torch.autograd.grad((wasserstein_d(psi * origin, psi * theta) + 0.7 * cost).sum(), psi)
+    (down_theta,) = torch.autograd.grad(wasserstein_g(psi * theta).sum(), theta)
+    rule = {"penalty": 0.7, "target": target, "one_sided": one_sided}
+    to_theta, to_psi = wasserstein_forces(theta.detach(), psi.detach(), **rule)
+    torch.testing.assert_close(to_theta, -down_theta)
+    torch.testing.assert_close(to_psi, -down_psi)
+
+
+def test_without_a_penalty_a_step_multiplies_the_radius_and_turns_keep_an_ellipse() -> None:
+    squared = play_wasserstein(*START, 0.3, 40).square().sum(1)
+    torch.testing.assert_close(squared[1:], squared[:-1] * (1 + 0.3**2))
+    theta, psi = play_wasserstein(*START, 0.3, 400, alternating=True).unbind(1)
+    kept = theta**2 + psi**2 - 0.3 * theta * psi
+    torch.testing.assert_close(kept, kept[0].expand(401))
+
+
+def test_wasserstein_steps_by_hand() -> None:
+    one, two = torch.tensor(1.0), torch.tensor(2.0)
+    path = play_wasserstein(one, two, 0.1, 1, penalty=3.0)
+    assert path[0].tolist() == [1.0, 2.0]
+    assert path[1].tolist() == pytest.approx([1 + 0.1 * 2, 2 - 0.1 * (1 + 2 * 3 * 1)])
+    assert play_wasserstein(one, two, 0.1, 1, clip=0.5)[1].tolist() == pytest.approx([1.2, 0.5])
+    turn = play_wasserstein(one, -two, 0.1, 1, clip=0.5, alternating=True)
+    assert turn[1].tolist() == pytest.approx([1 - 0.1 * 0.5, -0.5])
+    assert wasserstein_forces(one, 0 * one, penalty=3.0)[1].item() == -1.0  # a flat critic feels no penalty
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.4, 1.0, 2.5])
+def test_wasserstein_eigenvalues_are_those_of_the_jacobian(penalty: float) -> None:
+    def field(point: Tensor) -> Tensor:
+        return torch.stack(wasserstein_forces(point[0], point[1], penalty=penalty, target=0.0))
+
+    J = torch.autograd.functional.jacobian(field, torch.tensor([0.1, 0.1], dtype=torch.float64))
+    ours = wasserstein_eigenvalues(penalty)
+    torch.testing.assert_close(ours.sum().real, J.trace())
+    torch.testing.assert_close(ours.prod().real, torch.linalg.det(J))
+    assert ours[0].real > ours[1].real or ours[0].imag >= ours[1].imag
+
+
+@pytest.mark.parametrize("penalty", [1.0, 3.0, 10.0])
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_the_two_sided_penalty_stalls_on_the_wrong_side_and_a_target_of_0_does_not(
+    penalty: float, side: float
+) -> None:
+    theta, psi = torch.tensor([side * stall(penalty) / 2, 0.1 * side], dtype=torch.float64)
+    away = play_wasserstein(theta, psi, 0.05, 6_000, penalty=penalty)
+    assert away[-1].tolist() == pytest.approx([side * stall(penalty), 0.0], abs=1e-3)
+    assert stall(penalty) == 2 * penalty and stall(penalty, 0.5) == penalty
+    home = play_wasserstein(theta, psi, 0.05, 6_000, penalty=penalty, target=0.0)
+    assert home[-1].tolist() == pytest.approx([0.0, 0.0], abs=1e-3)
+
+
+def test_a_weak_penalty_a_one_sided_one_and_clipping_circle() -> None:
+    theta, psi = torch.tensor([5.0, 0.1], dtype=torch.float64)
+    for rule, radius in (({"penalty": 10.0, "one_sided": True}, 1.0), ({"clip": 0.1}, 0.1)):
+        theta_late = play_wasserstein(theta, psi, 0.02, 6_000, alternating=True, **rule)[-1_000:, 0]
+        assert theta_late.abs().amax().item() == pytest.approx(radius, rel=0.02)
+    late = play_wasserstein(theta, psi, 0.02, 6_000, penalty=0.1, alternating=True)[-2_000:, 0]
+    assert late.amax() > 1 and late.amin() < -1
+
+
+def test_what_the_wasserstein_game_refuses() -> None:
+    with pytest.raises(ValueError, match="clip must be greater than 0"):
+        play_wasserstein(*START, 0.1, 1, clip=0.0)
+    with pytest.raises(ValueError, match="penalty must be at least 0"):
+        stall(-1.0)

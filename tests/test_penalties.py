@@ -27,6 +27,7 @@ PENALTIES: dict[str, Penalty] = {
     "r1": r1,
     "r2": r2,
     "gradient penalty": lambda D, x: gradient_penalty(D, x, 2 - x, places()),
+    "one-sided gradient penalty": lambda D, x: gradient_penalty(D, x, 2 - x, places(), one_sided=True),
     "gradient penalty of target 0": lambda D, x: gradient_penalty(D, x, 2 - x, places(), target=0),
 }
 each = pytest.mark.parametrize("penalty", PENALTIES.values(), ids=PENALTIES)
@@ -59,6 +60,11 @@ def test_each_sample_has_a_norm_of_its_own() -> None:
     torch.testing.assert_close(r2(quadratic, x), torch.tensor([13.0, 2.0]))
     # Between x and x there is only x. One norm over the batch, sqrt(26), would give 16.8 for the first seed.
     torch.testing.assert_close(gradient_penalty(quadratic, x, x, places()), torch.tensor([8.0, 1.0]))
+    # One-sided, the flat place of the second seed costs nothing.
+    one_sided = gradient_penalty(quadratic, x, x, places(), one_sided=True)
+    torch.testing.assert_close(one_sided, torch.tensor([8.0, 0.5]))
+    both = gradient_penalty(quadratic, x, x, places(), 1.5, one_sided=True)
+    torch.testing.assert_close(both, torch.tensor([3.5**2 / 2, 0.5**2 / 2]))
 
 
 def test_the_slope_of_an_ensemble_is_that_of_each_sample_in_each_plain_member() -> None:

@@ -23,7 +23,7 @@ from gan_helpers.models import mlp
 from gan_helpers.options import Turns, Watch
 from gan_helpers.randomness import Stream
 from gan_helpers.recording import CHECK_EVERY, Record
-from gan_helpers.training import adam, train
+from gan_helpers.training import adam, clipped, train
 from tests.plain_gan import Replay, classify, cross_entropy, numbers, plain_networks, play
 from tests.short_runs import d_loss, g_loss, stopped_after
 
@@ -525,3 +525,50 @@ def test_adam_is_for_ensembles_with_weights_to_train() -> None:
         adam(nn.Linear(1, 1), 1e-3)
     with pytest.raises(ValueError, match="network has no weights to train"):
         adam(pair(1)[0].copy(), 1e-3)
+
+
+# --- Clipping --------------------------------------------------------------------------------------------
+
+
+def test_clipped_weights_are_those_of_each_member_that_is_cut_after_each_step_alone() -> None:
+    plain = plain_networks(small, SEEDS)
+    D = Ensemble.of(plain)
+    optimisers = [torch.optim.RMSprop(network.parameters(), 5e-2) for network in plain]
+    optimiser = torch.optim.RMSprop(D.parameters(), 5e-2)
+    assert clipped(optimiser, 0.3) is optimiser
+    assert max(p.abs().max() for p in D.parameters()) > 0.3, "the first weights are not cut before a step"
+    for step in range(4):
+        for k, (network, own) in enumerate(zip(plain, optimisers, strict=True)):
+            for i, (p, stacked) in enumerate(zip(network.parameters(), D.parameters(), strict=True)):
+                p.grad = numbers(*p.shape, seed=100 * step + 10 * k + i)
+                stacked.grad = torch.zeros_like(stacked) if stacked.grad is None else stacked.grad
+                stacked.grad[k] = p.grad
+            own.step()
+            with torch.no_grad():
+                for p in network.parameters():
+                    p.clamp_(-0.3, 0.3)
+        optimiser.step()
+        assert all(p.abs().max() <= 0.3 for p in D.parameters())
+    for k, network in enumerate(plain):
+        for p, stacked in zip(network.parameters(), D.parameters(), strict=True):
+            torch.testing.assert_close(stacked[k].detach(), p.detach())
+
+
+def test_all_updates_of_a_training_are_clipped_and_those_of_the_other_player_are_not() -> None:
+    G, D = pair()
+    largest = []
+
+    def looking(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        largest.append(max(p.abs().max().item() for p in weights(D)))
+        return d_loss(G, D, x, z)
+
+    run(G, D, steps=4, turns=Turns(d_steps=3), d_loss=looking, d_opt=lambda _, D: clipped(adam(D, 0.1), 0.2))
+    assert len(largest) == 12 and largest[0] > 0.2 and max(largest[1:]) == pytest.approx(0.2)
+    assert max(p.abs().max() for p in weights(G)) > 0.3
+
+
+def test_clipping_takes_an_optimiser_and_a_size() -> None:
+    with pytest.raises(TypeError, match="optimiser must be of type Optimizer"):
+        clipped(pair(1)[1], 0.1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="c must be greater than 0, not 0"):
+        clipped(adam(pair(1)[1], 0.1), 0.0)
