@@ -98,6 +98,47 @@ class Maxout(nn.Module):
         return pieces.amax(-1)
 
 
+class MinibatchDiscrimination(nn.Module):
+    r"""A layer that tells each sample how close the others of its batch are.
+
+    .. math:: M_i = T f(x_i) \in \mathbb{R}^{B \times C}, \qquad
+        o_b(x_i) = \sum_{j=1}^{n} \exp(-\lVert M_{i,b} - M_{j,b} \rVert_1)
+
+    The sum goes over the whole batch, the sample itself included, which adds 1. It is put behind the
+    features. A discriminator with this layer judges samples in company: give it real ones and fakes in two
+    calls, not in one pass, and no penalty on its slope at single samples.
+
+    Args:
+        in_features: features of the input f(x).
+        kernels: how many numbers o_b are added to them, B.
+        dimensions: of the space that each compares samples in, C.
+
+    Raises:
+        TypeError: if an argument is not a whole number.
+        ValueError: if an argument is below 1.
+
+    References:
+        Salimans et al. (2016), section 3.2. https://arxiv.org/abs/1606.03498
+    """
+
+    def __init__(self, in_features: int, kernels: int, dimensions: int) -> None:
+        super().__init__()
+        _checks.whole("in_features", in_features)
+        self.kernels = _checks.whole("kernels", kernels)
+        self.dimensions = _checks.whole("dimensions", dimensions)
+        self.linear = nn.Linear(in_features, kernels * dimensions, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., batch, in_features)`` to ``(..., batch, in_features + kernels)``."""
+        _checks.like_weights("x", _checks.floating("x", x, "(..., batch, in_features)"), self.linear.weight)
+        if x.dim() < 2 or x.shape[-1] != self.linear.weight.shape[-1]:
+            features = self.linear.weight.shape[-1]
+            raise ValueError(f"x must have shape (..., batch, {features}), not {tuple(x.shape)}.")
+        maps = self.linear(x).unflatten(-1, (self.kernels, self.dimensions)).transpose(-3, -2)
+        closeness = torch.exp(-torch.cdist(maps, maps, p=1)).sum(-1)  # (..., kernels, batch)
+        return torch.cat([x, closeness.mT], -1)
+
+
 class Standardise(nn.Module):
     """A fixed shift and scale, so that a network meets inputs of about zero mean and unit variance.
 
@@ -146,3 +187,36 @@ def decorate(x: Tensor) -> Tensor:
         raise ValueError(f"x must have shape (seeds, batch, 1), not {tuple(x.shape)}.")
     deviations = x - x.detach().mean(1, keepdim=True)
     return torch.cat([x, deviations.square()], dim=1).mT
+
+
+def pack(x: Tensor, m: int) -> Tensor:
+    r"""Return samples in packs of m, each of which is one input of a packed discriminator.
+
+    .. math:: (x_1, \dots, x_n) \mapsto ((x_1, \dots, x_m), (x_{m+1}, \dots, x_{2m}), \dots)
+
+    The first axis of a sample, its features or its channels, becomes m times as long: ``D(pack(x, 2))``
+    judges two samples of one kind at a time, with a D of twice as many inputs.
+
+    Args:
+        x: samples, ``(seeds, batch, features, ...)``.
+        m: how many to a pack; the batch has to be a multiple of it.
+
+    Returns:
+        The packs, ``(seeds, batch / m, m * features, ...)``.
+
+    Raises:
+        TypeError: if x is not a floating-point tensor, or m not a whole number.
+        ValueError: if m is below 1 or does not divide the batch, or x has no batch and feature axes.
+
+    References:
+        Lin et al. (2018). https://arxiv.org/abs/1712.04086
+    """
+    _checks.floating("x", x, "(seeds, batch, features, ...)")
+    _checks.whole("m", m)
+    if x.dim() < 3 or x.shape[1] % m:
+        raise ValueError(
+            f"x must have shape (seeds, batch, features, ...) with a batch that m = {m} divides, "
+            f"not {tuple(x.shape)}."
+        )
+    packs: Tensor = x.unflatten(1, (-1, m)).flatten(2, 3)
+    return packs

@@ -27,7 +27,7 @@ from sklearn.linear_model import RidgeClassifier
 from torch import Tensor, nn
 
 import gan_helpers
-from gan_helpers import classifier, data, divergences, mnist, models
+from gan_helpers import classifier, data, divergences, losses, mnist, models
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.randomness import Stream
 from tests.reliability import Reached, measured
@@ -43,7 +43,7 @@ ELSEWHERE = {
 RESULTS = {
     "divergences.Plan", "divergences.Prices",
     "image_metrics.DensityCoverage", "image_metrics.Nearest", "metrics.ClassifierTest", "metrics.GaussianFit",
-    "metrics.MMDTest", "metrics.Moments", "mnist.Mnist",
+    "metrics.MMDTest", "metrics.Moments", "mnist.Mnist", "mode_metrics.ModeCounts",
 }  # fmt: skip
 
 LINE = torch.linspace(-1, 1, 12).view(2, 6)  # (seeds, n)
@@ -69,7 +69,7 @@ INSTANCES: list[Any] = [
     KL,
     JUDGE, MINIBATCHES, NET, NORMAL, RNG, data.Gaussian(torch.zeros(2), torch.eye(2)), data.Resample(POINTS),
     data.Sinusoids(8), data.StandardNormal(2), data.Uniform(0.0, 1.0), data.ring(),
-    models.Maxout(2, 3, 2), models.Standardise(4.0, 1.25),
+    models.Maxout(2, 3, 2), models.MinibatchDiscrimination(2, 3, 2), models.Standardise(4.0, 1.25),
 ]  # fmt: skip
 
 
@@ -85,10 +85,11 @@ GOOD: dict[str, Any] = {
     "A": torch.eye(2), "D": NET, "activation": nn.ELU, "at_least": 1, "b": torch.zeros(2), "bandwidth": 1.0,
     "batch": 3, "cache": Path("folder"), "checksum": "0" * 64, "classifier": JUDGE, "cov1": EYES,
     "cov2": EYES, "covariance": torch.eye(2), "data": POINTS, "device": CPU, "devices": [CPU],
-    "digits": DIGITS, "ensemble": 1, "epochs": 1, "fan_in": 2, "fan_out": 1, "features": 2, "file": FILE,
-    "files": [FILE], "first": 7, "folder": PACKAGE / "assets", "gamma": 0.1, "held_out": OTHERS,
+    "digits": DIGITS, "dimensions": 2, "ensemble": 1, "epochs": 1, "fan_in": 2, "fan_out": 1, "features": 2,
+    "file": FILE, "files": [FILE], "first": 7, "folder": PACKAGE / "assets", "gamma": 0.1, "held_out": OTHERS,
     "high": 14.0, "holds": torch.tensor([True]),
-    "images": PIXELS, "in_features": 2, "k": 1, "labels": DIGITS.labels, "like": PIXELS, "low": -6.0,
+    "images": PIXELS, "in_features": 2, "k": 1, "kernels": 3, "labels": DIGITS.labels, "like": PIXELS,
+    "low": -6.0,
     "mean": 4.0, "mean1": torch.zeros(2, 2), "mean2": torch.zeros(2, 2), "means": POINTS,
     "member": lambda: models.mlp(2, 3, 1), "members": [nn.Linear(2, 1)], "mirrors": mnist.MIRRORS,
     "n": 3, "name": "data", "out_features": 3, "p": NORMAL.density,
@@ -102,7 +103,7 @@ GOOD: dict[str, Any] = {
     "divergences(fake)": LOGITS, "divergences(real)": LOGITS,
     "divergences(p)": HALVES, "divergences(q)": HALVES,
     "image_metrics(real)": POINTS, "losses(fake)": LOGITS, "losses(real)": LOGITS, "metrics(target)": NORMAL,
-    "penalties(fake)": PLANE,
+    "mode_metrics(target)": data.ring(), "penalties(fake)": PLANE,
     # For a function
     "tables.ledger(name)": "fifty_lines_original",
     "data.Density.density(x)": LINE.unsqueeze(2),
@@ -129,6 +130,7 @@ GOOD: dict[str, Any] = {
     "metrics.moments(x)": LINE,
     "metrics.w1(x)": LINE,
     "models.decorate(x)": LOGITS,
+    "models.pack(m)": 2,
     "options.Checkpointing.of(checkpoint)": Path("file"),
     "options.Watch(function)": len,
     "options.Watch.of(watch)": len,
@@ -136,6 +138,9 @@ GOOD: dict[str, Any] = {
     "randomness.Stream.load_state(state)": RNG.state(),
     "randomness.Stream.uniform(high)": 1.0,
     "randomness.Stream.uniform(low)": 0.0,
+    "unrolling.unrolled(d_loss)": losses.minimax_d,
+    "unrolling.unrolled(g_loss)": losses.minimax_g,
+    "unrolling.unrolled(rate)": 0.1,
 }  # fmt: skip
 
 #: Values that look bad and are not. NaN is passed on where whoever trains looks for it in the losses.

@@ -18,7 +18,7 @@ from torch.nn.utils.parametrizations import spectral_norm as spectral
 from gan_helpers import losses, penalties
 from gan_helpers._stacking import ELEMENTWISE, STACKED
 from gan_helpers.ensemble import Ensemble
-from gan_helpers.models import Maxout, Standardise, mlp
+from gan_helpers.models import Maxout, MinibatchDiscrimination, Standardise, mlp
 from gan_helpers.randomness import Stream
 from gan_helpers.states import Weights
 from gan_helpers.training import adam, train
@@ -155,6 +155,7 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...] | str]] = {
     "noise and labels": (Labelled, "noise and labels"),
     "mlp": (lambda: mlp(4, 6, 6, 2), (4,)),
     "maxout": (lambda: Maxout(4, 3, pieces=5), (4,)),
+    "minibatch discrimination": (lambda: MinibatchDiscrimination(4, kernels=3, dimensions=2), (4,)),
     "standardise": (lambda: nn.Sequential(Standardise(3.0, 2.0), nn.Linear(4, 4)), (4,)),
     "batch norm": (lambda: nn.BatchNorm1d(4), (4,)),
     "batch norm of sequences": (lambda: nn.BatchNorm1d(4), (4, 3)),
@@ -350,9 +351,10 @@ def test_what_has_no_stacked_form_is_named_and_runs_one_after_the_other(network:
         assert_does_as_alone(make, shape, stacked=False)
 
 
-@pytest.mark.parametrize("layer", ["linear", "maxout", "batch norm", "batch norm of images",
-                                   "grouped convolution", "grouped transposed convolution", "group norm",
-                                   "layer norm of images", "spectral norm"])  # fmt: skip
+@pytest.mark.parametrize("layer", ["linear", "maxout", "minibatch discrimination", "batch norm",
+                                   "batch norm of images", "grouped convolution",
+                                   "grouped transposed convolution", "group norm", "layer norm of images",
+                                   "spectral norm"])  # fmt: skip
 def test_what_goes_wrong_in_one_member_stays_there(layer: str) -> None:
     make, shape = LAYERS[layer]
     x, states = numbers(3, 4, *shape), []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from gan_helpers.models import Maxout, Standardise, decorate, dense, mlp
+from gan_helpers.models import Maxout, MinibatchDiscrimination, Standardise, decorate, dense, mlp, pack
 from tests.plain_gan import numbers
 
 
@@ -40,6 +41,40 @@ def test_a_maxout_unit_is_the_largest_of_its_own_linear_maps() -> None:
         torch.testing.assert_close(layer(x)[..., i], torch.stack(pieces).max(0).values)
 
 
+def test_minibatch_discrimination_is_the_sum_of_the_paper() -> None:
+    layer = MinibatchDiscrimination(4, kernels=3, dimensions=2).double()
+    f = numbers(5, 4)
+    T = layer.linear.weight.mT.reshape(4, 3, 2)
+    M = torch.einsum("na,abc->nbc", f, T)
+    found = layer(f)
+    assert torch.equal(found[:, :4], f)
+    for i in range(5):
+        for b in range(3):
+            o = sum(math.exp(-(M[i, b] - M[j, b]).abs().sum().item()) for j in range(5))
+            assert found[i, 4 + b].item() == pytest.approx(o)
+
+
+def test_minibatch_discrimination_by_hand() -> None:
+    layer = MinibatchDiscrimination(1, kernels=1, dimensions=2)
+    with torch.no_grad():
+        layer.linear.weight.copy_(torch.tensor([[1.0], [-1.0]]))  # distances are twice those of the samples
+    near, far = math.exp(-2 * 0.5), math.exp(-2 * 2.0)
+    sums = [1 + near + far, 1 + near + math.exp(-2 * 1.5), 1 + far + math.exp(-2 * 1.5)]
+    torch.testing.assert_close(layer(torch.tensor([[0.0], [0.5], [2.0]]))[:, 1], torch.tensor(sums))
+    assert layer(torch.zeros(7, 1))[:, 1].tolist() == [7.0] * 7  # collapsed: each counts all of the batch
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 4, 4)])
+def test_a_pack_holds_neighbours_of_one_seed_sample_by_sample(shape: tuple[int, ...]) -> None:
+    x = numbers(2, 6, *shape)
+    packs = pack(x, 3)
+    assert packs.shape == (2, 2, 9, *shape[1:])
+    for seed in range(2):
+        for i in range(2):
+            torch.testing.assert_close(packs[seed, i], torch.cat(list(x[seed, 3 * i : 3 * i + 3])))
+    assert torch.equal(pack(x, 1), x)
+
+
 def test_maxout_units_can_learn_the_absolute_value() -> None:
     layer = Maxout(1, 1, pieces=2)
     with torch.no_grad():
@@ -56,6 +91,12 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: mlp(1, 4, 1, activation=nn.ReLU()), TypeError, r"not the module ReLU\(\): give its class"),
     (lambda: mlp(1, 4, 1, activation=lambda: 0), TypeError, r"activation\(\) must be of type Module"),
     (lambda: Maxout(2, 2, 2)(torch.ones(2, 3)), ValueError, r"x must have shape \(..., 2\), not \(2, 3\)"),
+    (
+        lambda: MinibatchDiscrimination(2, 2, 2)(torch.ones(2)),
+        ValueError,
+        r"x must have shape \(..., batch, 2\), not \(2,\)",
+    ),
+    (lambda: pack(torch.ones(1, 5, 2), 2), ValueError, r"a batch that m = 2 divides, not \(1, 5, 2\)"),
     (lambda: Standardise(0.0, 0.0), ValueError, "sd must be greater than 0"),
     (lambda: Standardise(0.0, -1.0), ValueError, "sd must be greater than 0"),
     (
