@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -134,9 +135,10 @@ class MinibatchDiscrimination(nn.Module):
         if x.dim() < 2 or x.shape[-1] != self.linear.weight.shape[-1]:
             features = self.linear.weight.shape[-1]
             raise ValueError(f"x must have shape (..., batch, {features}), not {tuple(x.shape)}.")
-        maps = self.linear(x).unflatten(-1, (self.kernels, self.dimensions)).transpose(-3, -2)
-        closeness = torch.exp(-torch.cdist(maps, maps, p=1)).sum(-1)  # (..., kernels, batch)
-        return torch.cat([x, closeness.mT], -1)
+        maps = self.linear(x).unflatten(-1, (self.kernels, self.dimensions)).unbind(-1)
+        # One dimension after the other is twice as fast as torch.cdist.
+        distance = reduce(torch.add, ((m.unsqueeze(-2) - m.unsqueeze(-3)).abs() for m in maps))
+        return torch.cat([x, torch.exp(-distance).sum(-2)], -1)
 
 
 class Standardise(nn.Module):
