@@ -60,7 +60,7 @@ def test_every_source_has_its_rows():
 
 @pytest.mark.parametrize(
     "module",
-    ["losses", "penalties", "models", "data", "divergences", "metrics", "image_metrics", "mode_metrics", "dirac"],
+    "losses penalties models data divergences metrics image_metrics mode_metrics dirac".split(),
 )
 def test_the_tables_of_the_reference_name_all_functions(module):
     tree = ast.parse((ROOT / "gan_helpers" / f"{module}.py").read_text())
