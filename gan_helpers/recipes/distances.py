@@ -1,0 +1,494 @@
+"""Wasserstein and kernel GANs on the line: two published boxes, their repair, and what critics know.
+
+The boxes are algorithm 1 of Arjovsky, Chintala and Bottou (2017), which cuts weights, and algorithm 1 of
+Gulrajani et al. (2017), which penalises slopes. They are followed to the number, on the Gaussian of the fifty
+lines; neither says which networks suit a line, so these are two hidden layers of 64 on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.optim import Optimizer
+
+from gan_helpers import _checks, dirac, metrics
+from gan_helpers.divergences import mmd2
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.history import History
+from gan_helpers.losses import wasserstein_d, wasserstein_g
+from gan_helpers.models import mlp
+from gan_helpers.options import Look, Turns, Watch
+from gan_helpers.penalties import gradient_penalty, r1
+from gan_helpers.randomness import Stream
+from gan_helpers.recipes import Recipe, combinations
+from gan_helpers.recipes.fifty_lines import NOISE, REAL, measure, quantile_samples
+from gan_helpers.recipes.minimax import FAKE, logits
+from gan_helpers.recording import Looks
+from gan_helpers.tables import Columns, Table
+from gan_helpers.training import adam, clipped
+
+STEPS = 2_000  # of the generator; the critic takes five times as many
+EARLY = 500  # at which runs are measured as well
+
+#: What leads from the first box to the repaired recipe, in words; the first two lead to the second box.
+CHANGES = {
+    "penalty": "a gradient penalty in place of clipping",
+    "adam": "Adam in place of RMSProp",
+    "target": "a target slope of 0",
+}
+
+
+def network() -> nn.Module:
+    """Return a network from one number to one number, for either side."""
+    return mlp(1, 64, 64, 1, activation=nn.ReLU)
+
+
+def penalised(weight: float = 10.0, target: float = 1.0, one_sided: bool = False) -> Callable[..., Tensor]:
+    """Return the loss of a critic with a gradient penalty.
+
+    Args:
+        weight: of the penalty.
+        target: the slope that costs nothing.
+        one_sided: whether smaller slopes cost nothing either.
+    """
+
+    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        fake = G(z).detach()
+        # The places between come from the stream of D's own random numbers, which a checkpoint keeps.
+        cost = gradient_penalty(D, x, fake, D.dropout, target, one_sided)
+        return wasserstein_d(*D(x, fake)) + weight * cost
+
+    return d_loss
+
+
+def plain(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+    """Return the loss of a critic without a penalty, ``(seeds,)``.
+
+    Args:
+        G: the generators.
+        D: the critics.
+        x: real samples.
+        z: noise.
+    """
+    return wasserstein_d(*D(x, G(z).detach()))
+
+
+def with_r1(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+    """Return the loss of a critic whose slope costs at real samples alone, as much as `repaired` costs.
+
+    Args:
+        G: the generators.
+        D: the critics.
+        x: real samples.
+        z: noise.
+    """
+    return plain(G, D, x, z) + 10 * r1(D, x)
+
+
+def rmsprop(network: Ensemble) -> Optimizer:
+    """Return the optimiser of the first box.
+
+    Args:
+        network: whose weights it updates.
+    """
+    return torch.optim.RMSprop(network.parameters(), lr=5e-5)
+
+
+def changed(*names: str, steps: int = STEPS) -> Recipe:
+    """Return the first box with some of the changes.
+
+    Args:
+        names: of `CHANGES`; without a penalty there is no target to change.
+        steps: how many it takes.
+
+    Raises:
+        ValueError: if a change is unknown.
+    """
+    if unknown := set(names) - set(CHANGES):
+        raise ValueError(f"names must be among {', '.join(CHANGES)}, not {min(unknown)!r}.")
+
+    def optimiser(network: Ensemble) -> Optimizer:
+        return adam(network, 1e-4, betas=(0.0, 0.9)) if "adam" in names else rmsprop(network)
+
+    penalty = "penalty" in names
+    return Recipe(
+        G=network,
+        D=network,
+        data=REAL,
+        noise=NOISE,
+        d_loss=penalised(target=0.0 if "target" in names else 1.0) if penalty else plain,
+        g_loss=lambda G, D, x, z: wasserstein_g(D(G(z))),
+        d_opt=optimiser if penalty else lambda D: clipped(optimiser(D), 0.01),
+        g_opt=optimiser,
+        steps=steps,
+        batch=64,
+        options={"turns": Turns(d_steps=5)},
+    )
+
+
+def original() -> Recipe:
+    """Return the box of 2017 that clips: c = 0.01, RMSProp with 0.00005, batches of 64, five steps of D."""
+    return changed()
+
+
+def gradient_penalised() -> Recipe:
+    """Return the box that penalises: a weight of 10, Adam with 0.0001, 0 and 0.9, five steps of D."""
+    return changed("penalty", "adam")
+
+
+def repaired() -> Recipe:
+    """Return the second box with a target slope of 0 in place of 1."""
+    return changed(*CHANGES)
+
+
+def one_sided() -> Recipe:
+    """Return the second box with a penalty on slopes above 1 alone."""
+    return replace(gradient_penalised(), d_loss=penalised(one_sided=True))
+
+
+def with_r1_alone() -> Recipe:
+    """Return the second box with R1 in place of its penalty, at the weight of `repaired`."""
+    return replace(gradient_penalised(), d_loss=with_r1)
+
+
+def looks(D: Ensemble) -> Look:
+    """Return what is watched: where the mean fake is, and what the critic says of the real mean beyond it.
+
+    Args:
+        D: the critics.
+
+    Returns:
+        A function of the generators that returns ``"mean"``, ``"distance"``, which is W1 of 1,000 quantiles,
+        and ``"favour"``, each ``(seeds,)``. Where that is below 0, the critic likes the mean fake better than
+        the mean of the data.
+    """
+
+    def look(G: Ensemble) -> Columns:
+        samples = quantile_samples(G, 1_000)
+        mean = samples.mean(1)
+        places = torch.stack([torch.full_like(mean, REAL.mean), mean], 1)
+        said = D(places.to(next(D.parameters())).unsqueeze(2)).squeeze(2)
+        return {"mean": mean, "distance": metrics.w1(samples, REAL), "favour": said[:, 0] - said[:, 1]}
+
+    return look
+
+
+def ended(recipe: Recipe, seeds: int, seed: int) -> Columns:
+    """Return what a recipe has come to.
+
+    Args:
+        recipe: one of this module.
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        What `gan_helpers.recipes.fifty_lines.measure` finds at the end; ``"strays"``, the largest distance of
+        the mean fake from the mean of the data in the second half; ``"misled"``, the share of the looks in
+        the second half at which it was more than 1 away and the critic favoured it; ``"w1_early"``, the
+        distance at step `EARLY`.
+    """
+    G, D = recipe.networks(seeds, seed=seed)
+    history = recipe.train(G, D, seed=seed, watch=Watch(looks(D), every=50)).require_whole()
+    late = history.at > history.steps / 2
+    away = (history.watched["mean"][late] - REAL.mean).abs()
+    misled = (away > 1) & (history.watched["favour"][late] < 0)
+    return measure(G.eval()) | {
+        "strays": away.amax(0),
+        "misled": misled.double().mean(0),
+        "w1_early": history.watched["distance"][history.at == EARLY][0],
+    }
+
+
+def apart(seeds: int, seed: int) -> Columns:
+    """Return what all `combinations` of the changes have come to, from the same seeds.
+
+    Those that name a target without a penalty are the same run as without it.
+
+    Args:
+        seeds: how many runs.
+        seed: the base seed.
+    """
+    made: dict[tuple[str, ...], Columns] = {}
+    found: Columns = {}
+    for name, changes in combinations(tuple(CHANGES)).items():
+        told = changes if "penalty" in changes else tuple(c for c in changes if c != "target")
+        if told not in made:
+            made[told] = ended(changed(*told), seeds, seed)
+        found |= {f"{column}_{name}": values for column, values in made[told].items()}
+    return found
+
+
+PENALTIES = {"one_sided": one_sided, "r1": with_r1_alone}
+
+
+def penalties(seeds: int, seed: int) -> Columns:
+    """Return what other penalties in the place of the second box's have come to, by the names `PENALTIES`.
+
+    Args:
+        seeds: how many runs.
+        seed: the base seed.
+    """
+    return {
+        f"{column}_{name}": values
+        for name, recipe in PENALTIES.items()
+        for column, values in ended(recipe(), seeds, seed).items()
+    }
+
+
+# Critics alone, against fakes that stand still
+
+LEARN = 1_000  # steps
+CRITICS: dict[str, dict[str, Any]] = {
+    "clipped": {"c": 0.1},
+    "two_sided": {"weight": 10.0},
+    "one_sided": {"weight": 10.0, "one_sided": True},
+    "normalised": {},
+}
+ALONG = torch.linspace(0.0, 8.0, 801, dtype=torch.float64)  # where slopes are taken
+QUANTILES = (torch.arange(1_000, dtype=torch.float64) + 0.5) / 1_000
+
+
+def normalised() -> nn.Module:
+    """Return the critic with spectrally normalised layers, so that its slope is at most 1."""
+    layers = network()
+    for layer in layers.children():
+        if isinstance(layer, nn.Linear):
+            spectral_norm(layer)
+    return layers
+
+
+def critic(kind: str, seeds: int, seed: int | None = None, steps: int = LEARN) -> Ensemble:
+    """Return critics that have learned to tell `REAL` from `gan_helpers.recipes.minimax.FAKE`.
+
+    Args:
+        kind: one of `CRITICS`.
+        seeds: how many.
+        seed: the base seed.
+        steps: how many they take, on 64 fresh samples of each law.
+
+    Raises:
+        ValueError: if there is no such kind.
+    """
+    if kind not in CRITICS:
+        raise ValueError(f"kind must be one of {', '.join(CRITICS)}, not {kind!r}.")
+    rule = CRITICS[kind]
+    D = Ensemble(normalised if kind == "normalised" else network, seeds, name="D", seed=seed)
+    optimiser: Optimizer = adam(D, 1e-3, betas=(0.0, 0.9))
+    if kind == "clipped":
+        optimiser = clipped(torch.optim.RMSprop(D.parameters(), 5e-4), rule["c"])
+    device = next(D.parameters()).device
+    samples, places = Stream("samples", seed, device), Stream("places", seed, device)
+    for _ in range(steps):
+        x, fake = (law(seeds, 64, samples) for law in (REAL, FAKE))
+        loss = wasserstein_d(D(x), D(fake))
+        if "weight" in rule:
+            cost = gradient_penalty(D, x, fake, places, one_sided=rule.get("one_sided", False))
+            loss = loss + rule["weight"] * cost
+        optimiser.zero_grad()
+        loss.sum().backward()
+        optimiser.step()
+    return D.eval()
+
+
+def known(D: Ensemble) -> Columns:
+    r"""Return what critics know of W1 of `REAL` and `gan_helpers.recipes.minimax.FAKE`, each ``(seeds,)``.
+
+    Args:
+        D: the critics.
+
+    Returns:
+        The difference of the mean outputs over 1,000 quantiles of each law, ``"value"``; the largest size of
+        the slope on [0, 8], ``"steepest"``; and the share of the samples of both laws at places where the
+        slope has the sign of the true price's, ``"agree"``.
+    """
+    of_real, of_fake = (logits(D, law.quantile(QUANTILES)) for law in (REAL, FAKE))
+    slopes = logits(D, ALONG).diff(dim=1) / ALONG.diff()
+    middle = (ALONG[1:] + ALONG[:-1]) / 2
+    true = (FAKE.cdf(middle) - REAL.cdf(middle)).sign()
+    samples = REAL.density(middle.unsqueeze(1)) + FAKE.density(middle.unsqueeze(1))
+    return {
+        "value": of_real.mean(1) - of_fake.mean(1),
+        "steepest": slopes.abs().amax(1),
+        "agree": ((slopes.sign() == true) * samples).sum(1) / samples.sum(),
+    }
+
+
+def critics(seeds: int, seed: int) -> Columns:
+    """Train critics of all `CRITICS`, and return what they are `known` to know.
+
+    Args:
+        seeds: how many of each.
+        seed: the base seed.
+
+    Returns:
+        Columns such as ``"value_clipped"``.
+    """
+    return {
+        f"{name}_{kind}": values
+        for kind in CRITICS
+        for name, values in known(critic(kind, seeds, seed)).items()
+    }
+
+
+# A generator without a critic
+
+BANDWIDTHS = {"narrow": (0.1,), "single": (1.0,), "wide": (10.0,), "mixed": (0.25, 0.5, 1.0, 2.0, 4.0)}
+
+
+@dataclass(frozen=True)
+class Alone(Recipe):
+    """A recipe whose generators learn from samples alone: D is not asked, and stays as it is."""
+
+    def train(self, G: Ensemble, D: Ensemble, seed: int | None = None, **options: Any) -> History:
+        """Train generators.
+
+        Args:
+            G: the generators.
+            D: not used.
+            seed: the seed of data and noise; `gan_helpers.randomness.base_seed` unless given.
+            options: ``steps`` and ``watch``, as for `gan_helpers.training.train`.
+        """
+        return _alone(self, G, D, seed, **options)
+
+
+def _alone(
+    recipe: Recipe,
+    G: Ensemble,
+    D: Ensemble,
+    seed: int | None,
+    steps: int | None = None,
+    watch: Watch | Look | None = None,
+) -> History:
+    """Train generators by their loss."""
+    steps = _checks.whole("steps", recipe.steps if steps is None else steps)
+    optimiser = recipe.g_opt(G)
+    device = next(G.parameters()).device
+    data, noise = Stream("data", seed, device), Stream("noise", seed, device)
+    losses, seen = [], Looks(Watch.of(watch))
+    if seen.due(0, last=False):
+        seen.take(0, G)
+    for step in range(1, steps + 1):
+        x, z = recipe.data(G.seeds, recipe.batch, data), recipe.noise(G.seeds, recipe.batch, noise)
+        loss = recipe.g_loss(G, D, x, z)
+        optimiser.zero_grad()
+        loss.sum().backward()
+        optimiser.step()
+        losses.append(loss.detach())
+        if seen.due(step, last=step == steps):
+            seen.take(step, G)
+    return History(
+        torch.empty(0, G.seeds), torch.stack(losses), at=torch.tensor(seen.at), watched=seen.by_name()
+    )
+
+
+def kernel(bandwidths: tuple[float, ...] = BANDWIDTHS["mixed"]) -> Alone:
+    """Return the recipe of a generator that descends the unbiased MMD from the data, without a critic.
+
+    Args:
+        bandwidths: of its Gaussian kernels.
+    """
+    return Alone(
+        G=network,
+        D=network,
+        data=REAL,
+        noise=NOISE,
+        d_loss=plain,
+        g_loss=lambda G, D, x, z: mmd2(x, G(z), bandwidths),
+        d_opt=rmsprop,
+        g_opt=lambda G: adam(G, 1e-3),
+        steps=STEPS,
+        batch=64,
+    )
+
+
+def kernels(seeds: int, seed: int) -> Columns:
+    """Return what generators have come to by each of `BANDWIDTHS`.
+
+    Args:
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        What `gan_helpers.recipes.fifty_lines.measure` finds, with names such as ``"w1_mixed"``.
+    """
+    found: Columns = {}
+    for name, bandwidths in BANDWIDTHS.items():
+        recipe = kernel(bandwidths)
+        G, D = recipe.networks(seeds, seed=seed)
+        recipe.train(G, D, seed=seed)
+        found |= {f"{column}_{name}": values for column, values in measure(G.eval()).items()}
+    return found
+
+
+DIMENSIONS = (1, 4, 16, 64, 256)
+
+
+def power(seeds: int, seed: int) -> Columns:
+    r"""Return what 64 samples of each law tell by a kernel, where one mean is moved by 1 in one direction.
+
+    Args:
+        seeds: how many pairs of samples.
+        seed: the base seed.
+
+    Returns:
+        For each of `DIMENSIONS`, the p-value of the test with the median bandwidth, ``"p_16"``; and the
+        cosine between the slope of MMD² in a shift of the fakes and the direction in which they were moved,
+        with a bandwidth of the root of the dimension, ``"cosine_16"``.
+    """
+    found: Columns = {}
+    for d in DIMENSIONS:
+        rng = Stream(f"{d} dimensions", seed)
+        x, y = rng.normal(2, seeds, 64, d).double()
+        y[..., 0] += 1
+        tested = [metrics.mmd(a, b, rng, permutations=200).p_value for a, b in zip(x, y, strict=True)]
+        shift = torch.zeros(seeds, 1, d, dtype=x.dtype, requires_grad=True)
+        (slope,) = torch.autograd.grad(mmd2(x, y + shift, (d**0.5,)).sum(), shift)
+        found |= {f"p_{d}": torch.tensor(tested), f"cosine_{d}": (slope[:, 0, 0] / slope.norm(dim=(1, 2)))}
+    return found
+
+
+# The smallest Wasserstein game
+
+STEP, MOVES = 0.05, 6_000
+RULES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "turns": {"alternating": True},
+    "clipped": {"clip": 0.1, "alternating": True},
+    "two_sided": {"penalty": 10.0, "alternating": True},
+    "light": {"penalty": 0.1, "alternating": True},
+    "one_sided": {"penalty": 10.0, "one_sided": True, "alternating": True},
+    "target_0": {"penalty": 10.0, "target": 0.0, "alternating": True},
+}
+
+
+def games(seeds: int, seed: int) -> Columns:
+    """Play the Wasserstein game of two numbers by all `RULES`, and return what came of it, ``(seeds,)``.
+
+    Args:
+        seeds: how many starts, with both weights anywhere between -1 and 1.
+        seed: the base seed.
+
+    Returns:
+        How far the fakes get from the data in the last quarter of the moves, ``"strays_clipped"``.
+    """
+    theta, psi = Stream("starts", seed).uniform(2, seeds, low=-1.0, high=1.0).double().unbind()
+    found = {}
+    for name, rule in RULES.items():
+        path = dirac.play_wasserstein(theta, psi, STEP, MOVES, **rule)[:, 0]
+        found[f"strays_{name}"] = path[-MOVES // 4 :].abs().amax(0)
+    return found
+
+
+TABLES = {
+    "apart": Table(apart, 32, ensemble=32),
+    "critics": Table(critics, 128, ensemble=64),
+    "games": Table(games, 320, ensemble=320),
+    "kernels": Table(kernels, 32, ensemble=32),
+    "penalties": Table(penalties, 32, ensemble=32),
+    "power": Table(power, 320),
+}

@@ -1,0 +1,227 @@
+"""The boxes are those of the papers, to the number, and what is measured of runs and critics is right."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan_helpers import Ensemble, Stream, dirac, metrics
+from gan_helpers.divergences import mmd2
+from gan_helpers.options import Turns
+from gan_helpers.recipes import combinations, fifty_lines
+from gan_helpers.recipes import distances as chapter
+from gan_helpers.tables import ledger
+from tests.chapters import weights
+from tests.plain_gan import numbers
+
+FEW = 6  # steps
+
+
+def players(seeds: int = 2) -> tuple[Ensemble, Ensemble]:
+    return chapter.original().networks(seeds, seed=3, device="cpu")
+
+
+# The boxes
+
+
+def test_the_first_box_is_that_of_the_paper() -> None:
+    recipe = chapter.original()
+    G, D = players()
+    assert (recipe.batch, recipe.options) == (64, {"turns": Turns(d_steps=5)})
+    for make, network in ((recipe.d_opt, D), (recipe.g_opt, G)):
+        optimiser = make(network)
+        assert type(optimiser) is torch.optim.RMSprop and optimiser.defaults["lr"] == 5e-5
+    x, z = numbers(2, 4, 1).float(), numbers(2, 5, 1, seed=1).float()
+    expected = D(G(z)).mean((1, 2)) - D(x).mean((1, 2))
+    torch.testing.assert_close(recipe.d_loss(G, D, x, z), expected)
+    torch.testing.assert_close(recipe.g_loss(G, D, x, z), -D(G(z)).mean((1, 2)))
+    recipe.train(G, D, seed=0, steps=2)
+    assert max(w.abs().max() for w in weights(D)) == pytest.approx(0.01)
+    assert max(w.abs().max() for w in weights(G)) > 0.1
+
+
+def test_the_second_box_is_that_of_the_paper() -> None:
+    recipe = chapter.gradient_penalised()
+    G, D = players()
+    assert (recipe.batch, recipe.options) == (64, {"turns": Turns(d_steps=5)})
+    for make, network in ((recipe.d_opt, D), (recipe.g_opt, G)):
+        (group,) = make(network).param_groups
+        assert (group["lr"], group["betas"]) == (1e-4, (0.0, 0.9)) and "clip" not in make(network).defaults
+    x, z = numbers(2, 4, 1).float(), numbers(2, 4, 1, seed=1).float()
+    u = Stream("D/dropout", 3).uniform(2, 4, 1)
+    at = (u * x + (1 - u) * G(z)).detach().requires_grad_()
+    (slope,) = torch.autograd.grad(D(at).sum(), at)
+    expected = D(G(z)).mean((1, 2)) - D(x).mean((1, 2)) + 10 * ((slope.abs() - 1) ** 2).mean((1, 2))
+    torch.testing.assert_close(recipe.d_loss(G, D, x, z), expected)
+
+
+@pytest.mark.parametrize("name", ["repaired", "one_sided", "with_r1_alone"])
+def test_the_others_differ_from_the_second_box_in_the_critics_loss_alone(name: str) -> None:
+    recipe, box = getattr(chapter, name)(), chapter.gradient_penalised()
+    assert (recipe.batch, recipe.options, recipe.steps) == (box.batch, box.options, box.steps)
+    G, D = players()
+    assert recipe.d_opt(D).defaults == box.d_opt(D).defaults
+    x, z = numbers(2, 40, 1).float(), numbers(2, 40, 1, seed=1).float()
+    u = Stream("D/dropout", 3).uniform(2, 40, 1)
+    at = x if name == "with_r1_alone" else u * x + (1 - u) * G(z)
+    at = at.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(D(at).sum(), at)
+    cost = (slope.abs() - 1).clamp(min=0) if name == "one_sided" else slope
+    expected = D(G(z)).mean((1, 2)) - D(x).mean((1, 2)) + 10 * (cost**2).mean((1, 2))
+    torch.testing.assert_close(recipe.d_loss(G, D, x, z), expected)
+
+
+def test_changes_are_named() -> None:
+    with pytest.raises(ValueError, match="names must be among penalty, adam, target, not 'lambda'"):
+        chapter.changed("lambda")
+    only = chapter.changed("adam")
+    assert only.d_loss is chapter.plain and only.d_opt(players()[1]).defaults["clip"] == 0.01
+
+
+# What is measured of a run
+
+
+class Straight(nn.Module):
+    """A critic or a generator that is a straight line."""
+
+    def __init__(self, slope: float, shift: float = 0.0) -> None:
+        super().__init__()
+        self.line = nn.Linear(1, 1)
+        nn.init.constant_(self.line.weight, slope)
+        nn.init.constant_(self.line.bias, shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.line(x)
+        return out
+
+
+def test_looks_tell_where_the_fakes_are_and_whom_the_critic_favours() -> None:
+    G = Ensemble.of([Straight(2.0, 6.0), Straight(2.0, -1.0)], device="cpu")  # means 7 and 0
+    D = Ensemble.of([Straight(1.0), Straight(1.0)], device="cpu")
+    seen = chapter.looks(D)(G)
+    torch.testing.assert_close(seen["mean"], torch.tensor([7.0, 0.0]).double())
+    assert seen["favour"].tolist() == pytest.approx([-3.0, 4.0])
+    torch.testing.assert_close(
+        seen["distance"], metrics.w1(fifty_lines.quantile_samples(G, 1_000), chapter.REAL)
+    )
+
+
+def test_a_run_has_strayed_as_far_as_its_looks_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chapter, "EARLY", 50)
+    recipe = replace(chapter.gradient_penalised(), steps=100)
+    found = chapter.ended(recipe, 2, 5)
+    G, D = recipe.networks(2, seed=5)
+    history = recipe.train(G, D, seed=5, watch=chapter.looks(D))  # at 0 and at 100
+    assert set(found) == {*fifty_lines.measure(G), "strays", "misled", "w1_early"}
+    torch.testing.assert_close(found["w1"], fifty_lines.measure(G)["w1"])
+    mean, favour = history.watched["mean"][-1], history.watched["favour"][-1]
+    torch.testing.assert_close(found["strays"], (mean - 4).abs())
+    assert found["misled"].tolist() == ((favour < 0) & ((mean - 4).abs() > 1)).double().tolist()
+
+
+def test_a_target_without_a_penalty_is_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = []
+
+    def ended(recipe: object, seeds: int, seed: int) -> dict[str, Tensor]:
+        trained.append(recipe)
+        return {"w1": torch.full((seeds,), float(len(trained)))}
+
+    monkeypatch.setattr(chapter, "ended", ended)
+    monkeypatch.setattr(chapter, "changed", lambda *names: names)
+    columns = chapter.apart(2, 0)
+    assert set(columns) == {f"w1_{name}" for name in combinations(tuple(chapter.CHANGES))}
+    assert trained == [(), ("penalty",), ("adam",), ("penalty", "target"), ("penalty", "adam"),
+                       ("penalty", "adam", "target")]  # fmt: skip
+    assert torch.equal(columns["w1_only_target"], columns["w1_none"])
+    assert torch.equal(columns["w1_without_penalty"], columns["w1_only_adam"])
+    monkeypatch.setattr(chapter, "PENALTIES", {"one_sided": tuple, "r1": tuple})
+    assert set(chapter.penalties(2, 0)) == {"w1_one_sided", "w1_r1"}
+
+
+# Critics
+
+
+def test_a_straight_critic_is_known_for_what_it_is() -> None:
+    D = Ensemble.of([Straight(-0.5), Straight(2.0)], device="cpu")
+    known = chapter.known(D)
+    assert known["value"].tolist() == pytest.approx([0.5, -2.0], rel=1e-3)  # the means are 4 and 5
+    assert known["steepest"].tolist() == pytest.approx([0.5, 2.0], rel=1e-3)
+    # The true price rises from 4 + 1.25 t = 5 + 0.7 t on: at t = 1 / 0.55.
+    turn = torch.tensor(4 + 1.25 / 0.55, dtype=torch.float64)
+    falls = (chapter.REAL.cdf(turn) + chapter.FAKE.cdf(turn)).item() / 2
+    assert known["agree"].tolist() == pytest.approx([falls, 1 - falls], abs=0.005)
+
+
+@pytest.mark.parametrize("kind", chapter.CRITICS)
+def test_critics_keep_to_their_rules_and_are_those_of_their_seed(kind: str) -> None:
+    one, other = (chapter.critic(kind, 2, seed, steps=FEW) for seed in (1, 1))
+    for a, b in zip(weights(one), weights(other), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(weights(one)[0], weights(chapter.critic(kind, 2, 2, steps=FEW))[0])
+    largest = max(w.abs().max() for w in one.parameters())
+    assert (largest <= 0.1) == (kind == "clipped")
+    found = chapter.known(one)
+    assert (found["value"] <= 1.0151 * found["steepest"] + 1e-3).all()  # W1 is 1.0150: duality
+    assert kind != "normalised" or (found["steepest"] < 1.2).all()
+
+
+def test_there_are_no_other_kinds() -> None:
+    with pytest.raises(ValueError, match="kind must be one of clipped, .*, not 'cut'"):
+        chapter.critic("cut", 1)
+
+
+# Kernels and games
+
+
+def test_a_generator_alone_descends_the_kernel_distance_and_its_critic_stays() -> None:
+    recipe = chapter.kernel((1.0,))
+    G, D = recipe.networks(2, seed=1, device="cpu")
+    before = [w.clone() for w in weights(D)]
+    x, z = numbers(2, 8, 1).float(), numbers(2, 8, 1, seed=1).float()
+    torch.testing.assert_close(recipe.g_loss(G, D, x, z), mmd2(x, G(z), (1.0,)))
+    history = recipe.train(G, D, seed=1, steps=300, watch=fifty_lines.measure)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(D), strict=True))
+    assert history.g_loss.shape == (300, 2) and history.at.tolist() == [0, 100, 200, 300]
+    assert (history.watched["w1"][-1] < 0.5 * history.watched["w1"][0]).all()
+    with pytest.raises(ValueError, match="steps must be at least 1"):
+        recipe.train(G, D, steps=0)
+
+
+def test_games_and_power_have_their_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chapter, "MOVES", 40)
+    assert set(chapter.games(3, 0)) == {f"strays_{name}" for name in chapter.RULES}
+    monkeypatch.setattr(chapter, "DIMENSIONS", (1, 3))
+    found = chapter.power(6, 0)
+    assert set(found) == {"p_1", "p_3", "cosine_1", "cosine_3"}
+    assert (found["p_1"] < 0.05).all() and (found["cosine_1"] == 1).all()
+    assert ((found["cosine_3"] > 0) & (found["cosine_3"] < 1)).all()
+
+
+# The tables
+
+
+def test_the_table_of_games_says_what_the_theory_says() -> None:
+    games = ledger("distances_games")
+    assert games["strays_target_0"].max() < 1e-4
+    assert games["strays_two_sided"].sub(20).abs().max() < 1e-3
+    assert games["strays_clipped"].max() == pytest.approx(0.1, rel=0.01)
+    assert games["strays_plain"].min() > 1
+    assert games["strays_turns"].max() < math.sqrt(2) * 1.05
+
+
+def test_no_critic_of_the_table_earns_more_than_its_slope_allows() -> None:
+    critics = ledger("distances_critics")
+    for kind in chapter.CRITICS:
+        assert (critics[f"value_{kind}"] <= 1.0151 * critics[f"steepest_{kind}"] + 1e-3).all()
+
+
+def test_of_the_boxes_of_the_table_one_comes_home_and_one_goes_astray() -> None:
+    apart, others = ledger("distances_apart"), ledger("distances_penalties")
+    home = [apart["w1_none"], apart["w1_all"], others["w1_one_sided"], others["w1_r1"]]
+    assert max(w1.max() for w1 in home) < 1 < 3 < apart["w1_without_target"].min()
+    assert apart["strays_without_target"].max() < 1.1 * dirac.stall(10.0)
+    assert torch.equal(apart["w1_only_target"], apart["w1_none"])
