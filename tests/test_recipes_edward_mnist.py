@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from gan_helpers import Ensemble, Stream, classifier, mnist
 from gan_helpers.history import History
 from gan_helpers.options import Watch
-from gan_helpers.recipes import combinations, edward_mnist
+from gan_helpers.recipes import Recipe, combinations, edward_mnist
 from gan_helpers.recipes.edward_mnist import Binary, InOrder
 from gan_helpers.tables import ledger
 from tests.chapters import Chapter, assert_trains_by
@@ -62,6 +63,30 @@ def test_the_grey_recipe_shows_d_the_images_themselves(images: Tensor) -> None:
     x = edward_mnist.original(images, grey=True).data(1, 4, Stream("x"))
     assert torch.equal(x[0], images[:4])
     assert set(edward_mnist.original(images).data(1, 4, Stream("x")).unique().tolist()) == {0.0, 1.0}
+
+
+def test_interleaved_g_looks_back_through_weights_that_have_moved(images: Tensor) -> None:
+    """By hand: activations are old; the way back is through the new D, then through G's new last layer."""
+    recipe = edward_mnist.interleaved(images, steps=1)
+    (G, D), before = (recipe.networks(1, seed=3, device="cpu") for _ in range(2))
+    optimiser = recipe.g_opt(G)
+    replace(recipe, g_opt=lambda G: optimiser).train(G, D, seed=3)
+    (first, last), (V1, V2), (first_before, last_before), (U1, U2) = (
+        [layer for layer in network.member(0) if isinstance(layer, nn.Linear)] for network in (G, D, *before)
+    )
+    z = edward_mnist.NOISE(1, edward_mnist.BATCH, Stream("noise", 3, "cpu"))[0]
+    with torch.no_grad():
+        hidden = first_before(z).relu()
+        p = last_before(hidden).sigmoid()
+        inner = U1(p)
+        back = -(1 - U2(inner.relu()).sigmoid()) / edward_mnist.BATCH
+        back = ((back @ V2.weight) * (inner > 0)) @ V1.weight * p * (1 - p)
+        through = (back @ last.weight) * (hidden > 0)
+        wanted = [through.T @ z, through.sum(0), back.T @ hidden, back.sum(0)]
+    for weights, gradient in zip(G.parameters(), wanted, strict=True):
+        found = optimiser.state[weights]["exp_avg"][0] / 0.1  # one step keeps a tenth of the gradient
+        found = found.mT if found.shape != gradient.shape else found
+        torch.testing.assert_close(found.squeeze(0), gradient, rtol=1e-3, atol=1e-7)
 
 
 def test_sampled_pixels_are_coins_with_the_grey_level_as_their_odds() -> None:
@@ -199,11 +224,62 @@ def test_d_is_asked_about_what_it_has_seen_and_what_not() -> None:
 
 
 def test_what_is_remembered_is_kept_every_thousand_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edward_mnist, "measure", lambda G, D, judge, seed: {"frechet": torch.ones(1)})
+    monkeypatch.setattr(edward_mnist, "measure", lambda *_: {"frechet": torch.ones(1)})
     monkeypatch.setattr(edward_mnist, "Watch", lambda look, every: Watch(look, every // 1_000))
     for grey in (False, True):
         found = edward_mnist.remember(partial(edward_mnist.original, grey=grey, steps=2), 1, 5)
         assert {"right_seen_1", "logit_fresh_2", "d_loss_1", "frechet_2", "frechet_grey_2"} < set(found)
+
+
+def test_the_source_learns_from_all_but_five_thousand_of_the_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.linspace(0, 1, 60_000).unsqueeze(1).expand(-1, 784)
+    every = mnist.Digits(images, torch.zeros(60_000).long())
+    monkeypatch.setattr(mnist, "load", lambda full: mnist.Mnist(every, every[:10]))
+    digits = edward_mnist.source_digits()
+    assert torch.equal(digits.train.images, images[:55_000])
+    assert torch.equal(digits.test.images, images[55_000:])
+    monkeypatch.setattr(mnist, "load", lambda full: mnist.Mnist(every[:8_000], every[:10]))
+    with pytest.raises(FileNotFoundError, match="full set"):
+        edward_mnist.source_digits()
+
+
+@pytest.fixture
+def others(monkeypatch: pytest.MonkeyPatch) -> mnist.Mnist:
+    """Digits in the place of the full set: those that are held out elsewhere, and some to hold out."""
+    digits = mnist.load()
+    parts = mnist.Mnist(digits.test, digits.train[:4_000])
+    monkeypatch.setattr(edward_mnist, "source_digits", lambda: parts)
+    return parts
+
+
+@pytest.mark.parametrize("name", ["whole", "whole_grey", "whole_as_run"])
+def test_runs_on_the_whole_set_learn_from_it_and_are_judged_by_what_it_leaves(
+    name: str, others: mnist.Mnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Tensor] = []
+    remembered = edward_mnist.remembered
+
+    def ask(G: Ensemble, D: Ensemble, *kinds: Tensor) -> dict[str, Tensor]:
+        asked.extend(kinds[:2])
+        return remembered(G, D, *kinds)
+
+    def make(images: Tensor) -> Recipe:
+        assert torch.equal(images, others.train.images)
+        return replace(edward_mnist.WHOLE_RUNS[name](images), steps=2)
+
+    monkeypatch.setattr(edward_mnist, "remembered", ask)
+    found = edward_mnist.whole(make, 2, seed=5)
+    assert {"g_loss_1", "right_seen_2", "right_fresh_2", "frechet_2", "copied_2"} < set(found)
+    for shown, part in zip(asked, (others.train, others.test), strict=False):
+        wanted = part.images[:2_000] if "grey" in name else part.images[:2_000].bernoulli()
+        assert (shown - wanted).abs().mean() < 0.1 and (shown.unique().numel() > 2) == ("grey" in name)
+
+
+def test_a_mixture_and_held_out_digits_stand_beside_other_held_out_ones(others: mnist.Mnist) -> None:
+    found = edward_mnist.whole_plain(2, seed=5)
+    assert {value.shape for value in found.values()} == {(2,)}
+    assert ((0.1 < found["frechet_floor"]) & (found["frechet_floor"] < found["frechet_mixture"])).all()
+    assert ((0.4 < found["two_sample_floor"]) & (found["two_sample_floor"] < 0.6)).all()
 
 
 def test_a_mixture_finds_two_kinds_of_images() -> None:

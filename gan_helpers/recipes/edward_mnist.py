@@ -4,7 +4,7 @@ The source is Edward's tutorial (Tran et al., 2016). What its text leaves to its
 library's code: weights start from a Glorot draw and biases from 0, both losses are of the same fakes, and
 G's is the non-saturating one. Its program asks for both updates at once and orders nothing, so that one may
 see weights that the other has moved already. Here both gradients are taken before a weight moves: the
-simultaneous game that the program means.
+simultaneous game that the program means. `interleaved` is one of the orders that it allows.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.func import functional_call
 
 from gan_helpers import _checks, image_metrics, metrics, mnist
 from gan_helpers.albums import Album
@@ -29,7 +31,7 @@ from gan_helpers.models import dense
 from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, bundled_digits
+from gan_helpers.recipes import Recipe, bundled_digits, full_digits
 from gan_helpers.states import match
 from gan_helpers.tables import Columns, Table, ledger
 from gan_helpers.training import adam
@@ -41,6 +43,7 @@ STEPS = 15_000
 COMPONENTS = 145  # a mixture of so many has as many weights as G: 145 * 785, and 114,064
 BEGUN = {"original": 3_000, "repaired": 1_500}  # the steps that the chapter takes itself
 LOGGED = (1, 1_000, 5_000, 10_000, 15_000)  # the steps whose losses a table keeps
+WHOLE = 55_000  # as many digits as the source's text speaks of
 inputs = bundled_digits
 
 #: The losses of G and of D that the notebook of the source logged, by step.
@@ -184,6 +187,37 @@ def original(
     )
 
 
+def interleaved(images: Tensor, *, steps: int = STEPS) -> Recipe:
+    """Return the source's recipe with its updates in one of the orders that its program allows.
+
+    In each step D learns and moves. Then G's last layer does, by a gradient that went back through the D that
+    has moved. The gradient of G's first layer goes back through that D and that last layer. Activations stay
+    those of the weights from before. `original` takes all gradients before a weight moves.
+
+    Args:
+        images: as for `original`.
+        steps: how many steps.
+    """
+    waiting: list[Tensor] = []  # the answers that G's layers learn from, those of the first layer first
+
+    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        layers = cast("nn.Sequential", G.network)
+        first, last = layers[:2], layers[2:]
+        # What is kept for the way back shares its memory with the weights, and moves with them.
+        with saved_tensors_hooks(Tensor.detach, lambda kept: kept):
+            hidden = first(z)
+            held = {name: weight.detach() for name, weight in last.named_parameters()}
+            fakes = last(hidden.detach())
+            waiting[:] = D(functional_call(last, held, hidden)), D(fakes)
+        return minimax_d(D(x), D(fakes.detach()))
+
+    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return non_saturating_g(waiting.pop())
+
+    turns = Turns(g_steps=2, reuse_noise=True)
+    return replace(original(images, steps=steps), d_loss=d_loss, g_loss=g_loss, options={"turns": turns})
+
+
 #: The changes of the repair. Fakes are sampled too, D's slope has a price, optimisers forget faster.
 CHANGES: dict[str, dict[str, Any]] = {
     "tosses": {"sampled": True},
@@ -215,18 +249,21 @@ def repaired(images: Tensor, **options: Any) -> Recipe:
     return changed(images, *CHANGES, **options)
 
 
-def judged(seeds: int, seed: int | None = None, n: int = 2_000) -> tuple[Tensor, Tensor]:
+def judged(
+    seeds: int, seed: int | None = None, n: int = 2_000, digits: mnist.Mnist | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the noise that generators are judged on, and held-out digits, sampled once.
 
     Args:
         seeds: how many generators.
         seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
         n: how many images of each.
+        digits: where the held-out ones are from; the bundled ones unless given.
 
     Returns:
         The noise, ``(seeds, n, 884)``, enough for `Binary`, and the digits, ``(n, 784)``.
     """
-    held_out = mnist.load().test.images[:n]
+    held_out = (digits or mnist.load()).test.images[:n]
     noise = Uniform(-1.0, 1.0, features=NOISE.features + PIXELS)
     z = noise(seeds, n, Stream("judged", seed, held_out.device))
     return z, mnist.binarise(held_out, Stream("judged/digits", seed, held_out.device))
@@ -313,7 +350,13 @@ def copied(sampled: Tensor, train: Tensor, held_out: Tensor) -> Tensor:
     return ((index < len(train)).double().mean(1) - expected) / (1 - expected)
 
 
-def measure(G: Ensemble, D: Ensemble, judge: DigitClassifier, seed: int | None = None) -> dict[str, Tensor]:
+def measure(
+    G: Ensemble,
+    D: Ensemble,
+    judge: DigitClassifier,
+    seed: int | None = None,
+    digits: mnist.Mnist | None = None,
+) -> dict[str, Tensor]:
     """Return what D answers and how the images compare with held-out digits, each ``(seeds,)``.
 
     Args:
@@ -321,15 +364,16 @@ def measure(G: Ensemble, D: Ensemble, judge: DigitClassifier, seed: int | None =
         D: their discriminators.
         judge: the classifier whose features are compared.
         seed: the base seed of what they are judged on; `gan_helpers.randomness.base_seed` unless given.
+        digits: what they learned from, and held-out ones; the bundled digits unless given.
 
     Returns:
         The columns of `answers` and ``grey_share``; of the sampled images the Fréchet distance in features,
         the accuracy of `two_sample`, the number of digits that make up at least 1 % of them, the share that
         is nearer to one of as many training images than to a held-out one, and `copied`.
     """
-    z, real = judged(G.seeds, seed)
+    digits = digits or mnist.load()
+    z, real = judged(G.seeds, seed, digits=digits)
     grey, sampled = pictures(G, z)
-    digits = mnist.load()
     train = digits.train.images[: len(real)]
     shown = mnist.binarise(train, Stream("judged/train", seed, train.device))
     shares = image_metrics.class_shares(judge.predict(sampled))
@@ -414,22 +458,25 @@ def remembered(G: Ensemble, D: Ensemble, seen: Tensor, fresh: Tensor, z: Tensor)
     return shares | {f"logit_{kind}": a.double().mean((1, 2)) for kind, a in said.items()}
 
 
-def remember(make: Callable[[Tensor], Recipe], seeds: int, seed: int) -> Columns:
+def remember(
+    make: Callable[[Tensor], Recipe], seeds: int, seed: int, digits: mnist.Mnist | None = None
+) -> Columns:
     """Train by a recipe, and return what D makes of digits that it has seen and of others on the way.
 
     Args:
         make: makes the recipe from the real images.
         seeds: how many runs.
         seed: the base seed.
+        digits: what to learn from, and held-out ones; the bundled digits unless given.
 
     Returns:
         After every 1,000 steps what `remembered` says, and the losses; after the last step what `measure`
         says, and as ``frechet_grey`` the distance of the grey images from grey held-out digits.
     """
-    judge, digits = load_judge(), mnist.load()
+    judge, digits = load_judge(), digits or mnist.load()
     recipe = make(digits.train.images)
     G, D = recipe.networks(seeds, seed=seed)
-    z, held_out = judged(seeds, seed)
+    z, held_out = judged(seeds, seed, digits=digits)
     kinds = digits.train.images[: len(held_out)], digits.test.images[: len(held_out)]
     if isinstance(recipe.data, Binarised):
         kinds = mnist.binarise(kinds[0], Stream("seen", seed, z.device)), held_out
@@ -438,8 +485,66 @@ def remember(make: Callable[[Tensor], Recipe], seeds: int, seed: int) -> Columns
     history = recipe.train(G, D, seed=seed, watch=watch)
     history.require_whole()
     features = judge.features(pictures(G, z)[0]), judge.features(digits.test.images[: len(held_out)])
-    ends = measure(G, D, judge, seed) | {"frechet_grey": image_metrics.frechet_distance(*features)}
+    ends = measure(G, D, judge, seed, digits) | {"frechet_grey": image_metrics.frechet_distance(*features)}
     return columns(history, SOURCE_LOG) | {f"{name}_{history.steps}": v for name, v in ends.items()}
+
+
+def source_digits() -> mnist.Mnist:
+    """Return as many digits as the source learned from, and the 5,000 others of MNIST's training set.
+
+    Raises:
+        FileNotFoundError: if the full set can't be had.
+    """
+    every = full_digits(60_000).train
+    return mnist.Mnist(every[:WHOLE], every[WHOLE:])
+
+
+def whole(make: Callable[[Tensor], Recipe], seeds: int, seed: int) -> Columns:
+    """Train by a recipe on as many digits as the source did, and return what became of it.
+
+    Args:
+        make: makes the recipe from the real images.
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        What `remember` says.
+    """
+    return remember(make, seeds, seed, source_digits())
+
+
+def whole_plain(seeds: int, seed: int) -> Columns:
+    """Return how held-out digits do beside others, and a `mixture` of as many digits as the source had.
+
+    Args:
+        seeds: how many fits, and how many ways to split the 5,000 held-out digits of `source_digits`.
+        seed: the base seed.
+
+    Returns:
+        The Fréchet distance in features and the accuracy of `two_sample` from 2,000 held-out digits, by names
+        such as ``frechet_mixture``; as ``frechet_floor`` and ``two_sample_floor`` those of 2,000 others.
+    """
+    digits, judge = source_digits(), load_judge()
+    held_out = digits.test.images
+    found: list[Columns] = []
+    for k in range(seeds):
+        rng = Stream(f"plain/{k}", seed, held_out.device)
+        chosen = held_out[rng.permutation(len(held_out))[:4_000]]
+        others, real = mnist.binarise(chosen, rng).chunk(2)
+        made = {"floor": others, "mixture": mixed(digits.train.images, rng, len(real))}
+        found.append(
+            {
+                f"{measure}_{name}": value
+                for name, x in made.items()
+                for measure, value in {
+                    "frechet": image_metrics.frechet_distance(
+                        judge.features(x.unsqueeze(0)), judge.features(real)
+                    ),
+                    "two_sample": two_sample(x.unsqueeze(0), real, seed),
+                }.items()
+            }
+        )
+    return {name: torch.cat([split[name] for split in found]) for name in found[0]}
 
 
 def early(seeds: int, seed: int) -> Columns:
@@ -666,6 +771,13 @@ def apart(tables: Mapping[str, str]) -> Columns:
     return {f"{key}_{name}": values[:shared] for name, end in ends.items() for key, values in end.items()}
 
 
+#: The recipes that are run on as many digits as the source had. A run takes two minutes of a core.
+WHOLE_RUNS: dict[str, Callable[[Tensor], Recipe]] = {
+    "whole": original,
+    "whole_grey": partial(original, grey=True),
+    "whole_as_run": interleaved,
+}
+
 TABLES = {
     "early": Table(early, 20, ensemble=4),
     "begun": Table(begun, 16, ensemble=4),
@@ -679,6 +791,8 @@ TABLES = {
     "repaired": Table(partial(follow, repaired), 20, ensemble=4),
     "remembered": Table(partial(remember, original), 8, ensemble=4),
     "grey": Table(partial(remember, partial(original, grey=True)), 8, ensemble=4),
+    **{name: Table(partial(whole, make), 8, ensemble=4) for name, make in WHOLE_RUNS.items()},
+    "whole_plain": Table(whole_plain, 8, ensemble=8),
     "plain": Table(plain, 8, ensemble=8),
     "copiers": Table(copiers, 8, ensemble=8),
 }
