@@ -5,8 +5,9 @@ is lent its former names while MXNet is imported, and is then left as it was. Sa
 `gan_helpers.data`, drawn from the same `Stream`: both frameworks can be given the same numbers. What comes
 out for metrics, plots and claims is a torch tensor again.
 
-MXNet cannot differentiate twice. The slope of a discriminator, which a penalty needs, is therefore written
-out in ordinary operators (`Ensemble.slopes`), and what is written out can be differentiated once.
+MXNet differentiates twice for some operators only, and not always rightly. The slope of a discriminator,
+which a penalty needs, is therefore written out in ordinary operators (`Ensemble.slopes`), and what is
+written out can be differentiated once.
 
 Raises:
     ModuleNotFoundError: in one sentence, at the import, if MXNet is not installed.
