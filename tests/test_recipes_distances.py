@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_helpers import Ensemble, Stream, dirac, metrics
+from gan_helpers import Ensemble, Stream, adam, dirac, metrics
 from gan_helpers.divergences import mmd2
+from gan_helpers.losses import wasserstein_d
 from gan_helpers.options import Turns
 from gan_helpers.recipes import combinations, fifty_lines
 from gan_helpers.recipes import distances as chapter
 from gan_helpers.tables import ledger
-from tests.chapters import weights
+from tests.chapters import Chapter, assert_trains_by, weights
 from tests.plain_gan import numbers
 
 FEW = 6  # steps
@@ -225,3 +227,66 @@ def test_of_the_boxes_of_the_table_one_comes_home_and_one_goes_astray() -> None:
     assert max(w1.max() for w1 in home) < 1 < 3 < apart["w1_without_target"].min()
     assert apart["strays_without_target"].max() < 1.1 * dirac.stall(10.0)
     assert torch.equal(apart["w1_only_target"], apart["w1_none"])
+
+
+# The chapter
+
+CHAPTER = Chapter("distances")
+CPU = torch.device("cpu")
+KINDS = {"clipped": "clipped", "two-sided": "two_sided", "one-sided": "one_sided", "normalised": "normalised"}
+
+
+def written(*names: str) -> dict[str, Any]:
+    return CHAPTER.define(*names, default_device=lambda: CPU)
+
+
+def test_the_chapter_has_the_laws_changes_and_widths_of_the_package() -> None:
+    theirs = written("R", "F", "I", "WIDTHS")
+    laws = theirs["R"], theirs["F"], theirs["I"]
+    assert laws == (chapter.REAL, chapter.FAKE, chapter.NOISE)
+    assert theirs["WIDTHS"] == chapter.BANDWIDTHS["mixed"]
+
+
+def earned(D: Ensemble, x: Tensor, fake: Tensor) -> Tensor:
+    """The chapter's loss of a critic, in the order of calls of the package: it matters to the last bits."""
+    return wasserstein_d(D(x), D(fake))
+
+
+def test_the_loss_of_the_chapter_is_that_of_the_package() -> None:
+    D, x, fake = players()[1], numbers(2, 5, 1).float(), numbers(2, 4, 1, seed=1).float()
+    torch.testing.assert_close(written("critic_loss")["critic_loss"](D, x, fake), earned(D, x, fake))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_critics_of_the_chapter_learn_as_those_of_the_package(name: str) -> None:
+    names = ("learn", "rules", "critic", "normed_critic")
+    theirs = CHAPTER.define(*names, default_device=lambda: CPU, critic_loss=earned)
+    normed = name == "normalised"
+    D = Ensemble(theirs["normed_critic" if normed else "critic"], 2, name="D", device="cpu")
+    optimiser = adam(D, 1e-3, betas=(0.0, 0.9))
+    if name == "clipped":
+        optimiser = torch.optim.RMSprop(D.parameters(), 5e-4)
+    theirs["learn"](D, optimiser, steps=FEW, **theirs["rules"][name])
+    ours = chapter.critic(KINDS[name], 2, steps=FEW)
+    for one, other in zip(ours.parameters(), D.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("nth", "name"), [(0, "original"), (1, "gradient_penalised"), (2, "repaired")])
+def test_the_chapter_trains_by_the_recipes_of_the_package(nth: int, name: str) -> None:
+    written = CHAPTER.train("train", nth, critic_loss=lambda D, x, fake: wasserstein_d(*D(x, fake)))
+    assert_trains_by(replace(getattr(chapter, name)(), steps=chapter.EARLY), written)
+
+
+def test_the_smallest_game_of_the_chapter_is_that_of_the_package() -> None:
+    theirs, start = written("play"), torch.tensor([1.5, 0.5], dtype=torch.float64)
+    for rule in ({}, {"clip": 1.0}, {"penalty": 1.5}, {"penalty": 1.5, "one_sided": True},
+                 {"penalty": 0.25, "target": 0.0}):  # fmt: skip
+        paths = [play(*start, 0.02, 60, **rule) for play in (dirac.play_wasserstein, theirs["play"])]
+        torch.testing.assert_close(*paths)
+
+
+def test_the_kernel_loss_of_the_chapter_is_that_of_the_package() -> None:
+    x, fake = numbers(2, 5, 1), numbers(2, 5, 1, seed=1)
+    theirs = written("mmd_loss")["mmd_loss"](x, fake)
+    torch.testing.assert_close(theirs, mmd2(x, fake, chapter.BANDWIDTHS["mixed"]))
