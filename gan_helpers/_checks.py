@@ -122,11 +122,18 @@ def drawn_beside(name: str, value: Tensor, device: torch.device | str) -> None:
         raise ValueError(f"rng must be on {value.device}, as {name} is, not on {device}: move one of them.")
 
 
-def same_shape(**named: Tensor) -> None:
-    """Check that tensors have one shape."""
+def alike(**named: Tensor) -> None:
+    """Check that tensors have one shape and one precision."""
     shapes = [tuple(value.shape) for value in named.values()]
     if len(set(shapes)) > 1:
         raise ValueError(f"{' and '.join(named)} must have one shape, not {' and '.join(map(str, shapes))}.")
+    (first, one), *others = named.items()
+    for name, value in others:
+        if value.dtype != one.dtype:
+            raise TypeError(
+                f"{first} and {name} must be of one dtype, not {one.dtype} and {value.dtype}: "
+                f"call {name}.to({one.dtype})."
+            )
 
 
 def logits(**named: Tensor) -> None:

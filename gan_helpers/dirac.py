@@ -49,7 +49,7 @@ def forces(
     """
     _checks.finite("theta", theta, "(...)")
     _checks.finite("psi", psi, "(...)")
-    _checks.same_shape(theta=theta, psi=psi)
+    _checks.alike(theta=theta, psi=psi)
     gamma = _checks.number("gamma", gamma, at_least=0.0)
     answer = torch.sigmoid(psi * theta)
     towards = 1 - answer if non_saturating else answer
@@ -268,7 +268,7 @@ def wasserstein_forces(
     """
     _checks.finite("theta", theta, "(...)")
     _checks.finite("psi", psi, "(...)")
-    _checks.same_shape(theta=theta, psi=psi)
+    _checks.alike(theta=theta, psi=psi)
     penalty = _checks.number("penalty", penalty, at_least=0.0)
     target = _checks.number("target", target, at_least=0.0)
     _checks.instance("one_sided", one_sided, bool)

@@ -5,6 +5,7 @@ looks across the batch, through batch normalisation for example, has no such gra
 
 Raises:
     TypeError: in all functions, if samples are no floating-point tensor, or D no function that returns one.
+        Also if real and generated ones differ in precision.
     ValueError: in all functions, if samples are empty or have no batch and feature axes, if real and
         generated ones differ in shape, or D(x) does not depend on x.
 """
@@ -123,7 +124,7 @@ def gradient_penalty(
         _checks.floating(name, samples, "(seeds, batch, ...)")
         if samples.dim() < 3:
             raise ValueError(f"{name} must have shape (seeds, batch, ...), not {tuple(samples.shape)}.")
-    _checks.same_shape(x=x, fake=fake)
+    _checks.alike(x=x, fake=fake)
     _checks.number("target", target, at_least=0.0)
     _checks.instance("one_sided", one_sided, bool)
     _checks.instance("rng", rng, Stream)

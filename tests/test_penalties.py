@@ -186,6 +186,8 @@ def test_what_has_no_slopes_is_refused() -> None:
     x = torch.ones(2, 3, 1)
     with pytest.raises(ValueError, match="x and fake must have one shape"):
         gradient_penalty(quadratic, x, x[:, :1], places())
+    with pytest.raises(TypeError, match=r"x and fake must be of one dtype.*call fake.to\(torch.float32\)"):
+        gradient_penalty(quadratic, x, x.double(), places())
     with pytest.raises(ValueError, match="target must be at least 0"):
         gradient_penalty(quadratic, x, x, places(), -1.0)
     for D in (lambda x: x.detach(), lambda x: torch.ones(2, 3, 1, requires_grad=True)):
