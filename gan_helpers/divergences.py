@@ -60,7 +60,7 @@ class FDivergence:
 
     @property
     def ceiling(self) -> float:
-        """The end of the domain of the conjugate, f' at infinity: no critic may say more."""
+        """The end of the domain of the conjugate, f' at infinity. No critic may say more."""
         return float(self.slope(torch.tensor(math.inf, dtype=torch.float64)))
 
     def critic(self, log_ratio: Tensor) -> Tensor:
