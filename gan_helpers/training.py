@@ -74,7 +74,7 @@ def clipped(optimiser: Optimizer, c: float) -> Optimizer:
     the first step.
 
     Args:
-        optimiser: of the critic's weights, such as ``torch.optim.RMSprop(D.parameters(), 5e-5)``.
+        optimiser: of the critic's weights, such as ``RMSprop(D.parameters(), 5e-5)``.
         c: the largest size of a weight, above 0.
 
     Raises:
