@@ -1,8 +1,9 @@
 r"""Three families of distances between distributions: by densities, by moving earth, by kernels.
 
 An f-divergence is a mean of a convex function of the ratio of two densities, and a best critic's value. The
-distance W1 is the least work of moving one law into the other, and again a best critic's value, of a critic
-whose slope is at most 1. The kernel distance MMD has its best critic in closed form, so no network is needed.
+distance W1 is the least work of moving one distribution into the other, and again a best critic's value, of
+a critic whose slope is at most 1. The kernel distance MMD has its best critic in closed form, so no network
+is needed.
 
 Raises:
     TypeError: everywhere, if an argument is of the wrong type.
@@ -25,7 +26,7 @@ from torch import Tensor
 from gan_helpers import _checks
 from gan_helpers._quadrature import LineDensity, densities, integral
 
-NEGLIGIBLE_MASS = 1e-9  # of one law where the other has none: rounding in the far tails
+NEGLIGIBLE_MASS = 1e-9  # of one where the other has none: rounding in the far tails
 WEIGHTS_OFF = 1e-5  # how far from 1 weights may sum, as those in single precision do
 
 Elementwise = Callable[[Tensor], Tensor]
@@ -132,7 +133,7 @@ def _mean_log(r: Tensor) -> Tensor:
     return (torch.xlogy(r, 2 * r / (1 + r)) + torch.log(2 / (1 + r))) / 2
 
 
-#: The f-divergences by their names. Each is 0 for equal laws; "Jensen-Shannon" is `gan_helpers.metrics.jsd`.
+#: The f-divergences by their names. Each is 0 for equal ones; "Jensen-Shannon" is `gan_helpers.metrics.jsd`.
 DIVERGENCES = {
     "KL": FDivergence(
         f=lambda r: torch.xlogy(r, r),
@@ -190,7 +191,7 @@ class Prices:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The cheapest way to move one law into another; see `transport`.
+    """The cheapest way to move one distribution into another; see `transport`.
 
     Args:
         value: the work, W1, in the units of the points.
@@ -202,7 +203,7 @@ class Plan:
 
 
 def kantorovich(p: Tensor, q: Tensor, points: Tensor) -> Prices:
-    r"""Return W1 of two laws on the same points and its best critic, by linear programming.
+    r"""Return W1 of two distributions on the same points and its best critic, by linear programming.
 
     .. math:: W_1(p, q) = \max_{\varphi} \; \sum_i (p_i - q_i) \, \varphi_i \quad\text{so that}\quad
         |\varphi_i - \varphi_j| \le \lVert x_i - x_j \rVert
@@ -211,7 +212,7 @@ def kantorovich(p: Tensor, q: Tensor, points: Tensor) -> Prices:
     :math:`n^2`.
 
     Args:
-        p: the weights of one law, ``(n,)``, which sum to 1.
+        p: the weights of one distribution, ``(n,)``, which sum to 1.
         q: those of the other, ``(n,)``.
         points: where they are, ``(n,)`` on the line or ``(n, features)``.
 
@@ -238,7 +239,7 @@ def kantorovich(p: Tensor, q: Tensor, points: Tensor) -> Prices:
 
 
 def transport(p: Tensor, q: Tensor, points: Tensor) -> Plan:
-    r"""Return W1 of two laws on the same points and the cheapest way to move the earth.
+    r"""Return W1 of two distributions on the same points and the cheapest way to move the earth.
 
     .. math:: W_1(p, q) = \min_{\pi \ge 0} \; \sum_{ij} \pi_{ij} \lVert x_i - x_j \rVert
         \quad\text{so that}\quad \sum_j \pi_{ij} = p_i, \; \sum_i \pi_{ij} = q_j
@@ -246,7 +247,7 @@ def transport(p: Tensor, q: Tensor, points: Tensor) -> Plan:
     It has :math:`n^2` unknowns: for up to some hundred points.
 
     Args:
-        p: the weights of one law, ``(n,)``, which sum to 1.
+        p: the weights of one distribution, ``(n,)``, which sum to 1.
         q: those of the other, ``(n,)``.
         points: where they are, ``(n,)`` on the line or ``(n, features)``.
 
@@ -263,7 +264,7 @@ def transport(p: Tensor, q: Tensor, points: Tensor) -> Plan:
 
 
 def _laws(p: Tensor, q: Tensor, points: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Return the checked weights of two laws, ``(2, n)``, their points, ``(n, features)``, and their unit."""
+    """Return checked weights of two distributions, ``(2, n)``, points, ``(n, features)``, and their unit."""
     weights = []
     for name, law in (("p", p), ("q", q)):
         law = _checks.finite(name, law, "(n,)", dims=1).detach().double().cpu()
@@ -295,7 +296,7 @@ def mmd2(x: Tensor, y: Tensor, bandwidths: Sequence[float] = (1.0,), biased: boo
         + \frac{1}{m(m-1)} \sum_{i \ne j} k(y_i, y_j) - \frac{2}{nm} \sum_{i, j} k(x_i, y_j), \qquad
         k(a, b) = \sum_h e^{-\lVert a - b \rVert^2 / (2 h^2)}
 
-    Unbiased, it is 0 on average for samples of one law, and often negative. The biased estimate counts each
+    Unbiased, it is 0 on average for samples of one kind, and often negative. The biased estimate counts each
     point with itself as well, divides by :math:`n^2` and :math:`m^2`, and is never negative.
     `gan_helpers.metrics.mmd` tests with the same estimate.
 

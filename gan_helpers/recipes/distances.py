@@ -269,7 +269,7 @@ def critic(kind: str, seeds: int, seed: int | None = None, steps: int = LEARN) -
         kind: one of `CRITICS`.
         seeds: how many.
         seed: the base seed.
-        steps: how many they take, on 64 fresh samples of each law.
+        steps: how many they take, on 64 fresh samples of data and of fakes.
 
     Raises:
         ValueError: if there is no such kind.
@@ -302,8 +302,8 @@ def known(D: Ensemble) -> Columns:
         D: the critics.
 
     Returns:
-        The difference of the mean outputs over 1,000 quantiles of each law, ``"value"``; the largest size of
-        the slope on [0, 8], ``"steepest"``; and the share of the samples of both laws at places where the
+        The difference of the mean outputs over 1,000 quantiles of each, ``"value"``; the largest size of
+        the slope on [0, 8], ``"steepest"``; and the share of the samples of both at places where the
         slope has the sign of the true price's, ``"agree"``.
     """
     of_real, of_fake = (logits(D, law.quantile(QUANTILES)) for law in (REAL, FAKE))
@@ -429,7 +429,7 @@ DIMENSIONS = (1, 4, 16, 64, 256)
 
 
 def power(seeds: int, seed: int) -> Columns:
-    r"""Return what 64 samples of each law tell by a kernel, where one mean is moved by 1 in one direction.
+    r"""Return what 64 samples of each bell tell by a kernel, where one mean is moved by 1 in one direction.
 
     Args:
         seeds: how many pairs of samples.
