@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
 from scipy.special import rel_entr
 from scipy.stats import binomtest
 from torch import Tensor
@@ -181,6 +182,35 @@ def w1(x: Tensor, target: HasQuantile | Tensor) -> Tensor:
     _needs(target, "quantile")
     u = (torch.arange(x.shape[1], dtype=x.dtype, device=x.device) + 0.5) / x.shape[1]
     return (x.sort(1).values - target.quantile(u)).abs().mean(1)
+
+
+def w1_points(x: Tensor, y: Tensor) -> Tensor:
+    r"""Return the 1-Wasserstein distance of two samples of one size in any number of dimensions.
+
+    .. math:: W_1 = \min_{\sigma} \frac{1}{n} \sum_{i=1}^{n} \lVert x_i - y_{\sigma(i)} \rVert
+
+    over all ways to pair them. It is exact, by an assignment problem that takes time of up to the order of
+    :math:`n^3`: 1,000 points take about a tenth of a second. Two samples of one distribution are not at 0;
+    how far they are apart grows with the number of dimensions.
+
+    Args:
+        x: one sample for each seed, ``(seeds, n, features)``.
+        y: the other ones, of the same shape.
+
+    Returns:
+        The distances, ``(seeds,)``.
+
+    Reference:
+        Crouse, *On implementing 2D rectangular assignment algorithms*, 2016,
+        https://doi.org/10.1109/TAES.2016.140952; it is what SciPy solves the problem by.
+    """
+    x, y = (_sample(name, sample, "(seeds, n, features)", dims=3) for name, sample in (("x", x), ("y", y)))
+    if x.shape != y.shape:
+        raise ValueError(f"x and y must have one shape, not {tuple(x.shape)} and {tuple(y.shape)}.")
+    found = []
+    for cost in torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").cpu().numpy():
+        found.append(cost[linear_sum_assignment(cost)].mean())
+    return torch.tensor(found, dtype=x.dtype, device=x.device)
 
 
 def ks(x: Tensor, target: HasCdf | Tensor) -> Tensor:

@@ -182,7 +182,7 @@ def train(
     draw = _Draw({"data": data, "noise": noise}, G.seeds, batch, seed, device)
     g_player = _Player("G", G, g_loss, g_opt, compile)
     d_player = _Player("D", D, d_loss, d_opt, compile)
-    average = None if ema is None else _Average(G, ema)
+    average = None if ema is None else Average(G, ema)
     record = Record(steps, G, D, watch, G if average is None else average.network, on_nonfinite == "go on")
     game = _Game(draw, d_player, g_player, average, record, turns)
     kept = NoCheckpoint() if checkpoint is None else game.kept(Checkpointing.of(checkpoint), watch, ema)
@@ -270,7 +270,7 @@ class _Game:
     draw: _Draw
     D: _Player
     G: _Player
-    average: _Average | None
+    average: Average | None
     record: Record
     turns: Turns
 
@@ -386,11 +386,18 @@ def _one_per_seed(name: str, losses: Any, seeds: int) -> Tensor:
     return losses
 
 
-class _Average:
+class Average:
     """An exponential moving average of a network's weights; its buffers are the newest ones.
 
     The first averages are shorter: after t updates the decay is at most (1 + t) / (10 + t), so that the
-    weights from before the training are soon forgotten.
+    weights from before the training are soon forgotten. The average itself is ``network``.
+
+    Args:
+        network: what is averaged.
+        decay: of the later averages, such as 0.999.
+
+    Raises:
+        ValueError: if ``decay`` is not in [0, 1).
     """
 
     def __init__(self, network: Ensemble, decay: float) -> None:
@@ -400,7 +407,11 @@ class _Average:
 
     @torch.no_grad()
     def update(self, network: Ensemble) -> None:
-        """Move the average a little towards the weights as they are now."""
+        """Move the average a little towards the weights as they are now.
+
+        Args:
+            network: the one that is averaged.
+        """
         self._updates += 1
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
         for ours, newest in zip(self.network.parameters(), network.parameters(), strict=True):
@@ -413,7 +424,11 @@ class _Average:
         return Weights(self.network).state() | {"updates": torch.tensor(self._updates)}
 
     def load_state(self, state: State) -> None:
-        """Set the average to what `state` returned."""
+        """Set the average to what `state` returned.
+
+        Args:
+            state: that.
+        """
         match(self.state(), state)
         Weights(self.network).load_state({k: value for k, value in state.items() if k != "updates"})
         self._updates = int(state["updates"])
