@@ -171,7 +171,6 @@ class MemberAdam(Optimizer):
                     f"{name} must have one number for each of {network.seeds} members, not {shape}."
                 )
         super().__init__(network.parameters(), {"rate": rate, "beta1": beta1, "clip": clip})
-        self._made = 0
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -180,7 +179,6 @@ class MemberAdam(Optimizer):
         Args:
             closure: not used.
         """
-        self._made += 1
         for group in self.param_groups:
             for weights in group["params"]:
                 self._move(weights, group)
@@ -191,12 +189,13 @@ class MemberAdam(Optimizer):
         if gradient is None:
             return
         if not state:
-            state |= {"m": torch.zeros_like(weights), "v": torch.zeros_like(weights)}
+            state |= {"made": 0, "m": torch.zeros_like(weights), "v": torch.zeros_like(weights)}
+        state["made"] += 1
         rate, beta1 = (_beside(group[name], weights) for name in ("rate", "beta1"))
         m = state["m"].lerp_(gradient, 1 - beta1)
         v = state["v"].lerp_(gradient.square(), 1 - self.BETA2)
-        size = (v / (1 - self.BETA2**self._made)).sqrt_().add_(self.EPSILON)
-        weights.sub_(m * (rate / (1 - beta1**self._made)) / size)
+        size = (v / (1 - self.BETA2 ** state["made"])).sqrt_().add_(self.EPSILON)
+        weights.sub_(m * (rate / (1 - beta1 ** state["made"])) / size)
         if group["clip"] is not None:
             clip = _beside(group["clip"], weights)
             weights.copy_(torch.minimum(torch.maximum(weights, -clip), clip))

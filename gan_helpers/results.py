@@ -3,6 +3,7 @@
 What is compared is paired by seed: two runs of one seed begin with the same weights, data and noise. The
 effect of a change is the median over the pairs. Its interval and its probability are those of the sign test,
 which asks nothing of how the runs are distributed. Of several effects, all are corrected for being several.
+A ranking is told with what cannot be told apart in it.
 """
 
 from __future__ import annotations
@@ -182,6 +183,86 @@ def against_table(rows: Mapping[str, Columns], reference: Columns, measures: Map
         for label, line in zip(rows, effects, strict=True)
     ]
     return _table(["", *measures], lines)
+
+
+def wilson(good: Tensor) -> tuple[float, float]:
+    r"""Return the 95 % interval of Wilson for the rate of what is true.
+
+    .. math:: \frac{k + z^2/2}{n + z^2} \pm \frac{z}{n + z^2} \sqrt{\frac{k (n - k)}{n} + \frac{z^2}{4}}
+
+    with k of n true and z = 1.96.
+
+    Args:
+        good: truth values, ``(runs,)``.
+
+    Raises:
+        TypeError: if they are no tensor.
+        ValueError: if there are none.
+
+    Source:
+        Wilson (1927). https://doi.org/10.1080/01621459.1927.10502953
+    """
+    _checks.tensor("good", good)
+    if not len(good):
+        raise ValueError("good must hold at least one run.")
+    ends = stats.binomtest(int(good.sum()), len(good)).proportion_ci(method="wilson")
+    return float(ends.low), float(ends.high)
+
+
+def told_apart(columns: Mapping[str, Tensor]) -> Tensor:
+    """Return how likely chance alone would lean so far between each two of several columns.
+
+    It is the sign test over pairs of runs of one seed, corrected by Holm's method for being so many. A
+    distance may be infinite: only which of two is less is looked at, and pairs that are equal are left out.
+
+    Args:
+        columns: by name, one number per seed, ``(seeds,)``, the same seeds in all.
+
+    Returns:
+        A probability for each two, ``(columns, columns)``, 1 on the diagonal.
+
+    Raises:
+        ValueError: if the columns differ in length, or hold what is not a number.
+    """
+    values = list(columns.values())
+    if len({len(v) for v in values}) != 1 or any(v.isnan().any() for v in values):
+        raise ValueError("columns must hold one number per seed, the same seeds in all.")
+    pairs = [(i, j) for i in range(len(values)) for j in range(i)]
+    signs = [(int((values[i] < values[j]).sum()), int((values[i] != values[j]).sum())) for i, j in pairs]
+    corrected = holm([stats.binomtest(k, n).pvalue if n else 1.0 for k, n in signs])
+    found = torch.ones(len(values), len(values), dtype=torch.float64)
+    for (i, j), p in zip(pairs, corrected, strict=True):
+        found[i, j] = found[j, i] = p
+    return found
+
+
+def ranking_table(columns: Mapping[str, Tensor], unit: float, limit: float, level: float = 0.05) -> Shown:
+    """Return a table of what is ranked by its median: how far, how often near, and what is told from what.
+
+    Args:
+        columns: distances of the runs, ``(seeds,)``, by the words of their rows.
+        unit: what distances are shown in, such as the floor.
+        limit: how many units a success is at most away.
+        level: below which probability two are told apart.
+
+    Raises:
+        ValueError: if the columns differ in length, or hold what is not a number.
+    """
+    order = sorted(columns, key=lambda name: columns[name].median().item())
+    p = told_apart({name: columns[name] for name in order})
+    lines = []
+    for i, name in enumerate(order):
+        distances = columns[name] / unit
+        good = distances <= limit
+        low, high = (round(100 * end) for end in wilson(good))
+        same = [str(j + 1) for j in range(len(order)) if j != i and p[i, j] >= level]
+        numbers = [distances.median(), distances.min(), distances.max()]
+        middle, least, most = (_number(value.item()) for value in numbers)
+        lines.append(
+            [f"{i + 1}. {name}", f"{middle} ({least} to {most})", f"{int(good.sum())} of {len(good)}",
+             f"{low} to {high} %", ", ".join(same) or "none"]
+        )  # fmt: skip
+    return _table(["", "distance in floors", "near", "95 % interval", "not told from"], lines)
 
 
 def _said(found: Effect, p: float, ratio: bool) -> str:

@@ -153,6 +153,16 @@ def test_a_member_that_is_lost_leaves_the_others_alone() -> None:
         assert torch.equal(one[1], other[1])
 
 
+def test_adam_goes_on_from_what_it_has_stored() -> None:
+    through, stopped = net(), net()
+    ours = moved(MemberAdam(through, rates(0.1, 0.2), rates(0.5, 0.9)), through, 6)
+    first, second = (MemberAdam(stopped, rates(0.1, 0.2), rates(0.5, 0.9)) for _ in range(2))
+    moved(first, stopped, 3)
+    second.load_state_dict(first.state_dict())
+    for one, other in zip(ours, moved(second, stopped, 3), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_adam_needs_a_number_for_each_member() -> None:
     with pytest.raises(ValueError, match=r"rate must have one number for each of 2 members, not \(3,\)"):
         MemberAdam(net(), rates(1, 1, 1), rates(0, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -22,6 +23,7 @@ from gan_helpers.metrics import (
     mmd,
     moments,
     w1,
+    w1_points,
     w2_gaussian,
 )
 from gan_helpers.randomness import Stream
@@ -118,6 +120,27 @@ def test_metrics_are_in_double_precision_without_a_graph_and_do_not_see_the_orde
     assert (found.dtype, found.shape, found.requires_grad) == (torch.float64, (3,), False)
     assert found.equal(metric(x.detach().double()))
     torch.testing.assert_close(metric(x[:, Stream("order", 0).permutation(x.shape[1])]), found)
+
+
+# Distances in the plane
+
+
+def test_the_distance_of_points_is_the_cheapest_way_to_pair_them():
+    x, y = (torch.stack([skewed(3, 5), skewed(3, 5).flip(k)], 2) + k for k in (0, 1))
+    expected = [
+        min((a - b[list(order)]).norm(dim=1).mean().item() for order in itertools.permutations(range(5)))
+        for a, b in zip(x, y, strict=True)
+    ]
+    assert w1_points(x, y).tolist() == pytest.approx(expected)
+
+
+def test_on_a_line_in_the_plane_it_is_that_of_scipy_and_stays_so_when_the_line_is_turned():
+    x, y = skewed(3, 60), skewed(3, 60).flip(0) + 1
+    expected = [stats.wasserstein_distance(a.numpy(), b.numpy()) for a, b in zip(x, y, strict=True)]
+    for line in (torch.tensor([1.0, 0]), torch.tensor([0.6, -0.8])):
+        found = w1_points(x.unsqueeze(2) * line, y.unsqueeze(2) * line)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert w1_points(x.unsqueeze(2), x.flip(1).unsqueeze(2)).tolist() == [0, 0, 0]
 
 
 # Gaussians
@@ -360,6 +383,7 @@ REFUSED = {
     "target must have a method quantile, as data.Normal.* or be a torch.Tensor": lambda: w1(EYE, NORMAL),
     r"not \(3, 1\): call target.squeeze\(-1\)": lambda: w1(EYE, torch.ones(3, 1)),
     r"target must have shape \(m,\) or \(2, m\), not \(3, 4\)": lambda: w1(EYE, torch.ones(3, 4)),
+    r"one shape, not \(1, 2, 2\) and \(1, 2, 1\)": lambda: w1_points(EYE[None], ONE[None, :, None]),
     "target holds 1 values that are not finite": lambda: ks(EYE, HALF[0]),
     r"not \(3, 5, 28, 28\): call x.flatten\(2\) on images": lambda: fit_gaussian(torch.ones(3, 5, 28, 28)),
     r"mean1 must .* \(2,\) and \(3, 3\)": lambda: w2_gaussian(ONE, torch.eye(3), ONE, EYE),

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from gan_helpers.recipes import combinations, taken_apart
-from gan_helpers.results import against_table, effect, effects_table, holm, results_table
+from gan_helpers.results import (
+    against_table,
+    effect,
+    effects_table,
+    holm,
+    ranking_table,
+    results_table,
+    told_apart,
+    wilson,
+)
 
 ONE_TO_EIGHT = torch.arange(1.0, 9)
 
@@ -99,3 +108,35 @@ def test_recipes_are_held_against_one_pair_by_pair() -> None:
     rows = {"worse": {"w": ONE_TO_EIGHT + 2}, "the same": {"w": ONE_TO_EIGHT + torch.tensor([1.0, -1] * 4)}}
     *_, worse, same = against_table(rows, {"w": ONE_TO_EIGHT}, {"way off": "w"}).split("\n")
     assert worse == "| worse | **2 (2 to 2)** |" and "may be chance" in same
+
+
+# Rankings
+
+
+def test_wilsons_interval_is_that_of_its_formula() -> None:
+    for k, n in ((0, 16), (5, 16), (16, 16)):
+        z = 1.959964
+        middle, half = (k + z**2 / 2) / (n + z**2), z / (n + z**2) * (k * (n - k) / n + z**2 / 4) ** 0.5
+        assert wilson(torch.arange(n) < k) == pytest.approx((middle - half, middle + half), abs=1e-6)
+    with pytest.raises(ValueError, match="at least one run"):
+        wilson(torch.ones(0))
+
+
+def test_columns_are_told_apart_by_signs_alone_and_corrected_for_all_pairs() -> None:
+    low, inf = torch.arange(10.0), torch.full((10,), float("inf"))
+    mixed = low + torch.tensor([1.0, -1] * 5)
+    p = told_apart({"low": low, "inf": inf, "mixed": mixed, "lost": inf})
+    # Of six pairs four have all ten signs alike, which chance does once in 512; two are even or have none.
+    assert p[0, 1] == p[1, 2] == p[0, 3] == p[2, 3] == pytest.approx(6 / 512)
+    assert p[0, 2] == p[1, 3] == p[2, 2] == 1 and torch.equal(p, p.T)
+    with pytest.raises(ValueError, match="the same seeds in all"):
+        told_apart({"a": low, "b": low[1:]})
+
+
+def test_a_ranking_goes_by_medians_and_names_what_is_not_told_apart() -> None:
+    near = torch.arange(1.0, 11)
+    far, close = near + 20, near + torch.tensor([1.0, -1] * 5) / 100
+    lines = str(ranking_table({"far": far, "near": near, "close": close}, unit=2.0, limit=2.0)).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["1. near", "2. close", "3. far"]
+    assert lines[2] == "| 1. near | 2.5 (0.5 to 5) | 4 of 10 | 17 to 69 % | 2 |"
+    assert lines[4].endswith("| 0 of 10 | 0 to 28 % | none |")

@@ -254,11 +254,6 @@ def _recipe(game: Game, target: Target, of: list[Setting]) -> Recipe:
     )
 
 
-def original() -> Recipe:
-    """Return the plain game on the ring, with the setting that was best of `SETTINGS`."""
-    return _recipe(PLAIN, TARGETS["ring"], [chosen("non_saturating", "ring")])
-
-
 def trained(objective: Objective, target: Target, of: list[Setting], seed: int | None = None) -> Draw:
     """Train members by an objective, each with its own setting, and return what draws from their averages.
 
