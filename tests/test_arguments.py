@@ -36,8 +36,9 @@ PACKAGE = Path(gan_helpers.__file__).parent
 
 #: Modules with tests of their own for what they refuse: long programs, and files that others have made.
 ELSEWHERE = {
-    "albums", "animation", "calibration", "checkpoint_files", "checkpoints", "describing", "files", "history",
-    "interrupts", "keeping", "plots", "recipes", "recording", "results", "snapshots", "states", "training",
+    "albums", "animation", "calibration", "checkpoint_files", "checkpoints", "describing", "equal", "files",
+    "history", "interrupts", "keeping", "plots", "recipes", "recording", "results", "rivals", "snapshots",
+    "states", "training",
 }  # fmt: skip
 #: What the package returns, and nobody else makes.
 RESULTS = {
@@ -129,6 +130,7 @@ GOOD: dict[str, Any] = {
     "metrics.mmd(x)": POINTS,
     "metrics.moments(x)": LINE,
     "metrics.w1(x)": LINE,
+    "metrics.w1_points(y)": PLANE,
     "models.decorate(x)": LOGITS,
     "models.pack(m)": 2,
     "options.Checkpointing.of(checkpoint)": Path("file"),

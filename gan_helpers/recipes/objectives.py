@@ -332,7 +332,7 @@ def judged(samples: Tensor, target: Target, seed: int | None = None, n: int = SA
 def _measured(draw: Draw, target: Target, seed: int | None) -> Columns:
     """Return how far the samples that something draws are from a target."""
     with torch.no_grad():
-        return judged(draw(COUNTED, Stream("samples", seed)), target, seed)
+        return judged(draw(COUNTED, Stream("samples", seed)), target, seed, SAMPLES)
 
 
 def runs(
