@@ -16,10 +16,11 @@ from torch import Tensor
 
 from gan_helpers import Ensemble, Stream, losses, metrics
 from gan_helpers.equal import MemberAdam, Setting, column
+from gan_helpers.games import OBJECTIVES, PLAIN, Game
 from gan_helpers.mode_metrics import count_modes
 from gan_helpers.recipes import fifty_lines, mxnet_gaussian
 from gan_helpers.recipes import objectives as chapter
-from gan_helpers.recipes.objectives import ALL, OBJECTIVES, TARGETS, Game
+from gan_helpers.recipes.objectives import ALL, TARGETS
 from gan_helpers.rivals import RIVALS, Networks
 from tests.plain_gan import numbers
 
@@ -31,7 +32,7 @@ each_target = pytest.mark.parametrize("name", TARGETS)
 
 
 def players() -> tuple[Ensemble, Ensemble, Tensor, Tensor]:
-    G, D = chapter._recipe(chapter.PLAIN, RING, [SETTING] * 2).networks(2, seed=3, device="cpu")
+    G, D = chapter._recipe(PLAIN, RING, [SETTING] * 2).networks(2, seed=3, device="cpu")
     return G, D, numbers(2, 5, 2).float(), numbers(2, 5, 2, seed=1).float()
 
 
@@ -145,15 +146,15 @@ def test_the_plain_game_is_counted_as_by_hand() -> None:
     of_g, of_d = one + two + three, one + two + last
     critic = of_g + 2 * of_d + 2 * (2 * of_d - one)  # G; D of both; back, but not to samples
     generator = of_g + of_d + of_d + (2 * of_g - one)  # back through D to its samples, and all of G
-    assert chapter._arithmetic(chapter.PLAIN, RING) == (batch * critic, batch * generator)
+    assert chapter._arithmetic(PLAIN, RING) == (batch * critic, batch * generator)
 
 
 @each_target
 @pytest.mark.parametrize("d_steps", [1, 2, 5])
 def test_each_gets_as_many_steps_as_its_arithmetic_allows(name: str, d_steps: int) -> None:
     target = TARGETS[name]
-    budget = chapter.STEPS * sum(chapter._arithmetic(chapter.PLAIN, target))
-    assert chapter.steps(chapter.PLAIN, target, 1) == chapter.STEPS
+    budget = chapter.STEPS * sum(chapter._arithmetic(PLAIN, target))
+    assert chapter.steps(PLAIN, target, 1) == chapter.STEPS
     for key, objective in chapter.on(target).items():
         of_d, of_g = chapter._arithmetic(objective, target)
         made = chapter.steps(objective, target, d_steps)
@@ -231,7 +232,7 @@ def test_members_are_trained_by_their_own_settings_and_a_lost_one_is_infinitely_
 
 def test_if_all_are_lost_all_are_infinitely_far(few: None) -> None:
     hopeless = [Setting(1e30, 1e30, 0.5, 1, 0.3)] * 2
-    found = chapter._measured(chapter.trained(chapter.PLAIN, RING, hopeless, 5), RING, 5)
+    found = chapter._measured(chapter.trained(PLAIN, RING, hopeless, 5), RING, 5)
     assert found["distance"].tolist() == [math.inf] * 2
 
 
@@ -325,7 +326,11 @@ def test_a_row_has_all_cells_and_the_floor(monkeypatch: pytest.MonkeyPatch) -> N
     every = [*chapter.on(TARGETS["bell"]), "likelihood", "floor"]
     assert set(columns) == {f"distance_{key}" for key in every}
     assert (columns["distance_floor"] > 0).all()
-    assert set(chapter.TABLES) == {*TARGETS, *(f"tuned_{name}" for name in TARGETS)}
+    made = chapter.tables(*TARGETS)
+    assert set(made) == {*TARGETS, *(f"tuned_{name}" for name in TARGETS)}
+    assert {made["tuned_ring"].seeds, made["tuned_ring"].ensemble} == {chapter.TRIED}
+    assert set(chapter.TABLES) == set(chapter.tables(*chapter.MEASURED))
+    assert set(chapter.MEASURED) <= set(TARGETS)
 
 
 def test_a_cell_is_that_of_its_setting_and_its_seed(monkeypatch: pytest.MonkeyPatch, few: None) -> None:

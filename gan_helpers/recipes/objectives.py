@@ -22,22 +22,10 @@ from gan_helpers import metrics
 from gan_helpers.data import Gaussian, GaussianMixture, Normal, StandardNormal, Uniform, grid, ring
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.equal import MemberAdam, Setting, best, column, of_gradient, settings
+from gan_helpers.games import OBJECTIVES, PLAIN, Game, Objective
 from gan_helpers.history import NonFiniteLossError
-from gan_helpers.losses import (
-    hinge_d,
-    least_squares_d,
-    least_squares_g,
-    minimax_d,
-    minimax_g,
-    non_saturating_g,
-    relativistic_d,
-    relativistic_g,
-    wasserstein_d,
-    wasserstein_g,
-)
 from gan_helpers.mode_metrics import count_modes
 from gan_helpers.options import Turns
-from gan_helpers.penalties import gradient_penalty, r1, r2
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, mxnet_gaussian
 from gan_helpers.rivals import RIVALS, Rival, fitted, learn, network
@@ -48,15 +36,16 @@ MOST = 2  # times as many steps as the plain game, and no more
 BATCH = 64
 EMA = 0.999
 SETTINGS = 8  # that each objective is tried with
+TRIED = 4  # runs of each setting
+RUNS = 16  # runs of each objective on each target, with the setting that was chosen
+MEASURED: tuple[str, ...] = ()  # the targets whose tables there are: name one here to make its tables
 TUNING = 500_000  # added to the base seeds of a table of tuning: no other table has them
 SAMPLES, COUNTED = 1_000, 2_500  # how many W1 is taken of, and how many modes are counted in
 FEWER = 500  # samples that W1 is taken of while settings are tried
 FITTED = 10_000  # samples that maximum likelihood gets
 FAR = 1e6  # where samples of a run that has failed are put
 
-Loss = Callable[[Ensemble, Ensemble, Tensor, Tensor, Tensor], Tensor]
 Draw = Callable[[int, Stream], Tensor]
-PENALTY = "the weight of the penalty", (-2.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -82,81 +71,10 @@ TARGETS = {
 }
 
 
-# Objectives
-
-
-@dataclass(frozen=True)
-class Game:
-    """An objective of two players.
-
-    Args:
-        d_loss: ``d_loss(G, D, x, z, own) -> (seeds,)``, with the own number of each seed, ``(seeds,)``.
-        g_loss: the same for the generator.
-        own: what its own number is, if it has one.
-        powers: the powers of ten that the own number lies between.
-        clips: whether the own number is where the critic's weights are cut.
-    """
-
-    d_loss: Loss
-    g_loss: Loss
-    own: str = ""
-    powers: tuple[float, float] = (0.0, 0.0)
-    clips: bool = False
-
-
-Objective = Game | Rival
-
-
-def _tells(loss: Callable[[Tensor, Tensor], Tensor]) -> Loss:
-    """Return the loss of a critic of data and fakes."""
-    return lambda G, D, x, z, own: loss(*D(x, G(z).detach()))
-
-
-def _fools(loss: Callable[[Tensor], Tensor]) -> Loss:
-    """Return the loss of a generator that depends on its fakes alone."""
-    return lambda G, D, x, z, own: loss(D(G(z)))
-
-
-def _pairs(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor, own: Tensor) -> Tensor:
-    """Return the relativistic loss of a generator."""
-    return relativistic_g(*D(x, G(z)))
-
-
-def _with_r1(loss: Loss) -> Loss:
-    """Return a loss of D with R1."""
-    return lambda G, D, x, z, own: loss(G, D, x, z, own) + own / 2 * r1(D, x)
-
-
-def _with_r2(loss: Loss) -> Loss:
-    """Return a loss of D with R2."""
-    return lambda G, D, x, z, own: loss(G, D, x, z, own) + own / 2 * r2(D, G(z).detach())
-
-
-def _penalised(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor, own: Tensor) -> Tensor:
-    """Return the loss of a critic whose slope is held near 1."""
-    fake = G(z).detach()
-    return wasserstein_d(*D(x, fake)) + own * gradient_penalty(D, x, fake, D.dropout)
-
-
-PLAIN = Game(_tells(minimax_d), _fools(non_saturating_g))  # the game whose steps are counted
-
-#: Ten objectives, by name; `RIVALS` has three more that learn alone, by no opponent at all.
-OBJECTIVES: dict[str, Objective] = {
-    "minimax": Game(_tells(minimax_d), _fools(minimax_g)),
-    "non_saturating": PLAIN,
-    "least_squares": Game(_tells(least_squares_d), _fools(least_squares_g)),
-    "hinge": Game(_tells(hinge_d), _fools(wasserstein_g)),
-    "clipped": Game(
-        _tells(wasserstein_d), _fools(wasserstein_g), "where weights are cut", (-2.0, -0.5), clips=True
-    ),
-    "penalised": Game(_penalised, _fools(wasserstein_g), *PENALTY),
-    "mmd": RIVALS["mmd"],
-    "relativistic_r1": Game(_with_r1(_tells(relativistic_d)), _pairs, *PENALTY),
-    "relativistic_r1_r2": Game(_with_r2(_with_r1(_tells(relativistic_d))), _pairs, *PENALTY),
-    "non_saturating_r1": Game(_with_r1(_tells(minimax_d)), _fools(non_saturating_g), *PENALTY),
-}
+#: All that is tuned: the ten, and what learns without an opponent.
 ALL = OBJECTIVES | RIVALS
 
+#: In words, with what is fitted and not tuned.
 WORDS = {
     "minimax": "minimax",
     "non_saturating": "non-saturating",
@@ -463,17 +381,27 @@ def row(name: str, seeds: int, seed: int) -> Columns:
     return {f"{measure}_{key}": values for key, found in cells.items() for measure, values in found.items()}
 
 
-TABLES = {name: Table(partial(row, name), 16, ensemble=16) for name in TARGETS}
-TABLES |= {f"tuned_{name}": Table(partial(tuned, name), 4, ensemble=4) for name in TARGETS}
+def tables(*names: str) -> dict[str, Table]:
+    """Return the tables of some targets, ``"tuned_ring"`` with the tuning and ``"ring"`` with the results.
+
+    Args:
+        names: some of `TARGETS`. The table of tuning has to be made first.
+    """
+    results = {name: Table(partial(row, name), RUNS, ensemble=16) for name in names}
+    return results | {f"tuned_{name}": Table(partial(tuned, name), TRIED, ensemble=TRIED) for name in names}
+
+
+TABLES = tables(*MEASURED)
 
 
 def main() -> None:
     """Make a cell of the table again, and print it beside what is stored."""
     parser = argparse.ArgumentParser(prog="python -m gan_helpers.recipes.objectives", description=__doc__)
-    parser.add_argument("target", choices=TARGETS)
-    parser.add_argument("objective", choices=[*ALL, "likelihood"])
-    parser.add_argument("--seeds", type=int, default=16, help="runs (default: %(default)s, as the table has)")
-    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="the base seed (default: %(default)s)")
+    add = parser.add_argument
+    add("target", choices=TARGETS)
+    add("objective", choices=[*ALL, "likelihood"])
+    add("--seeds", type=int, default=16, help="runs trained together (default: %(default)s, as in the table)")
+    add("--seed", type=int, default=FIRST_SEED, help="base seed (default: %(default)s, the table's first)")
     args = parser.parse_args()
     table = ledger(f"objectives_{args.target}")
     for measure, values in cell(args.objective, args.target, args.seeds, args.seed).items():
