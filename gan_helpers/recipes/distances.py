@@ -8,7 +8,7 @@ lines; neither says which networks suit a line, so these are two hidden layers o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,19 +16,18 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Optimizer
 
-from gan_helpers import _checks, dirac, metrics
+from gan_helpers import dirac, metrics
 from gan_helpers.divergences import mmd2
 from gan_helpers.ensemble import Ensemble
-from gan_helpers.history import History
 from gan_helpers.losses import wasserstein_d, wasserstein_g
 from gan_helpers.models import mlp
 from gan_helpers.options import Look, Turns, Watch
 from gan_helpers.penalties import gradient_penalty, r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, combinations
+from gan_helpers.recipes._solo import Solo
 from gan_helpers.recipes.fifty_lines import NOISE, REAL, measure, quantile_samples
 from gan_helpers.recipes.minimax import FAKE, logits
-from gan_helpers.recording import Looks
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam, clipped
 
@@ -340,59 +339,13 @@ def critics(seeds: int, seed: int) -> Columns:
 BANDWIDTHS = {"narrow": (0.1,), "single": (1.0,), "wide": (10.0,), "mixed": (0.25, 0.5, 1.0, 2.0, 4.0)}
 
 
-@dataclass(frozen=True)
-class Alone(Recipe):
-    """A recipe whose generators learn from samples alone: D is not asked, and stays as it is."""
-
-    def train(self, G: Ensemble, D: Ensemble, seed: int | None = None, **options: Any) -> History:
-        """Train generators.
-
-        Args:
-            G: the generators.
-            D: not used.
-            seed: the seed of data and noise; `gan_helpers.randomness.base_seed` unless given.
-            options: ``steps`` and ``watch``, as for `gan_helpers.training.train`.
-        """
-        return _alone(self, G, D, seed, **options)
-
-
-def _alone(
-    recipe: Recipe,
-    G: Ensemble,
-    D: Ensemble,
-    seed: int | None,
-    steps: int | None = None,
-    watch: Watch | Look | None = None,
-) -> History:
-    """Train generators by their loss."""
-    steps = _checks.whole("steps", recipe.steps if steps is None else steps)
-    optimiser = recipe.g_opt(G)
-    device = next(G.parameters()).device
-    data, noise = Stream("data", seed, device), Stream("noise", seed, device)
-    losses, seen = [], Looks(Watch.of(watch))
-    if seen.due(0, last=False):
-        seen.take(0, G)
-    for step in range(1, steps + 1):
-        x, z = recipe.data(G.seeds, recipe.batch, data), recipe.noise(G.seeds, recipe.batch, noise)
-        loss = recipe.g_loss(G, D, x, z)
-        optimiser.zero_grad()
-        loss.sum().backward()
-        optimiser.step()
-        losses.append(loss.detach())
-        if seen.due(step, last=step == steps):
-            seen.take(step, G)
-    return History(
-        torch.empty(0, G.seeds), torch.stack(losses), at=torch.tensor(seen.at), watched=seen.by_name()
-    )
-
-
-def kernel(bandwidths: tuple[float, ...] = BANDWIDTHS["mixed"]) -> Alone:
+def kernel(bandwidths: tuple[float, ...] = BANDWIDTHS["mixed"]) -> Solo:
     """Return the recipe of a generator that descends the unbiased MMD from the data, without a critic.
 
     Args:
         bandwidths: of its Gaussian kernels.
     """
-    return Alone(
+    return Solo(
         G=network,
         D=network,
         data=REAL,
@@ -403,6 +356,7 @@ def kernel(bandwidths: tuple[float, ...] = BANDWIDTHS["mixed"]) -> Alone:
         g_opt=lambda G: adam(G, 1e-3),
         steps=STEPS,
         batch=64,
+        learner="G",
     )
 
 

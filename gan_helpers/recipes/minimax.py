@@ -15,18 +15,16 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 from torch.nn.functional import softplus
-from torch.optim.lr_scheduler import LinearLR
 
-from gan_helpers import _checks, dirac
+from gan_helpers import dirac
 from gan_helpers.data import Normal, Sampler, Uniform
 from gan_helpers.ensemble import Ensemble
-from gan_helpers.history import History
 from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
 from gan_helpers.models import Standardise, mlp
-from gan_helpers.options import Look, Watch
+from gan_helpers.options import Watch
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, taken_apart
-from gan_helpers.recording import Looks
+from gan_helpers.recipes._solo import Solo
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
 
@@ -59,54 +57,6 @@ def far_generator() -> nn.Linear:
     return G
 
 
-@dataclass(frozen=True)
-class Still(Recipe):
-    """A recipe whose generators stand still: D alone learns, by steps that shrink to nothing."""
-
-    def train(self, G: Ensemble, D: Ensemble, seed: int | None = None, **options: Any) -> History:
-        """Train discriminators against generators that do not change.
-
-        Args:
-            G: the generators.
-            D: the discriminators.
-            seed: the seed of data and noise; `gan_helpers.randomness.base_seed` unless given.
-            options: ``steps`` and ``watch``, as for `gan_helpers.training.train`.
-        """
-        return _learn(self, G, D, seed, **options)
-
-
-def _learn(
-    recipe: Recipe,
-    G: Ensemble,
-    D: Ensemble,
-    seed: int | None,
-    steps: int | None = None,
-    watch: Watch | Look | None = None,
-) -> History:
-    """Train discriminators by Adam with steps that shrink to nothing."""
-    steps = _checks.whole("steps", recipe.steps if steps is None else steps)
-    optimiser = recipe.d_opt(D)
-    shrink = LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
-    device = next(D.parameters()).device
-    data, noise = Stream("data", seed, device), Stream("noise", seed, device)
-    losses, looks = [], Looks(Watch.of(watch))
-    if looks.due(0, last=False):
-        looks.take(0, G)
-    for step in range(1, steps + 1):
-        x, z = recipe.data(D.seeds, recipe.batch, data), recipe.noise(D.seeds, recipe.batch, noise)
-        loss = recipe.d_loss(G, D, x, z)
-        optimiser.zero_grad()
-        loss.sum().backward()
-        optimiser.step()
-        shrink.step()
-        losses.append(loss.detach())
-        if looks.due(step, last=step == steps):
-            looks.take(step, G)
-    return History(
-        torch.stack(losses), torch.empty(0, D.seeds), at=torch.tensor(looks.at), watched=looks.by_name()
-    )
-
-
 def _against(G: Callable[[], nn.Module], noise: Sampler, D: Callable[[], nn.Module]) -> Recipe:
     """Return the recipe for discriminators D of `REAL` and of what G makes of noise."""
 
@@ -116,7 +66,7 @@ def _against(G: Callable[[], nn.Module], noise: Sampler, D: Callable[[], nn.Modu
     def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         return non_saturating_g(D(G(z)))
 
-    return Still(
+    return Solo(
         G=G,
         D=D,
         data=REAL,
@@ -127,6 +77,8 @@ def _against(G: Callable[[], nn.Module], noise: Sampler, D: Callable[[], nn.Modu
         g_opt=lambda G: adam(G, 4e-3),
         steps=2_000,
         batch=256,
+        learner="D",
+        shrinking=True,
     )
 
 
