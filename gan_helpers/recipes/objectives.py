@@ -113,7 +113,7 @@ def _arithmetic(objective: Objective, target: Target) -> tuple[int, int]:
     if isinstance(objective, Rival):
         networks = objective.networks(features, 1, seed=0)
         return 0, of_gradient(lambda: objective.loss(networks, x, z, Stream("counted", 0), own), *networks)
-    G, D = _players(target, 1, 0)
+    G, D = players(target, 1, 0)
     return (
         of_gradient(lambda: objective.d_loss(G, D, x, z, own), D),
         of_gradient(lambda: objective.g_loss(G, D, x, z, own), G),
@@ -139,8 +139,14 @@ def steps(objective: Objective, target: Target, d_steps: int = 1) -> int:
 # Training
 
 
-def _players(target: Target, seeds: int, seed: int | None) -> tuple[Ensemble, Ensemble]:
-    """Return fresh generators and critics for a target."""
+def players(target: Target, seeds: int, seed: int | None = None) -> tuple[Ensemble, Ensemble]:
+    """Return fresh generators and critics for a target.
+
+    Args:
+        target: the target.
+        seeds: how many of each.
+        seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
+    """
     features = target.data.features
     G = Ensemble(partial(network, features, features), seeds, name="G", seed=seed)
     return G, Ensemble(partial(network, features, 1), seeds, name="D", seed=seed)
