@@ -180,3 +180,13 @@ def test_maximum_likelihood_finds_all_of_a_ring_and_is_that_of_its_stream() -> N
     shares = nearest.indices.bincount(minlength=8) / 800
     assert (shares - 1 / 8).abs().max() < 0.06
     assert nearest.values.square().mean().sqrt() == pytest.approx(0.01 * math.sqrt(2), rel=0.1)
+
+
+def test_a_fit_keeps_the_shares_and_the_widths_of_its_data() -> None:
+    z = numbers(1, 1_000, 2).float()
+    x = torch.cat([0.1 * z[:, :900], 5 + 0.5 * z[:, 900:]], 1)  # nine of ten at 0, and narrow
+    made = fitted(x, 2, 20_000, Stream("made", 1))[0]
+    near = made.norm(dim=1) < 2.5
+    assert near.double().mean().item() == pytest.approx(0.9, abs=0.01)
+    assert made[near].std().item() == pytest.approx(0.1, rel=0.05)
+    assert (made[~near] - 5).std().item() == pytest.approx(0.5, rel=0.15)
