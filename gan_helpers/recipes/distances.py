@@ -25,9 +25,9 @@ from gan_helpers.options import Look, Turns, Watch
 from gan_helpers.penalties import gradient_penalty, r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, combinations
-from gan_helpers.recipes._solo import Solo
 from gan_helpers.recipes.fifty_lines import NOISE, REAL, measure, quantile_samples
 from gan_helpers.recipes.minimax import FAKE, logits
+from gan_helpers.recipes.solo import Solo
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam, clipped
 

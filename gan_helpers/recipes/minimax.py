@@ -24,7 +24,7 @@ from gan_helpers.models import Standardise, mlp
 from gan_helpers.options import Watch
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, taken_apart
-from gan_helpers.recipes._solo import Solo
+from gan_helpers.recipes.solo import Solo
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam
 
