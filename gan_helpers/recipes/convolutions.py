@@ -543,7 +543,7 @@ def boards(seeds: int, seed: int) -> Columns:
     return columns
 
 
-RATE, BETAS = 2e-3, (0.0, 0.99)
+RATE, BETAS = 2e-3, (0.0, 0.999)
 #: What the repair changes: R1 and R2 in place of D's batch normalisation, the relativistic pairing, a step of
 #: Adam that is ten times as long, and no momentum in it.
 CHANGES = ("penalties", "pairing", "rate", "beta1")
@@ -693,9 +693,9 @@ def whole(seeds: int, seed: int, steps: int = WHOLE, at: tuple[int, ...] = AT) -
 LONG: dict[str, Any] = {"ema": 0.999}  # what a long run has further: an average of G's weights
 
 TABLES = {
-    "rules": Table(rules, 10, ensemble=1),
+    "rules": Table(rules, 9, ensemble=1),
     "boards": Table(boards, 8, ensemble=1),
-    "apart": Table(apart, 8, ensemble=1),
+    "apart": Table(apart, 9, ensemble=1),
     "shuffled": Table(shuffled, 8, ensemble=1),
     "begun": Table(begun, 20, ensemble=2),
     "whole": Table(whole, 3, ensemble=1),
