@@ -15,7 +15,7 @@ from PIL import Image
 
 from gan_helpers import albums as module
 from gan_helpers.albums import Album, album, every, written
-from gan_helpers.recipes import edward_mnist
+from gan_helpers.recipes import Recipe, edward_mnist
 from gan_helpers.tables import FOLDER
 
 ALL = every()
@@ -27,18 +27,27 @@ SMALL = Album(
 )
 
 
+def made(name: str) -> Recipe:
+    """Return the recipe of an album; what learns from the full set can't be held against it without one."""
+    try:
+        return ALL[name].make()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_stored_fits_its_album_and_is_small(name: str) -> None:
     stored = album(name)
     assert {step: len(images) for step, images in stored.items()} == ALL[name].moments
-    assert list(stored)[-1] == ALL[name].make().steps
+    assert list(stored)[-1] == made(name).steps
     assert (FOLDER / f"{name}.png").stat().st_size <= 100_000
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_stored_is_what_the_recipe_does(name: str) -> None:
     step, n = next((step, n) for step, n in ALL[name].moments.items() if step)
-    images = replace(ALL[name], moments={step: n}).taken()[step]
+    recipe = made(name)
+    images = replace(ALL[name], make=lambda: recipe, moments={step: n}).taken()[step]
     off = (images - album(name)[step]).abs().mean()  # rounding differs between machines, and grows
     assert off < 0.02, f"`python -m gan_helpers.albums {name}` makes it again"
 

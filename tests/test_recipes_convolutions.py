@@ -15,8 +15,10 @@ from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, rela
 from gan_helpers.recipes import combinations
 from gan_helpers.recipes import convolutions as chapter
 from gan_helpers.recipes.maxout_mnist import measure
+from tests.chapters import Chapter, assert_trains_by
 from tests.plain_gan import numbers
 
+CHAPTER = Chapter("convolutions")
 DIGITS = mnist.load(device="cpu")
 FEW = DIGITS.train.images[:200]
 
@@ -363,3 +365,27 @@ def test_a_long_run_is_measured_on_its_way(few: mnist.Mnist) -> None:
     found = measure(images, few.test, classifier.load())
     assert torch.equal(columns["frechet_4"], found["frechet"])
     assert torch.equal(columns["checker_4"], chapter.checker(images))
+
+
+def test_the_floor_is_real_digits_beside_others(few: mnist.Mnist, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chapter, "JUDGED", 100)
+    seen = []
+
+    def noted(images: Tensor, real: mnist.Digits, _: Any) -> dict[str, Tensor]:
+        seen.append((images[0].float() / 255, real.images))
+        return {"frechet": torch.zeros(1)}
+
+    monkeypatch.setattr(chapter, "measure", noted)
+    assert chapter.floor(2, 3)["frechet"].shape == (2,)
+    for images, real in seen:
+        together = torch.cat([images, real])
+        assert len(images) == len(real) == 100 and len(together.unique(dim=0)) == 200
+        assert torch.cdist(together, few.test.images).amin(1).max() < 0.1  # two digits are further apart
+
+
+# The notebook
+
+
+def test_the_chapter_trains_by_the_recipes_of_the_package() -> None:
+    for nth, make in enumerate((chapter.original, chapter.repaired)):
+        assert_trains_by(make(*chapter.inputs(2)), CHAPTER.train("train", nth))

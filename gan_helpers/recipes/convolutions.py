@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_helpers import _checks, classifier, image_metrics, mnist
+from gan_helpers.albums import ACROSS, Album
 from gan_helpers.data import Minibatches, StandardNormal
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, relativistic_g
@@ -23,7 +24,7 @@ from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, bundled_digits, combinations, full_digits
 from gan_helpers.recipes.maxout_mnist import measure
-from gan_helpers.tables import Columns, Table
+from gan_helpers.tables import FIRST_SEED, Columns, Table
 from gan_helpers.training import adam
 
 SIDE = mnist.SIDE
@@ -327,7 +328,7 @@ def drawn(G: Ensemble, noise: Tensor, grey: bool = False) -> Tensor:
     return levels(2 * images - 1 if grey else images)
 
 
-def _page(G: Ensemble, seed: int) -> Tensor:
+def _page(G: Ensemble, seed: int | None) -> Tensor:
     """Return the noise of the images by which generators are judged, ``(seeds, 2000, 100)``."""
     return NOISE(G.seeds, JUDGED, Stream("shown", seed, next(G.parameters()).device))
 
@@ -425,12 +426,12 @@ def _trained(recipe: Recipe, seeds: int, seed: int) -> Ensemble:
     return G
 
 
-def judged(G: Ensemble, seed: int, order: Tensor | None = None, grey: bool = False) -> Columns:
+def judged(G: Ensemble, seed: int | None = None, order: Tensor | None = None, grey: bool = False) -> Columns:
     """Return what the fakes of trained generators are like beside the held-out digits.
 
     Args:
         G: the generators.
-        seed: of the noise.
+        seed: of the noise; the base seed unless given.
         order: how the pixels were shuffled, if they were; they are put back before they are looked at.
         grey: whether the pixels are from 0 to 1.
 
@@ -660,6 +661,7 @@ def copied(G: Ensemble, digits: mnist.Mnist, seed: int) -> Columns:
 
 
 every_digit = partial(full_digits, 60_000)
+LONG: dict[str, Any] = {"ema": 0.999}  # what a long run has further: an average of G's weights
 
 
 def whole(seeds: int, seed: int, steps: int = WHOLE, at: tuple[int, ...] = AT) -> Columns:
@@ -690,7 +692,24 @@ def whole(seeds: int, seed: int, steps: int = WHOLE, at: tuple[int, ...] = AT) -
     return columns | walked(G, digits.test[:JUDGED], seed) | copied(G, digits, seed)
 
 
-LONG: dict[str, Any] = {"ema": 0.999}  # what a long run has further: an average of G's weights
+def floor(seeds: int, seed: int) -> Columns:
+    """Return what `gan_helpers.recipes.maxout_mnist.measure` says of real digits, 2,000 beside 2,000 others.
+
+    Both are of MNIST's test set, which neither the networks nor the judge have seen.
+
+    Args:
+        seeds: how many pairs.
+        seed: by which they are chosen.
+    """
+    digits, judge = every_digit().test, classifier.load()
+    rng = Stream("floor", seed, digits.images.device)
+    found: list[Columns] = []
+    for _ in range(seeds):
+        some, others = rng.permutation(len(digits))[: 2 * JUDGED].split(JUDGED)
+        images = digits.images[some].unsqueeze(0).mul(255).round().byte()
+        found.append(measure(images, digits[others], judge) | {"checker": checker(images)})
+    return {key: torch.cat([one[key] for one in found]) for key in found[0]}
+
 
 TABLES = {
     "rules": Table(rules, 9, ensemble=1),
@@ -698,5 +717,20 @@ TABLES = {
     "apart": Table(apart, 9, ensemble=1),
     "shuffled": Table(shuffled, 8, ensemble=1),
     "begun": Table(begun, 20, ensemble=2),
-    "whole": Table(whole, 3, ensemble=1),
+    "whole": Table(whole, 1, ensemble=1),  # a run takes a quarter of an hour of a core
+    "floor": Table(floor, 20, ensemble=20),
 }
+
+
+def _whole() -> Recipe:
+    """Return the recipe of a long run."""
+    return repaired(every_digit().train.images, **LONG, steps=WHOLE)
+
+
+def _shown(G: Ensemble) -> Tensor:
+    """Return the first images of those that `whole` judges, in grey levels from 0 to 1."""
+    return drawn(G, _page(G, FIRST_SEED)).float()[:, : ACROSS * 7] / 255
+
+
+#: What the first run of the table ``whole`` had drawn.
+ALBUMS = {"repaired": Album(_whole, _shown, {20: ACROSS, WHOLE: 7 * ACROSS})}
