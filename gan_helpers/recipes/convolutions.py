@@ -598,6 +598,42 @@ def apart(seeds: int, seed: int) -> Columns:
     return columns
 
 
+def later(seeds: int, seed: int, steps: int = 3_000, at: tuple[int, ...] = (1_000, 3_000)) -> Columns:
+    """Train for longer without any change, with the rate alone and with all, from the same seeds.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+        steps: how many.
+        at: after which of them to measure; all are multiples of the first.
+
+    Returns:
+        What `gan_helpers.recipes.maxout_mnist.measure` says, by names such as ``frechet_only_rate_1000``.
+    """
+    columns: Columns = {}
+    for name in ("none", "only_rate", "all"):
+        recipe = original(*inputs(seeds), **options(*combinations(CHANGES)[name]), steps=steps)
+        watched, _ = _watched(recipe, seeds, seed, at)
+        columns |= {
+            f"{key}_{name}_{step}": value
+            for step, images in watched.items()
+            for key, value in measure(images, mnist.load().test, classifier.load()).items()
+        }
+    return columns
+
+
+def _watched(
+    recipe: Recipe, seeds: int, seed: int, at: tuple[int, ...]
+) -> tuple[dict[int, Tensor], Ensemble]:
+    """Train, and return what is drawn after some steps, and the generators or their average at the end."""
+    G, D = recipe.networks(seeds, seed=seed)
+    noise = _page(G, seed)
+    watch = Watch(lambda G: {"images": drawn(G, noise)}, at[0])
+    history = recipe.train(G, D, seed=seed, watch=watch).require_whole()
+    images = {step: history.watched["images"][step // at[0]] for step in at}
+    return images, G if history.averaged is None else history.averaged
+
+
 def dense(images: Tensor, **further: Any) -> Recipe:
     """Return the repaired recipe with dense networks that multiply as often.
 
@@ -678,17 +714,11 @@ def whole(seeds: int, seed: int, steps: int = WHOLE, at: tuple[int, ...] = AT) -
         beside as many of the test set; at the end what `walked` and `copied` say.
     """
     digits, judge = every_digit(), classifier.load()
-    recipe = repaired(digits.train.images, **LONG, steps=steps)
-    G, D = recipe.networks(seeds, seed=seed)
-    noise = _page(G, seed)
-    watch = Watch(lambda G: {"images": drawn(G, noise)}, at[0])
-    history = recipe.train(G, D, seed=seed, watch=watch).require_whole()
+    watched, G = _watched(repaired(digits.train.images, **LONG, steps=steps), seeds, seed, at)
     columns: Columns = {}
-    for step in at:
-        images = history.watched["images"][step // at[0]]
+    for step, images in watched.items():
         found = measure(images, digits.test[:JUDGED], judge) | {"checker": checker(images)}
         columns |= {f"{key}_{step}": values for key, values in found.items()}
-    G = G if history.averaged is None else history.averaged
     return columns | walked(G, digits.test[:JUDGED], seed) | copied(G, digits, seed)
 
 
@@ -715,6 +745,7 @@ TABLES = {
     "rules": Table(rules, 9, ensemble=1),
     "boards": Table(boards, 8, ensemble=1),
     "apart": Table(apart, 9, ensemble=1),
+    "later": Table(later, 3, ensemble=1),
     "shuffled": Table(shuffled, 8, ensemble=1),
     "begun": Table(begun, 20, ensemble=2),
     "whole": Table(whole, 1, ensemble=1),  # a run takes a quarter of an hour of a core
