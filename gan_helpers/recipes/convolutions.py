@@ -488,7 +488,9 @@ BOARDS: dict[str, dict[str, Any]] = {
 }
 
 
-def broken(images: Tensor, G: dict[str, Any] = {}, D: dict[str, Any] = {}, **further: Any) -> Recipe:  # noqa: B006
+def broken(
+    images: Tensor, G: dict[str, Any] | None = None, D: dict[str, Any] | None = None, **further: Any
+) -> Recipe:
     """Return the original with networks that differ from those of the source.
 
     Args:
@@ -497,7 +499,9 @@ def broken(images: Tensor, G: dict[str, Any] = {}, D: dict[str, Any] = {}, **fur
         D: options of `discriminator`.
         further: options of `original`.
     """
-    return original(images, G=partial(generator, **G), D=partial(discriminator, **D), **further)
+    return original(
+        images, G=partial(generator, **(G or {})), D=partial(discriminator, **(D or {})), **further
+    )
 
 
 def _compared(variants: dict[str, dict[str, Any]], seeds: int, seed: int) -> Columns:
