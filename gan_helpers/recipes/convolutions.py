@@ -749,7 +749,6 @@ TABLES = {
     "rules": Table(rules, 9, ensemble=1),
     "boards": Table(boards, 8, ensemble=1),
     "apart": Table(apart, 9, ensemble=1),
-    "later": Table(later, 3, ensemble=1),
     "shuffled": Table(shuffled, 8, ensemble=1),
     "begun": Table(begun, 20, ensemble=2),
     "whole": Table(whole, 1, ensemble=1),  # a run takes a quarter of an hour of a core
