@@ -464,7 +464,7 @@ def put_back(images: Tensor, order: Tensor) -> Tensor:
     return images[..., order.argsort()]
 
 
-#: The rules of the source, each as what breaks it, and what the pictures of checkerboards need.
+#: The rules of the source, each as what breaks it.
 RULES: dict[str, dict[str, Any]] = {
     "original": {},
     "pooled": {"G": {"up": "upsampled"}, "D": {"down": "pooled"}},
@@ -549,8 +549,8 @@ def boards(seeds: int, seed: int) -> Columns:
 
 
 RATE, BETAS = 2e-3, (0.0, 0.999)
-#: What the repair changes: R1 and R2 in place of D's batch normalisation, the relativistic pairing, a step of
-#: Adam that is ten times as long, and no momentum in it.
+#: What the repair changes. R1 and R2 take the place of D's batch normalisation, the losses are those of the
+#: relativistic pairing, and Adam's step is ten times as long and has no momentum.
 CHANGES = ("penalties", "pairing", "rate", "beta1")
 
 
