@@ -29,11 +29,13 @@ class ModeCounts:
         modes: how many have a sample of high quality, ``(seeds,)``.
         high_quality: the share of samples of high quality, ``(seeds,)``, from 0 to 1.
         reverse_kl: how unevenly these are spread over the modes, in nats, ``(seeds,)``.
+        each: how many samples of high quality each mode has, ``(seeds, modes)``.
     """
 
     modes: Tensor
     high_quality: Tensor
     reverse_kl: Tensor
+    each: Tensor
 
 
 def count_modes(x: Tensor, target: GaussianMixture, radius: float = 3.0) -> ModeCounts:
@@ -70,4 +72,4 @@ def count_modes(x: Tensor, target: GaussianMixture, radius: float = 3.0) -> Mode
     q = counts / counts.sum(1, keepdim=True)
     largest = math.log(target.modes)
     divergence = (largest + torch.xlogy(q, q).sum(1)).nan_to_num(largest)
-    return ModeCounts((counts > 0).double().sum(1), good.mean(1), divergence)
+    return ModeCounts((counts > 0).double().sum(1), good.mean(1), divergence, counts)

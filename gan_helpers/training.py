@@ -7,6 +7,7 @@ and these are arguments. Nothing in the loop asks an accelerator for a value.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,41 @@ def clipped(optimiser: Optimizer, c: float) -> Optimizer:
 
     optimiser.register_step_post_hook(cut)
     optimiser.defaults["clip"] = c  # by which a checkpoint knows the run
+    return optimiser
+
+
+def fading(optimiser: Optimizer, steps: int) -> Optimizer:
+    r"""Return the optimiser itself, whose learning rate from now on fades to 0 along half a cosine.
+
+    .. math:: \eta_t = \tfrac12 \eta_0 \left(1 + \cos\frac{\pi t}{T}\right)
+
+    The first step is taken at the full rate, and after the last the rate is 0. A checkpoint keeps the rate and
+    the steps taken, so a run goes on where it was.
+
+    Args:
+        optimiser: any whose groups have a rate, such as ``adam(G, 1e-3)``.
+        steps: how many it will take, T.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if ``steps`` is below 1.
+
+    References:
+        Loshchilov and Hutter (2017), equation 5, without restarts. https://arxiv.org/abs/1608.03983
+    """
+    _checks.instance("optimiser", optimiser, Optimizer)
+    _checks.whole("steps", steps)
+    for group in optimiser.param_groups:
+        group |= {"full_lr": group["lr"], "taken": 0}
+
+    def fade(optimiser: Optimizer, *_: Any) -> None:
+        for group in optimiser.param_groups:
+            group["taken"] += 1
+            left = (1 + math.cos(math.pi * min(group["taken"] / steps, 1.0))) / 2
+            group["lr"] = group["full_lr"] * left
+
+    optimiser.register_step_post_hook(fade)
+    optimiser.defaults["fades over"] = steps  # by which a checkpoint knows the run
     return optimiser
 
 

@@ -1,0 +1,426 @@
+"""Rings and grids of modes: what finds all of them, in small networks and in those of the paper on packing.
+
+The data, the measures and the large networks are those of Lin et al. (2018), read in their program where their
+text leaves something open. The small networks are our own, so that 16 seeds fit on a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_helpers.data import GaussianMixture, StandardNormal, grid, ring
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.history import History
+from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, relativistic_g
+from gan_helpers.mode_metrics import count_modes
+from gan_helpers.models import Maxout, MinibatchDiscrimination, Standardise, mlp, pack
+from gan_helpers.options import Look, Turns, Watch
+from gan_helpers.penalties import squared_slopes
+from gan_helpers.randomness import Stream
+from gan_helpers.recipes import Recipe, taken_apart
+from gan_helpers.tables import Columns, Table
+from gan_helpers.training import adam, fading
+from gan_helpers.unrolling import unrolled
+
+RING, GRID = ring(), grid()
+NOISE = StandardNormal(2)
+SAMPLES = 2_500  # that modes are counted in, as in the paper
+STEPS, BATCH, RATE, MOMENTUM = 3_000, 64, 1e-3, 0.8
+GAMMA = 0.1  # of R1 and R2
+WIDER = 5.0  # how much wider the noise of the repair is
+KERNELS, DIMENSIONS = 8, 3  # of minibatch discrimination
+AHEAD = 5  # steps that an unrolled G looks ahead
+EARLY = 500  # which step's missing modes are followed up
+TOLD = (500, 1_000, 2_000, 3_000)  # steps whose counts a table holds
+
+#: What the repair changes, in words.
+CHANGES = {
+    "pairs": "relativistic pairing",
+    "slopes": "$R_1$ and $R_2$",
+    "betas": "Adam with 0 and 0.99",
+    "rate": "a rate of 0.003 that fades",
+    "noise": "noise five times as wide",
+}
+
+
+# Small networks
+
+
+def generator(wider: float = 1.0) -> nn.Module:
+    """Return a small generator from two numbers to two.
+
+    Args:
+        wider: what the noise is multiplied by first.
+    """
+    layers = mlp(2, 64, 64, 2, activation=nn.ReLU)
+    return layers if wider == 1 else nn.Sequential(Standardise(0.0, 1 / wider), layers)
+
+
+def discriminator(samples: int = 1, width: int = 64, extra: nn.Module | None = None) -> nn.Module:
+    """Return a small discriminator.
+
+    Args:
+        samples: how many it judges at a time.
+        width: of its second hidden layer.
+        extra: minibatch discrimination behind that layer, if any.
+    """
+    hidden = [nn.Linear(2 * samples, 64), nn.ReLU(), nn.Linear(64, width), nn.ReLU()]
+    if extra is None:
+        return nn.Sequential(*hidden, nn.Linear(width, 1))
+    return nn.Sequential(*hidden, extra, nn.Linear(width + KERNELS, 1))
+
+
+def plain_d(G: Any, D: Any, x: Tensor, z: Tensor) -> Tensor:
+    """Return the loss of D in the plain game, ``(seeds,)``; G's part of it has a slope too, for unrolling.
+
+    Args:
+        G: the generators.
+        D: the discriminators.
+        x: real samples.
+        z: noise.
+    """
+    return minimax_d(D(x), D(G(z)))
+
+
+def plain_g(G: Any, D: Any, x: Tensor, z: Tensor) -> Tensor:
+    """Return the non-saturating loss of G, ``(seeds,)``.
+
+    Args:
+        G: the generators.
+        D: the discriminators.
+        x: not used.
+        z: noise.
+    """
+    return non_saturating_g(D(G(z)))
+
+
+def changed(*names: str, target: GaussianMixture = RING, steps: int = STEPS) -> Recipe:
+    """Return the plain game with some of the repair's changes.
+
+    Args:
+        names: of `CHANGES`; without any it is the original.
+        target: the data.
+        steps: how many it takes.
+
+    Raises:
+        ValueError: if a change is unknown.
+    """
+    if unknown := set(names) - set(CHANGES):
+        raise ValueError(f"names must be among {', '.join(CHANGES)}, not {min(unknown)!r}.")
+    paired = "pairs" in names
+    betas = (0.0, 0.99) if "betas" in names else (MOMENTUM, 0.999)
+
+    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        fake = G(z).detach()
+        loss = (relativistic_d if paired else minimax_d)(*D(x, fake))
+        # The mean over both halves, times gamma, is gamma / 2 (R1 + R2).
+        return loss + GAMMA * squared_slopes(D, torch.cat([x, fake], 1)).mean(1) if "slopes" in names else loss
+
+    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return relativistic_g(*D(x, G(z))) if paired else non_saturating_g(D(G(z)))
+
+    def optimiser(network: Ensemble) -> torch.optim.Optimizer:
+        return fading(adam(network, 3e-3, betas), steps) if "rate" in names else adam(network, RATE, betas)
+
+    return Recipe(
+        G=lambda: generator(WIDER if "noise" in names else 1.0),
+        D=discriminator,
+        data=target,
+        noise=NOISE,
+        d_loss=d_loss,
+        g_loss=g_loss,
+        d_opt=optimiser,
+        g_opt=optimiser,
+        steps=steps,
+        batch=BATCH,
+    )
+
+
+def original(target: GaussianMixture = RING) -> Recipe:
+    """Return the plain non-saturating game of small networks.
+
+    Args:
+        target: the data.
+    """
+    return changed(target=target)
+
+
+def repaired(target: GaussianMixture = RING) -> Recipe:
+    """Return the game with all `CHANGES`.
+
+    Args:
+        target: the data.
+    """
+    return changed(*CHANGES, target=target)
+
+
+def packed(m: int, target: GaussianMixture = RING) -> Recipe:
+    """Return the plain game whose D judges m samples at once, made of as many samples as before.
+
+    Args:
+        m: how many.
+        target: the data.
+    """
+
+    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return minimax_d(D(pack(x, m)), D(pack(G(z).detach(), m)))
+
+    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return non_saturating_g(D(pack(G(z), m)))
+
+    return replace(original(target), D=lambda: discriminator(m), d_loss=d_loss, g_loss=g_loss)
+
+
+def in_company(target: GaussianMixture = RING) -> Recipe:
+    """Return the plain game whose D compares the samples of a batch by minibatch discrimination.
+
+    Args:
+        target: the data.
+    """
+    return replace(
+        original(target), D=lambda: discriminator(extra=MinibatchDiscrimination(64, KERNELS, DIMENSIONS))
+    )
+
+
+def wide(target: GaussianMixture = RING) -> Recipe:
+    """Return the plain game whose D takes as many products as that of `in_company`, without company.
+
+    Args:
+        target: the data.
+    """
+    return replace(original(target), D=lambda: discriminator(width=112))
+
+
+def five_steps(target: GaussianMixture = RING) -> Recipe:
+    """Return the plain game whose D takes as many steps before each of G as `ahead` tries out.
+
+    Args:
+        target: the data.
+    """
+    return replace(original(target), options={"turns": Turns(d_steps=AHEAD)})
+
+
+def ahead(target: GaussianMixture = RING, rate: float = 0.1) -> Recipe:
+    """Return the plain game whose G looks `AHEAD` steps of D ahead.
+
+    Args:
+        target: the data.
+        rate: of D's steps on trial.
+    """
+    return replace(original(target), g_loss=unrolled(plain_d, plain_g, AHEAD, rate))
+
+
+# The networks of the paper
+
+
+def _small(network: nn.Module) -> nn.Module:
+    """Return a network whose linear maps start as the paper's: N(0, 0.02²), biases at 0."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return network
+
+
+def paper_generator() -> nn.Module:
+    """Return the paper's generator: four layers of 400, batch normalisation without biases before it."""
+    layers: list[nn.Module] = []
+    for features in (2, 400, 400, 400):
+        norm = nn.BatchNorm1d(400, eps=1e-4, momentum=0.05)
+        layers += [nn.Linear(features, 400, bias=False), norm, nn.ReLU()]
+    return _small(nn.Sequential(*layers, nn.Linear(400, 2)))
+
+
+def paper_discriminator(m: int = 1) -> nn.Module:
+    """Return the paper's discriminator: three maxout layers of 200 units of five pieces.
+
+    Args:
+        m: how many samples it judges at a time.
+    """
+    maxout = (Maxout(features, 200, 5) for features in (2 * m, 200, 200))
+    return _small(nn.Sequential(*maxout, nn.Linear(200, 1)))
+
+
+PAPER_STEPS = 10_000  # of the paper's 400,000
+PAPER_TOLD = (500, 1_000, 2_000, 5_000, 10_000)
+
+
+def pacgan(m: int = 1, target: GaussianMixture = RING, repair: bool = False) -> Recipe:
+    """Return the paper's game: 100 packs of m samples, both players at once.
+
+    Two things differ: data are fresh and not 100,000 points again and again, and batches of fakes are
+    normalised together and not place by place of the packs.
+
+    Args:
+        m: how many samples D judges at a time.
+        target: the data.
+        repair: take relativistic pairing, R1 and R2 and no momentum; all else stays.
+    """
+    loss_d, loss_g = (relativistic_d, relativistic_g) if repair else (minimax_d, _alone)
+
+    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        real, fake = pack(x, m), pack(G(z).detach(), m)
+        loss = loss_d(*D(real, fake))
+        return loss + GAMMA * squared_slopes(D, torch.cat([real, fake], 1)).mean(1) if repair else loss
+
+    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return loss_g(*D(pack(x, m), pack(G(z), m)))
+
+    def optimiser(network: Ensemble) -> torch.optim.Optimizer:
+        return adam(network, 1e-4, betas=(0.0 if repair else MOMENTUM, 0.999))
+
+    return Recipe(
+        G=paper_generator,
+        D=lambda: paper_discriminator(m),
+        data=target,
+        noise=NOISE,
+        d_loss=d_loss,
+        g_loss=g_loss,
+        d_opt=optimiser,
+        g_opt=optimiser,
+        steps=PAPER_STEPS,
+        batch=100 * m,
+        options={"turns": Turns(simultaneous=True)},
+    )
+
+
+def _alone(real: Tensor, fake: Tensor) -> Tensor:
+    """Return the non-saturating loss of fakes, whatever the real samples' logits are."""
+    return non_saturating_g(fake)
+
+
+# What is counted
+
+
+def looks(target: GaussianMixture, seed: int | None = None) -> Look:
+    """Return what is watched: `gan_helpers.mode_metrics.count_modes` of the same 2,500 inputs at each look.
+
+    Args:
+        target: the data.
+        seed: of these inputs.
+    """
+
+    def look(G: Ensemble) -> Columns:
+        z = NOISE(G.seeds, SAMPLES, Stream("counting", seed, next(G.parameters()).device))
+        found = count_modes(G(z), target)
+        return {"each": found.each, "high": found.high_quality, "kl": found.reverse_kl}
+
+    return look
+
+
+def fates(history: History) -> Columns:
+    r"""Return what became of modes, counted over the looks of a run.
+
+    Args:
+        history: of a run that was watched by `looks`.
+
+    Returns:
+        How many modes were at no look found, ``"never"``; how many were found at one and are missing at the
+        last, ``"lost"``; how many were missing at step `EARLY`, ``"missing"``, and how many of these are
+        there at the last, ``"back"``, each ``(seeds,)``.
+    """
+    there = history.watched["each"] > 0
+    early = there[history.at == EARLY][0]
+    return {
+        "never": (~there.any(0)).double().sum(1),
+        "lost": (there.any(0) & ~there[-1]).double().sum(1),
+        "missing": (~early).double().sum(1),
+        "back": (~early & there[-1]).double().sum(1),
+    }
+
+
+def counted(
+    recipe: Recipe, seeds: int, seed: int, told: tuple[int, ...] = TOLD, every: int = 100
+) -> Columns:
+    """Return what a recipe finds at several steps, and what became of its modes.
+
+    Args:
+        recipe: one of this module.
+        seeds: how many runs.
+        seed: the base seed.
+        told: the steps.
+        every: steps between two looks.
+
+    Returns:
+        ``"modes_500"``, ``"high_500"`` and ``"kl_500"`` for each step of ``told``, and the `fates`.
+    """
+    G, D = recipe.networks(seeds, seed=seed)
+    watch = Watch(looks(recipe.data, seed), every)  # type: ignore[arg-type]  # all data here are mixtures
+    history = recipe.train(G, D, seed=seed, watch=watch).require_whole()
+    found: Columns = {}
+    for step in told:
+        kept = {name: values[history.at == step][0] for name, values in history.watched.items()}
+        found[f"modes_{step}"] = (kept["each"] > 0).double().sum(1)
+        found |= {f"{name}_{step}": kept[name] for name in ("high", "kl")}
+    return found | fates(history)
+
+
+METHODS: dict[str, Callable[[], Recipe]] = {
+    "plain": original,
+    "pack2": lambda: packed(2),
+    "pack4": lambda: packed(4),
+    "company": in_company,
+    "wide": wide,
+    "ahead": ahead,
+    "five": five_steps,
+}
+
+
+def methods(seeds: int, seed: int) -> Columns:
+    """Return what all `METHODS` find on the ring, from the same seeds and in as many steps.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+
+    Returns:
+        Columns such as ``"modes_3000_pack2"``.
+    """
+    return {
+        f"{measure}_{name}": values
+        for name, recipe in METHODS.items()
+        for measure, values in counted(recipe(), seeds, seed).items()
+    }
+
+
+def floor(seeds: int, seed: int) -> Columns:
+    """Return what as many real samples come to, on the ring and on the grid.
+
+    Args:
+        seeds: how many draws.
+        seed: the base seed.
+    """
+    rng = Stream("real samples", seed)
+    found: Columns = {}
+    for name, target in (("ring", RING), ("grid", GRID)):
+        real = count_modes(target(seeds, SAMPLES, rng), target)
+        found |= {f"modes_{name}": real.modes, f"high_{name}": real.high_quality, f"kl_{name}": real.reverse_kl}
+    return found
+
+
+def _of_paper(m: int, repair: bool = False) -> Table:
+    """Return the table of a few runs of the paper's game on the ring."""
+    return Table(
+        lambda seeds, seed: counted(pacgan(m, repair=repair), seeds, seed, PAPER_TOLD, EARLY), 10, ensemble=1
+    )
+
+
+TABLES = {
+    "apart": Table(taken_apart(changed, tuple(CHANGES), counted), 32, ensemble=32),
+    "floor": Table(floor, 320, ensemble=320),
+    "grid_original": Table(lambda seeds, seed: counted(original(GRID), seeds, seed), 64),
+    "grid_repaired": Table(lambda seeds, seed: counted(repaired(GRID), seeds, seed), 320),
+    "methods": Table(methods, 32, ensemble=32),
+    "original": Table(lambda seeds, seed: counted(original(), seeds, seed), 128),
+    "pac_ring_pack2": _of_paper(2),
+    "pac_ring_pack4": _of_paper(4),
+    "pac_ring_plain": _of_paper(1),
+    "pac_ring_repaired": _of_paper(1, repair=True),
+    "repaired": Table(lambda seeds, seed: counted(repaired(), seeds, seed), 320),
+}
