@@ -104,8 +104,8 @@ def fading(optimiser: Optimizer, steps: int) -> Optimizer:
 
     .. math:: \eta_t = \tfrac12 \eta_0 \left(1 + \cos\frac{\pi t}{T}\right)
 
-    The first step is taken at the full rate, and after the last the rate is 0. A checkpoint keeps the rate and
-    the steps taken, so a run goes on where it was.
+    The first step is taken at the full rate, and after the last the rate is 0. A checkpoint keeps the rate
+    and the steps taken, so a run goes on where it was.
 
     Args:
         optimiser: any whose groups have a rate, such as ``adam(G, 1e-3)``.

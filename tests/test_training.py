@@ -7,6 +7,7 @@ import math
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -23,7 +24,7 @@ from gan_helpers.models import mlp
 from gan_helpers.options import Turns, Watch
 from gan_helpers.randomness import Stream
 from gan_helpers.recording import CHECK_EVERY, Record
-from gan_helpers.training import adam, clipped, train
+from gan_helpers.training import adam, clipped, fading, train
 from tests.plain_gan import Replay, classify, cross_entropy, numbers, plain_networks, play
 from tests.short_runs import d_loss, g_loss, stopped_after
 
@@ -565,6 +566,43 @@ def test_all_updates_of_a_training_are_clipped_and_those_of_the_other_player_are
     run(G, D, steps=4, turns=Turns(d_steps=3), d_loss=looking, d_opt=lambda _, D: clipped(adam(D, 0.1), 0.2))
     assert len(largest) == 12 and largest[0] > 0.2 and max(largest[1:]) == pytest.approx(0.2)
     assert max(p.abs().max() for p in weights(G)) > 0.3
+
+
+def test_a_fading_rate_is_half_a_cosine_and_the_weights_move_by_it() -> None:
+    G, D = pair()
+    optimiser = torch.optim.SGD(D.parameters(), 0.5)
+    assert fading(optimiser, 4) is optimiser
+    weight, moved, rates = next(D.parameters()), [], []
+    for _ in range(5):
+        rates.append(optimiser.param_groups[0]["lr"])
+        before = weight.detach().clone()
+        for p in D.parameters():
+            p.grad = torch.ones_like(p)
+        optimiser.step()
+        moved.append((before - weight.detach()).mean().item())
+    expected = [0.5 * (1 + math.cos(math.pi * t / 4)) / 2 for t in range(5)]
+    assert rates == pytest.approx(expected) and expected[0] == 0.5 and expected[4] == 0
+    assert moved == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_fading_run_goes_on_from_a_checkpoint_at_its_rate(tmp_path: Path) -> None:
+    ends = []
+    for stops in ((6,), (3, 6)):
+        for steps in stops:
+            G, D = pair()
+            d_opt, g_opt = (fading(adam(network, 0.1), 6) for network in (D, G))
+            file = tmp_path / f"{len(stops)}.safetensors"
+            run(G, D, steps=steps, checkpoint=file, d_opt=d_opt, g_opt=g_opt)
+        ends.append([p.detach().clone() for p in (*G.parameters(), *D.parameters())])
+    for one, other in zip(*ends, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_fading_takes_an_optimiser_and_a_number_of_steps() -> None:
+    with pytest.raises(TypeError, match="optimiser must be of type Optimizer"):
+        fading(pair(1)[1], 10)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
+        fading(adam(pair(1)[1], 0.1), 0)
 
 
 def test_clipping_takes_an_optimiser_and_a_size() -> None:

@@ -1,6 +1,6 @@
 """Rings and grids of modes: what finds all of them, in small networks and in those of the paper on packing.
 
-The data, the measures and the large networks are those of Lin et al. (2018), read in their program where their
+The data, the measures and the large networks are those of Lin et al. (2018), read in their program where the
 text leaves something open. The small networks are our own, so that 16 seeds fit on a page.
 """
 
@@ -27,7 +27,8 @@ from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam, fading
 from gan_helpers.unrolling import unrolled
 
-RING, GRID = ring(), grid()
+RING = ring()
+GRID = grid(spacing=0.7, sd=0.0175)  # the paper's, times 0.35: about as wide as the ring, and counted alike
 NOISE = StandardNormal(2)
 SAMPLES = 2_500  # that modes are counted in, as in the paper
 STEPS, BATCH, RATE, MOMENTUM = 3_000, 64, 1e-3, 0.8
@@ -57,7 +58,7 @@ def generator(wider: float = 1.0) -> nn.Module:
     Args:
         wider: what the noise is multiplied by first.
     """
-    layers = mlp(2, 64, 64, 2, activation=nn.ReLU)
+    layers = mlp(2, 64, 64, 64, 2, activation=nn.ReLU)
     return layers if wider == 1 else nn.Sequential(Standardise(0.0, 1 / wider), layers)
 
 
@@ -118,8 +119,10 @@ def changed(*names: str, target: GaussianMixture = RING, steps: int = STEPS) -> 
     def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         fake = G(z).detach()
         loss = (relativistic_d if paired else minimax_d)(*D(x, fake))
+        if "slopes" not in names:
+            return loss
         # The mean over both halves, times gamma, is gamma / 2 (R1 + R2).
-        return loss + GAMMA * squared_slopes(D, torch.cat([x, fake], 1)).mean(1) if "slopes" in names else loss
+        return loss + GAMMA * squared_slopes(D, torch.cat([x, fake], 1)).mean(1)
 
     def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         return relativistic_g(*D(x, G(z))) if paired else non_saturating_g(D(G(z)))
@@ -159,7 +162,7 @@ def repaired(target: GaussianMixture = RING) -> Recipe:
     return changed(*CHANGES, target=target)
 
 
-def packed(m: int, target: GaussianMixture = RING) -> Recipe:
+def packed(m: int = 2, target: GaussianMixture = RING) -> Recipe:
     """Return the plain game whose D judges m samples at once, made of as many samples as before.
 
     Args:
@@ -304,12 +307,19 @@ def looks(target: GaussianMixture, seed: int | None = None) -> Look:
     Args:
         target: the data.
         seed: of these inputs.
+
+    Returns:
+        A function of the generators that returns ``"each"``, the sharp samples of each mode, ``"high"``,
+        the share of sharp samples, ``"kl"``, and ``"core"``, the share within one standard deviation, of
+        which real samples have 39.3 %: a larger one means narrow modes.
     """
 
     def look(G: Ensemble) -> Columns:
         z = NOISE(G.seeds, SAMPLES, Stream("counting", seed, next(G.parameters()).device))
-        found = count_modes(G(z), target)
-        return {"each": found.each, "high": found.high_quality, "kl": found.reverse_kl}
+        x = G(z)
+        found, core = count_modes(x, target), count_modes(x, target, radius=1.0)
+        told = {"each": found.each, "high": found.high_quality, "kl": found.reverse_kl}
+        return told | {"core": core.high_quality}
 
     return look
 
@@ -335,9 +345,7 @@ def fates(history: History) -> Columns:
     }
 
 
-def counted(
-    recipe: Recipe, seeds: int, seed: int, told: tuple[int, ...] = TOLD, every: int = 100
-) -> Columns:
+def counted(recipe: Recipe, seeds: int, seed: int, told: tuple[int, ...] = TOLD, every: int = 100) -> Columns:
     """Return what a recipe finds at several steps, and what became of its modes.
 
     Args:
@@ -348,7 +356,8 @@ def counted(
         every: steps between two looks.
 
     Returns:
-        ``"modes_500"``, ``"high_500"`` and ``"kl_500"`` for each step of ``told``, and the `fates`.
+        ``"modes_500"``, ``"high_500"``, ``"kl_500"`` and ``"core_500"`` for each step of ``told``, and the
+        `fates`.
     """
     G, D = recipe.networks(seeds, seed=seed)
     watch = Watch(looks(recipe.data, seed), every)  # type: ignore[arg-type]  # all data here are mixtures
@@ -357,7 +366,7 @@ def counted(
     for step in told:
         kept = {name: values[history.at == step][0] for name, values in history.watched.items()}
         found[f"modes_{step}"] = (kept["each"] > 0).double().sum(1)
-        found |= {f"{name}_{step}": kept[name] for name in ("high", "kl")}
+        found |= {f"{name}_{step}": kept[name] for name in ("high", "kl", "core")}
     return found | fates(history)
 
 
@@ -400,7 +409,11 @@ def floor(seeds: int, seed: int) -> Columns:
     found: Columns = {}
     for name, target in (("ring", RING), ("grid", GRID)):
         real = count_modes(target(seeds, SAMPLES, rng), target)
-        found |= {f"modes_{name}": real.modes, f"high_{name}": real.high_quality, f"kl_{name}": real.reverse_kl}
+        found |= {
+            f"modes_{name}": real.modes,
+            f"high_{name}": real.high_quality,
+            f"kl_{name}": real.reverse_kl,
+        }
     return found
 
 
