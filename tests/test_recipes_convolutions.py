@@ -367,15 +367,6 @@ def test_a_long_run_is_measured_on_its_way(few: mnist.Mnist) -> None:
     assert torch.equal(columns["checker_4"], chapter.checker(images))
 
 
-def test_later_runs_are_those_of_the_changes(few: mnist.Mnist) -> None:
-    columns = chapter.later(1, 3, steps=4, at=(2, 4))
-    assert len(columns) == 3 * 2 * 5
-    for name, changes in (("none", ()), ("only_rate", ("rate",)), ("all", chapter.CHANGES)):
-        _, images = by_hand(chapter.original(few.train.images, **chapter.options(*changes)), few)
-        found = measure(images, few.test, classifier.load())
-        assert torch.equal(columns[f"frechet_{name}_4"], found["frechet"])
-
-
 def test_the_floor_is_real_digits_beside_others(few: mnist.Mnist, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chapter, "JUDGED", 100)
     seen = []

@@ -602,30 +602,6 @@ def apart(seeds: int, seed: int) -> Columns:
     return columns
 
 
-def later(seeds: int, seed: int, steps: int = 3_000, at: tuple[int, ...] = (1_000, 3_000)) -> Columns:
-    """Train for longer without any change, with the rate alone and with all, from the same seeds.
-
-    Args:
-        seeds: how many runs of each.
-        seed: the base seed.
-        steps: how many.
-        at: after which of them to measure; all are multiples of the first.
-
-    Returns:
-        What `gan_helpers.recipes.maxout_mnist.measure` says, by names such as ``frechet_only_rate_1000``.
-    """
-    columns: Columns = {}
-    for name in ("none", "only_rate", "all"):
-        recipe = original(*inputs(seeds), **options(*combinations(CHANGES)[name]), steps=steps)
-        watched, _ = _watched(recipe, seeds, seed, at)
-        columns |= {
-            f"{key}_{name}_{step}": value
-            for step, images in watched.items()
-            for key, value in measure(images, mnist.load().test, classifier.load()).items()
-        }
-    return columns
-
-
 def _watched(
     recipe: Recipe, seeds: int, seed: int, at: tuple[int, ...]
 ) -> tuple[dict[int, Tensor], Ensemble]:
@@ -746,11 +722,11 @@ def floor(seeds: int, seed: int) -> Columns:
 
 
 TABLES = {
-    "rules": Table(rules, 1, ensemble=1),
+    "rules": Table(rules, 2, ensemble=1),
     "boards": Table(boards, 1, ensemble=1),
-    "apart": Table(apart, 1, ensemble=1),
-    "shuffled": Table(shuffled, 1, ensemble=1),
-    "begun": Table(begun, 4, ensemble=2),
+    "apart": Table(apart, 2, ensemble=1),
+    "shuffled": Table(shuffled, 3, ensemble=1),
+    "begun": Table(begun, 10, ensemble=2),
     "whole": Table(whole, 1, ensemble=1),  # a run takes a quarter of an hour of a core
     "floor": Table(floor, 20, ensemble=20),
 }
