@@ -336,6 +336,34 @@ def mmd2(x: Tensor, y: Tensor, bandwidths: Sequence[float] = (1.0,), biased: boo
     return alike(x) + alike(y) - 2 * _kernel(x, y, widths).mean((1, 2))
 
 
+def witness(at: Tensor, x: Tensor, y: Tensor, bandwidths: Sequence[float] = (1.0,)) -> Tensor:
+    r"""Return the critic of a kernel: how much nearer places are to one sample than to another.
+
+    .. math:: w(t) = \frac{1}{n} \sum_i k(t, x_i) - \frac{1}{m} \sum_j k(t, y_j)
+
+    With the kernel k of `mmd2`. The mean of w over x, less that over y, is the biased MMD².
+
+    Args:
+        at: the places t, ``(seeds, places, features)``.
+        x: one sample for each seed, ``(seeds, n, features)``.
+        y: the other ones, ``(seeds, m, features)``.
+        bandwidths: the h of the kernels, in the units of the samples.
+
+    Returns:
+        The witness at each place, ``(seeds, places, 1)``.
+
+    References:
+        Gretton et al. (2012), section 2.3. https://jmlr.org/papers/v13/gretton12a.html
+    """
+    for name, sample in (("at", at), ("x", x), ("y", y)):
+        _checks.floating(name, sample, "(seeds, n, features)", dims=3)
+    if not at.shape[::2] == x.shape[::2] == y.shape[::2]:
+        shapes = f"{tuple(at.shape)}, {tuple(x.shape)} and {tuple(y.shape)}"
+        raise ValueError(f"at, x and y must have as many seeds and features, not {shapes}.")
+    widths = [_checks.number(f"bandwidths[{i}]", h, above=0) for i, h in enumerate(_widths(bandwidths))]
+    return (_kernel(at, x, widths).mean(2) - _kernel(at, y, widths).mean(2)).unsqueeze(2)
+
+
 def _widths(bandwidths: Sequence[float]) -> Sequence[float]:
     """Return the bandwidths if there are any."""
     if not _checks.sequence("bandwidths", bandwidths):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan_helpers import metrics
 from gan_helpers.data import Normal, Uniform
-from gan_helpers.divergences import DIVERGENCES, FDivergence, kantorovich, mmd2, transport
+from gan_helpers.divergences import DIVERGENCES, FDivergence, kantorovich, mmd2, transport, witness
 from gan_helpers.randomness import Stream
 from tests.plain_gan import numbers
 
@@ -243,3 +243,15 @@ def test_what_is_no_sample_or_no_bandwidth_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 2 rows"):
         mmd2(x[:, :1], x)
     assert mmd2(x[:, :1], x, biased=True).shape == (2,)
+
+
+def test_the_witness_is_the_critic_that_earns_the_biased_distance() -> None:
+    x, y, widths = numbers(2, 4, 3), numbers(2, 6, 3, seed=1) + 0.4, (0.7, 2.0)
+    earned = [witness(at, x, y, widths).mean((1, 2)) for at in (x, y)]
+    torch.testing.assert_close(earned[0] - earned[1], mmd2(x, y, widths, biased=True))
+    by_hand = witness(*(torch.tensor([[[at]]]).double() for at in (0.0, 1.0, 2.0)))
+    assert by_hand.shape == (1, 1, 1) and by_hand.item() == pytest.approx(math.exp(-1 / 2) - math.exp(-2))
+    with pytest.raises(ValueError, match="at, x and y must have as many seeds and features"):
+        witness(x[:1], x, y)
+    with pytest.raises(ValueError, match=r"bandwidths\[0\] must be greater than 0"):
+        witness(x, x, y, (0.0,))

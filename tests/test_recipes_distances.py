@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from gan_helpers import Ensemble, Stream, adam, dirac, metrics
-from gan_helpers.divergences import mmd2
+from gan_helpers.divergences import mmd2, witness
 from gan_helpers.losses import wasserstein_d
 from gan_helpers.options import Turns
 from gan_helpers.recipes import combinations, fifty_lines
 from gan_helpers.recipes import distances as chapter
+from gan_helpers.results import effect
 from gan_helpers.tables import ledger
 from tests.chapters import Chapter, assert_trains_by, weights
 from tests.plain_gan import numbers
@@ -193,6 +194,90 @@ def test_a_generator_alone_descends_the_kernel_distance_and_its_critic_stays() -
         recipe.train(G, D, steps=0)
 
 
+def test_the_box_of_the_mmd_gan_is_that_of_the_paper() -> None:
+    recipe = chapter.mmd_gan()
+    G, D = recipe.networks(2, seed=3, device="cpu")
+    assert (recipe.batch, recipe.steps, recipe.options) == (64, 2_000, {"turns": Turns(d_steps=5)})
+    for make, network in ((recipe.d_opt, D), (recipe.g_opt, G)):
+        optimiser = make(network)
+        assert type(optimiser) is torch.optim.RMSprop and optimiser.defaults["lr"] == 5e-5
+    x, z = 4 + numbers(2, 6, 1).float(), numbers(2, 5, 1, seed=1).float().abs()
+    kept = [(out[..., :1], (out[..., 1:] - was) ** 2) for out, was in ((D(x), x), (D(G(z)), G(z)))]
+    apart = mmd2(kept[0][0], kept[1][0], (1.0, 2.0, 4.0, 8.0, 16.0))
+    lost = sum(squares.mean((1, 2)) for _, squares in kept)
+    torch.testing.assert_close(recipe.d_loss(G, D, x, z), 8 * lost - apart)
+    torch.testing.assert_close(recipe.g_loss(G, D, x, z), apart)
+    member = D.member(0)
+    torch.testing.assert_close(member(x[0])[:, 1:], member.decoder(member.encoder(x[0])))
+    louder = chapter.louder()
+    torch.testing.assert_close(louder.d_loss(G, D, x, z), 1e6 * recipe.d_loss(G, D, x, z))
+    torch.testing.assert_close(louder.g_loss(G, D, x, z), 1e6 * apart)
+    narrow = mmd2(kept[0][0], kept[1][0], (0.001, 0.002, 0.004, 0.008, 0.016))
+    torch.testing.assert_close(chapter.fitted_widths().g_loss(G, D, x, z), narrow)
+    recipe.train(G, D, seed=0, steps=2)
+    assert max(w.abs().max() for w in weights(D)) == pytest.approx(0.01)
+
+
+def test_a_held_witness_pays_for_its_slope_and_its_weights_are_not_cut() -> None:
+    recipe, box = chapter.witness_held(), chapter.mmd_gan()
+    G, D = recipe.networks(2, seed=3, device="cpu")
+    x, z = 4 + numbers(2, 6, 1).float(), numbers(2, 6, 1, seed=1).float().abs()
+    fake = G(z).detach()
+    u = Stream("D/dropout", 3).uniform(2, 6, 1)
+    at = (u * x + (1 - u) * fake).detach().requires_grad_()
+    features = [D(t)[..., :1] for t in (at, x, fake)]
+    (slope,) = torch.autograd.grad(witness(*features, chapter.WIDTHS).sum(), at, create_graph=True)
+    expected = box.d_loss(G, D, x, z) + 10 * (slope.abs() - 1).square().mean((1, 2))
+    found = recipe.d_loss(G, D, x, z)
+    torch.testing.assert_close(found, expected)
+    of_d = [*D.parameters()]
+    slopes = [torch.autograd.grad(loss.sum(), of_d, retain_graph=True) for loss in (found, expected)]
+    torch.testing.assert_close(*slopes)
+    torch.testing.assert_close(recipe.g_loss(G, D, x, z), box.g_loss(G, D, x, z))
+    recipe.train(G, D, seed=0, steps=2)
+    assert min(w.abs().max() for w in weights(D)) > 0.02
+    for made, network in ((recipe.d_opt, D), (recipe.g_opt, G), (chapter.clipped_adam().g_opt, G)):
+        (group,) = made(network).param_groups
+        assert (group["lr"], group["betas"]) == (1e-4, (0.0, 0.9))
+    assert chapter.clipped_adam().d_opt(D).defaults["clip"] == 0.01
+
+
+def test_a_free_decoder_is_not_cut_and_a_cut_one_can_say_no_number() -> None:
+    for recipe, low, high in ((chapter.mmd_gan(), 0.0, 0.021), (chapter.free_decoder(), 0.05, math.inf)):
+        G, D = recipe.networks(2, seed=3, device="cpu")
+        recipe.train(G, D, seed=0, steps=2)
+        said = D(torch.linspace(-10, 10, 201).expand(2, -1).unsqueeze(2))[..., 1].abs().amax(1)
+        assert ((low < said) & (said < high)).all()
+        cut = [w.abs().max().item() for name, w in D.named_parameters() if "encoder" in name]
+        assert max(cut) == pytest.approx(0.01)
+
+
+def test_early_runs_are_those_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chapter, "EARLY", FEW)
+    found = chapter.early(2, 5)
+    for name, recipe in (("none", chapter.original()), ("all", chapter.repaired())):
+        G, D = recipe.networks(2, seed=5)
+        far = [metrics.w1(fifty_lines.quantile_samples(G, 1_000), chapter.REAL)]
+        recipe.train(G, D, seed=5, steps=FEW)
+        far.append(metrics.w1(fifty_lines.quantile_samples(G, 1_000), chapter.REAL))
+        torch.testing.assert_close(found[f"nearer_{name}"], far[0] - far[1])
+
+
+def test_what_was_learned_is_measured_at_the_end() -> None:
+    short = {name: replace(make(), steps=FEW) for name, make in chapter.LEARNED.items()}
+    found = chapter.learned({name: lambda r=r: r for name, r in short.items()}, 2, 4)
+    for name, recipe in short.items():
+        G, D = recipe.networks(2, seed=4)
+        recipe.train(G, D, seed=4)
+        torch.testing.assert_close(found[f"w1_{name}"], fifty_lines.measure(G)["w1"])
+        if name == "numbers":
+            assert recipe.g_opt(G).defaults["lr"] == 5e-5 and "apart_numbers" not in found
+            continue
+        f = D(chapter.REAL.quantile(chapter.QUANTILES).float().expand(2, -1).unsqueeze(2))[..., 0].double()
+        apart = (f.unsqueeze(2) - f.unsqueeze(1)).square().mean((1, 2)).sqrt()
+        torch.testing.assert_close(found[f"apart_{name}"], apart, rtol=1e-4, atol=0)
+
+
 def test_games_and_power_have_their_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chapter, "MOVES", 40)
     assert set(chapter.games(3, 0)) == {f"strays_{name}" for name in chapter.RULES}
@@ -227,6 +312,17 @@ def test_of_the_boxes_of_the_table_one_comes_home_and_one_goes_astray() -> None:
     assert max(w1.max() for w1 in home) < 1 < 3 < apart["w1_without_target"].min()
     assert apart["strays_without_target"].max() < 1.1 * dirac.stall(10.0)
     assert torch.equal(apart["w1_only_target"], apart["w1_none"])
+
+
+def test_narrower_kernels_bring_the_mmd_gan_closer_and_louder_losses_do_not() -> None:
+    learned = ledger("distances_learned")
+    assert (learned["w1_fitted"] < learned["w1_box"]).all()
+    louder = effect(learned["w1_box"], learned["w1_louder"], ratio=True)
+    assert louder.low < 1 < louder.high
+    unlearned = effect(learned["w1_numbers"], learned["w1_fitted"], ratio=True)
+    assert unlearned.low < 1 < unlearned.high
+    assert learned["mean_box"].sub(4).abs().max() < 0.05 and learned["sd_box"].max() < 0.75
+    assert learned["apart_box"].max() < 0.0025
 
 
 # The chapter
@@ -290,3 +386,21 @@ def test_the_kernel_loss_of_the_chapter_is_that_of_the_package() -> None:
     x, fake = numbers(2, 5, 1), numbers(2, 5, 1, seed=1)
     theirs = written("mmd_loss")["mmd_loss"](x, fake)
     torch.testing.assert_close(theirs, mmd2(x, fake, chapter.BANDWIDTHS["mixed"]))
+
+
+def test_the_third_box_of_the_chapter_is_that_of_the_package() -> None:
+    theirs, recipe = written("critic", "Coder", "box_3_g", "box_3_d"), chapter.mmd_gan()
+    (G, D), mine = recipe.networks(2, seed=3, device="cpu"), theirs["Coder"]
+    written_down = Ensemble(mine, 2, name="D", seed=3, device="cpu")
+    x, z = numbers(2, 6, 1).float(), numbers(2, 5, 1, seed=1).float().abs()
+    for name, loss in (("box_3_d", recipe.d_loss), ("box_3_g", recipe.g_loss)):
+        torch.testing.assert_close(theirs[name](G, written_down, x, z), loss(G, D, x, z))
+
+
+def test_the_page_says_of_learned_kernels_what_the_tables_say() -> None:
+    learned = ledger("distances_learned") | ledger("distances_held")
+    text = "\n".join(cell.source for cell in CHAPTER.notebook.cells)
+    for before, after in (("box", "louder"), ("box", "fitted"), ("numbers", "fitted"), ("box", "free"),
+                          ("box", "adam"), ("adam", "witness"), ("numbers_adam", "witness")):  # fmt: skip
+        found = effect(learned[f"w1_{before}"], learned[f"w1_{after}"], ratio=True)
+        assert f"× {found.median:.2f} ({found.low:.2f} to {found.high:.2f})" in text

@@ -7,8 +7,9 @@ lines; neither says which networks suit a line, so these are two hidden layers o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Optimizer
 
 from gan_helpers import dirac, metrics
-from gan_helpers.divergences import mmd2
+from gan_helpers.divergences import mmd2, witness
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import wasserstein_d, wasserstein_g
 from gan_helpers.models import mlp
@@ -98,6 +99,15 @@ def rmsprop(network: Ensemble) -> Optimizer:
     return torch.optim.RMSprop(network.parameters(), lr=5e-5)
 
 
+def faster(network: Ensemble) -> Optimizer:
+    """Return the optimiser of the second box.
+
+    Args:
+        network: whose weights it updates.
+    """
+    return adam(network, 1e-4, betas=(0.0, 0.9))
+
+
 def changed(*names: str, steps: int = STEPS) -> Recipe:
     """Return the first box with some of the changes.
 
@@ -112,7 +122,7 @@ def changed(*names: str, steps: int = STEPS) -> Recipe:
         raise ValueError(f"names must be among {', '.join(CHANGES)}, not {min(unknown)!r}.")
 
     def optimiser(network: Ensemble) -> Optimizer:
-        return adam(network, 1e-4, betas=(0.0, 0.9)) if "adam" in names else rmsprop(network)
+        return (faster if "adam" in names else rmsprop)(network)
 
     penalty = "penalty" in names
     return Recipe(
@@ -219,6 +229,27 @@ def apart(seeds: int, seed: int) -> Columns:
         if told not in made:
             made[told] = ended(changed(*told), seeds, seed)
         found |= {f"{column}_{name}": values for column, values in made[told].items()}
+    return found
+
+
+def early(seeds: int, seed: int) -> Columns:
+    """Return what the runs of the page come to, the first box and the repaired recipe, after `EARLY` steps.
+
+    Args:
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        By how much the distance W1 of 1,000 quantiles has become smaller since the start,
+        ``"nearer_none"`` and ``"nearer_all"``, in units of x.
+    """
+    found = {}
+    for name, changes in (("none", ()), ("all", tuple(CHANGES))):
+        recipe = changed(*changes, steps=EARLY)
+        G, D = recipe.networks(seeds, seed=seed)
+        at_first = metrics.w1(quantile_samples(G, 1_000), REAL)
+        recipe.train(G, D, seed=seed).require_whole()
+        found[f"nearer_{name}"] = at_first - metrics.w1(quantile_samples(G, 1_000), REAL)
     return found
 
 
@@ -379,6 +410,157 @@ def kernels(seeds: int, seed: int) -> Columns:
     return found
 
 
+# Kernels that are learned
+
+WIDTHS = (1.0, 2.0, 4.0, 8.0, 16.0)  # of the box; in units of its features
+
+
+class Coder(nn.Module):
+    """The critic of the box: a feature of each number, and what a decoder makes of it, side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = network(), network()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features and the numbers that they are decoded to, ``(..., 2)``.
+
+        Args:
+            x: the numbers, ``(..., 1)``.
+        """
+        feature = self.encoder(x)
+        return torch.cat([feature, self.decoder(feature)], dim=-1)
+
+
+def mmd_gan(widths: tuple[float, ...] = WIDTHS, factor: float = 1.0, held: bool = False) -> Recipe:
+    r"""Return the box of the MMD GAN: a kernel of features, which D learns and G is judged by.
+
+    .. math:: L_D = -\mathrm{MMD}^2(f(x), f(y)) + 8\, \mathbb{E}\,(x - g(f(x)))^2
+        + 8\, \mathbb{E}\,(y - g(f(y)))^2, \qquad L_G = \mathrm{MMD}^2(f(x), f(y))
+
+    The decoder g is to keep the encoder f from sending different numbers to one place. All weights of both
+    are cut to [-0.01, 0.01]. RMSProp with 0.00005, batches of 64, five steps of D. The weight 8 is that of
+    the authors' program. The box leaves the networks open; here a feature is one number.
+
+    Args:
+        widths: of the Gaussian kernels, in units of the features.
+        factor: what both losses are multiplied by.
+        held: whether the loss of D has the gradient penalty of the second box as well, on the slope of
+            `gan_helpers.divergences.witness` of the features.
+
+    References:
+        Li et al. (2017), algorithm 1 and section 5. https://arxiv.org/abs/1705.08584
+    """
+
+    def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        fake = G(z).detach()
+        of_real, of_fake = D(x, fake)
+        features = of_real[..., :1], of_fake[..., :1]
+        off = [(out[..., 1:] - was).square().mean((1, 2)) for out, was in ((of_real, x), (of_fake, fake))]
+        loss: Tensor = 8 * (off[0] + off[1]) - mmd2(*features, widths)
+        if held:
+            cost = gradient_penalty(lambda t: witness(D(t)[..., :1], *features, widths), x, fake, D.dropout)
+            loss = loss + 10 * cost
+        return factor * loss
+
+    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        of_real, of_fake = D(x, G(z))
+        return factor * mmd2(of_real[..., :1], of_fake[..., :1], widths)
+
+    return replace(original(), D=Coder, d_loss=d_loss, g_loss=g_loss)
+
+
+def fitted_widths() -> Recipe:
+    """Return the box of the MMD GAN with kernels a thousand times as narrow, as its features are."""
+    return mmd_gan(tuple(width / 1_000 for width in WIDTHS))
+
+
+def louder() -> Recipe:
+    """Return the box of the MMD GAN with both losses a million times as large, and all else as it is."""
+    return mmd_gan(factor=1e6)
+
+
+def free_decoder() -> Recipe:
+    """Return the box of the MMD GAN with a decoder whose weights are not cut, as in its authors' program."""
+
+    def d_opt(D: Ensemble) -> Optimizer:
+        encoder = [weights for name, weights in D.named_parameters() if "encoder" in name]
+
+        @torch.no_grad()
+        def cut_encoder(*_: Any) -> None:
+            for weights in encoder:
+                weights.clamp_(-0.01, 0.01)
+
+        optimiser = rmsprop(D)
+        optimiser.register_step_post_hook(cut_encoder)
+        return optimiser
+
+    return replace(mmd_gan(), d_opt=d_opt)
+
+
+def clipped_adam() -> Recipe:
+    """Return the box of the MMD GAN with the optimiser of the second box, and weights cut as before."""
+    return replace(mmd_gan(), d_opt=lambda D: clipped(faster(D), 0.01), g_opt=faster)
+
+
+def witness_held() -> Recipe:
+    """Return the MMD GAN with the second box's optimiser, and its penalty on the witness in place of cutting.
+
+    References:
+        Binkowski et al. (2018) hold their witness so, and have no decoder. https://arxiv.org/abs/1801.01401
+    """
+    return replace(mmd_gan(held=True), d_opt=faster, g_opt=faster)
+
+
+def unlearned(optimiser: Callable[[Ensemble], Optimizer] = rmsprop) -> Solo:
+    """Return the recipe of a generator that descends the MMD of the box's widths on bare numbers.
+
+    Args:
+        optimiser: of the generator.
+    """
+    return replace(kernel(WIDTHS), g_opt=optimiser)
+
+
+LEARNED: dict[str, Callable[[], Recipe]] = {
+    "box": mmd_gan,
+    "fitted": fitted_widths,
+    "louder": louder,
+    "numbers": unlearned,
+}
+#: What else may hold D, with a decoder that can decode; and bare numbers by the same optimiser.
+HELD: dict[str, Callable[[], Recipe]] = {
+    "free": free_decoder,
+    "adam": clipped_adam,
+    "witness": witness_held,
+    "numbers_adam": partial(unlearned, faster),
+}
+
+
+def learned(recipes: Mapping[str, Callable[[], Recipe]], seeds: int, seed: int) -> Columns:
+    """Return what generators have come to by each of some recipes.
+
+    Args:
+        recipes: what makes them, by name: `LEARNED` or `HELD`.
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        What `gan_helpers.recipes.fifty_lines.measure` finds, ``"w1_box"``; and how far the features of two
+        real samples are apart at the end, as the root of the mean square, ``"apart_box"``.
+    """
+    found: Columns = {}
+    for name, make in recipes.items():
+        recipe = make()
+        G, D = recipe.networks(seeds, seed=seed)
+        recipe.train(G, D, seed=seed).require_whole()
+        found |= {f"{column}_{name}": values for column, values in measure(G.eval()).items()}
+        if recipe.D is Coder:
+            features = D(REAL.quantile(QUANTILES).to(next(D.parameters())).expand(seeds, -1).unsqueeze(2))
+            spread = features[..., 0].detach().double().std(1, correction=0)
+            found[f"apart_{name}"] = (2**0.5 * spread).cpu()
+    return found
+
+
 DIMENSIONS = (1, 4, 16, 64, 256)
 
 
@@ -441,8 +623,11 @@ def games(seeds: int, seed: int) -> Columns:
 TABLES = {
     "apart": Table(apart, 32, ensemble=32),
     "critics": Table(critics, 128, ensemble=64),
+    "early": Table(early, 64, ensemble=32),
     "games": Table(games, 320, ensemble=320),
+    "held": Table(partial(learned, HELD), 8, ensemble=8),
     "kernels": Table(kernels, 32, ensemble=32),
+    "learned": Table(partial(learned, LEARNED), 8, ensemble=8),
     "penalties": Table(penalties, 32, ensemble=32),
     "power": Table(power, 320),
 }

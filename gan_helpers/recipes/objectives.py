@@ -71,7 +71,7 @@ TARGETS = {
 }
 
 
-#: All that is tuned: the ten, and what learns without an opponent.
+#: All that is tuned, the ten and what learns without an opponent.
 ALL = OBJECTIVES | RIVALS
 
 #: In words, with what is fitted and not tuned.
