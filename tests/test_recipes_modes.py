@@ -162,6 +162,8 @@ def test_fates_of_modes() -> None:
     kept = History(torch.empty(0, 1), torch.empty(0, 1), torch.tensor([0, 500, 600]), {"each": each})
     fates = {name: values.item() for name, values in chapter.fates(kept).items()}
     assert fates == {"never": 1, "lost": 1, "missing": 2, "back": 1}
+    kept.watched["near"] = torch.ones_like(each)
+    assert not any(values.any() for values in chapter.fates(kept, "near").values())
 
 
 def test_a_run_is_counted_at_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +182,29 @@ def test_a_run_is_counted_at_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(found["core_6"], near.double().mean(1))
 
 
+def test_the_coarse_count_is_of_samples_within_a_fifth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chapter, "EARLY", 4)
+    recipe = replace(chapter.original(), steps=60)
+    found = chapter.counted(recipe, 6, 5, told=(4, 60), every=4, coarse=True)
+    plain = chapter.counted(recipe, 6, 5, told=(4, 60), every=4)
+    assert all(torch.equal(found[name], values) for name, values in plain.items())
+    fates = {f"{name}_near" for name in ("never", "lost", "missing", "back")}
+    assert set(found) - set(plain) == {"near_4", "near_60"} | fates
+    G, D = recipe.networks(6, seed=5)
+    recipe.train(G, D, seed=5)
+    x = G(Stream("counting", 5).normal(6, 2_500, 2))
+    gaps = (x[:, :, None] - chapter.RING.means).norm(dim=3)
+    visited = (gaps < 0.2).any(1).double().sum(1)
+    assert visited.any() and not torch.equal(visited, found["modes_60"])
+    torch.testing.assert_close(found["near_60"], visited)
+    torch.testing.assert_close(found["never_near"] + found["lost_near"], 8 - visited)
+
+
+def test_a_visit_is_to_one_mode() -> None:
+    for target in (chapter.RING, chapter.GRID):
+        assert torch.pdist(target.means).min() > 2 * chapter.NEAR
+
+
 def test_real_samples_are_at_the_floors_that_theory_has_for_them() -> None:
     found = chapter.floor(40, 0)
     for name, k in (("ring", 8), ("grid", 25)):
@@ -196,6 +221,33 @@ def test_the_long_runs_on_the_grid_fade_over_all_their_steps(monkeypatch: pytest
     assert (recipe.data, recipe.steps) == (chapter.GRID, 12_000)
     assert rest == (2, 9, (3_000, 6_000, 9_000, 12_000), 500)
     assert recipe.d_opt(recipe.networks(1, seed=0)[1]).defaults["fades over"] == 12_000
+
+
+def test_leaky_units_change_the_networks_alone() -> None:
+    recipe, plain = chapter.leaky(), chapter.original()
+    for network, last in ((recipe.G(), 2), (recipe.D(), 1)):
+        assert isinstance(network, nn.Sequential)
+        slopes = [layer.negative_slope for layer in network if isinstance(layer, nn.LeakyReLU)]
+        sizes = [tuple(p.shape) for p in network.parameters() if p.dim() == 2]
+        assert (slopes, sizes) == ([0.2, 0.2], [(64, 2), (64, 64), (last, 64)])
+    G, D, x, z = batch(recipe)
+    assert (recipe.steps, recipe.batch, recipe.data) == (plain.steps, plain.batch, plain.data)
+    assert numbers_of(recipe.d_opt(D)) == numbers_of(plain.d_opt(D))
+    torch.testing.assert_close(recipe.d_loss(G, D, x, z), minimax_d(D(x), D(G(z))))
+
+
+def test_subsets_have_their_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(chapter, "changed", lambda *names: names)
+
+    def counted(names: tuple[str, ...], seeds: int, seed: int) -> dict[str, Tensor]:
+        asked.append((names, seeds, seed))
+        return {"kl_3000": torch.zeros(seeds)}
+
+    monkeypatch.setattr(chapter, "counted", counted)
+    found = chapter.subsets(2, 9)
+    assert set(found) == {"kl_3000_betas_rate", "kl_3000_betas_rate_noise"}
+    assert asked == [(("betas", "rate"), 2, 9), (("betas", "rate", "noise"), 2, 9)]
 
 
 def test_methods_have_their_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +281,18 @@ def test_of_the_tables_the_repair_finds_all_modes_and_the_plain_game_none() -> N
     assert torch.equal(whole["missing"], whole["back"])
 
 
+def test_of_the_tables_missing_modes_of_the_repair_are_near_and_those_of_the_plain_game_are_not() -> None:
+    whole, plain = ledger("modes_repaired"), ledger("modes_original")
+    assert (whole["missing_near"] > 0).sum() == 1 and (whole["near_3000"] == 8).all()
+    assert plain["missing_near"].sum() > 0.9 * plain["missing"].sum()
+
+
+def test_of_the_tables_adam_and_the_rate_need_the_noise() -> None:
+    found = ledger("modes_subsets")
+    assert (found["modes_3000_betas_rate_noise"] == 8).all()
+    assert (found["modes_3000_betas_rate"] < 8).sum() == 10
+
+
 # The chapter
 
 CHAPTER = Chapter("modes")
@@ -245,6 +309,7 @@ def test_the_chapter_trains_by_the_recipes_of_the_package(nth: int, name: str) -
 
 def test_the_chapter_counts_as_the_package_does() -> None:
     x = chapter.RING(3, 500, Stream("counted", 1)) + 0.01 * numbers(3, 500, 2).float()
+    x[1] += 5  # nothing sharp there
     found = written("counts")["counts"](x.double(), chapter.RING.means.double(), chapter.RING.sd)
     theirs = count_modes(x, chapter.RING)
     for one, other in zip(found, (theirs.modes, theirs.high_quality, theirs.reverse_kl), strict=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from gan_helpers.training import adam, fading
 from gan_helpers.unrolling import unrolled
 
 RING = ring()
-GRID = grid(spacing=0.7, sd=0.0175)  # the paper's, times 0.35: about as wide as the ring, and counted alike
+GRID = grid(spacing=0.7, sd=0.0175)  # the paper's, times 0.35: heaps about as far apart as the ring's
 NOISE = StandardNormal(2)
 SAMPLES = 2_500  # that modes are counted in, as in the paper
 STEPS, BATCH, RATE, MOMENTUM = 3_000, 64, 1e-3, 0.8
@@ -37,6 +38,7 @@ WIDER = 5.0  # how much wider the noise of the repair is
 KERNELS, DIMENSIONS = 8, 3  # of minibatch discrimination
 AHEAD = 5  # steps that an unrolled G looks ahead
 EARLY = 500  # which step's missing modes are followed up
+NEAR = 0.2  # how close to its centre a sample visits a mode, sharp or not; less than half of any gap
 TOLD = (500, 1_000, 2_000, 3_000)  # steps whose counts a table holds
 
 #: What the repair changes, in words.
@@ -154,6 +156,16 @@ def original(target: GaussianMixture = RING) -> Recipe:
         target: the data.
     """
     return changed(target=target)
+
+
+def leaky(target: GaussianMixture = RING) -> Recipe:
+    """Return the plain game with leaky units, and two hidden layers in G as in D.
+
+    Args:
+        target: the data.
+    """
+    G, D = (partial(mlp, 2, 64, 64, last, activation=lambda: nn.LeakyReLU(0.2)) for last in (2, 1))
+    return replace(original(target), G=G, D=D)
 
 
 def repaired(target: GaussianMixture = RING, steps: int = STEPS) -> Recipe:
@@ -313,8 +325,9 @@ def looks(target: GaussianMixture, seed: int | None = None) -> Look:
 
     Returns:
         A function of the generators that returns ``"each"``, the sharp samples of each mode, ``"high"``,
-        the share of sharp samples, ``"kl"``, and ``"core"``, the share within one standard deviation, of
-        which real samples have 39.3 %: a larger one means narrow modes.
+        the share of sharp samples, ``"kl"``, ``"core"``, the share within one standard deviation, of
+        which real samples have 39.3 %: a larger one means narrow modes, and ``"near"``, the samples within
+        `NEAR` of each mode.
     """
 
     def look(G: Ensemble) -> Columns:
@@ -322,23 +335,25 @@ def looks(target: GaussianMixture, seed: int | None = None) -> Look:
         x = G(z)
         found, core = count_modes(x, target), count_modes(x, target, radius=1.0)
         told = {"each": found.each, "high": found.high_quality, "kl": found.reverse_kl}
-        return told | {"core": core.high_quality}
+        near = count_modes(x, target, radius=NEAR / target.sd)
+        return told | {"core": core.high_quality, "near": near.each}
 
     return look
 
 
-def fates(history: History) -> Columns:
+def fates(history: History, measure: str = "each") -> Columns:
     r"""Return what became of modes, counted over the looks of a run.
 
     Args:
         history: of a run that was watched by `looks`.
+        measure: the samples that a mode is found by: ``"each"`` or ``"near"``.
 
     Returns:
         How many modes were at no look found, ``"never"``; how many were found at one and are missing at the
         last, ``"lost"``; how many were missing at step `EARLY`, ``"missing"``, and how many of these are
         there at the last, ``"back"``, each ``(seeds,)``.
     """
-    there = history.watched["each"] > 0
+    there = history.watched[measure] > 0
     early = there[history.at == EARLY][0]
     return {
         "never": (~there.any(0)).double().sum(1),
@@ -348,7 +363,14 @@ def fates(history: History) -> Columns:
     }
 
 
-def counted(recipe: Recipe, seeds: int, seed: int, told: tuple[int, ...] = TOLD, every: int = 100) -> Columns:
+def counted(
+    recipe: Recipe,
+    seeds: int,
+    seed: int,
+    told: tuple[int, ...] = TOLD,
+    every: int = 100,
+    coarse: bool = False,
+) -> Columns:
     """Return what a recipe finds at several steps, and what became of its modes.
 
     Args:
@@ -357,10 +379,11 @@ def counted(recipe: Recipe, seeds: int, seed: int, told: tuple[int, ...] = TOLD,
         seed: the base seed.
         told: the steps.
         every: steps between two looks.
+        coarse: whether to tell as well which modes have a sample within `NEAR`.
 
     Returns:
         ``"modes_500"``, ``"high_500"``, ``"kl_500"`` and ``"core_500"`` for each step of ``told``, and the
-        `fates`.
+        `fates`; if ``coarse``, then ``"near_500"`` and ``"never_near"`` and so on too.
     """
     G, D = recipe.networks(seeds, seed=seed)
     watch = Watch(looks(recipe.data, seed), every)  # type: ignore[arg-type]  # all data here are mixtures
@@ -370,6 +393,10 @@ def counted(recipe: Recipe, seeds: int, seed: int, told: tuple[int, ...] = TOLD,
         kept = {name: values[history.at == step][0] for name, values in history.watched.items()}
         found[f"modes_{step}"] = (kept["each"] > 0).double().sum(1)
         found |= {f"{name}_{step}": kept[name] for name in ("high", "kl", "core")}
+        if coarse:
+            found[f"near_{step}"] = (kept["near"] > 0).double().sum(1)
+    if coarse:
+        found |= {f"{name}_near": values for name, values in fates(history, "near").items()}
     return found | fates(history)
 
 
@@ -384,6 +411,26 @@ def grid_long(seeds: int, seed: int) -> Columns:
         seed: the base seed.
     """
     return counted(repaired(GRID, LONG), seeds, seed, (3_000, 6_000, 9_000, LONG), 500)
+
+
+SUBSETS = (("betas", "rate"), ("betas", "rate", "noise"))  # of CHANGES, between one and all but one
+
+
+def subsets(seeds: int, seed: int) -> Columns:
+    """Return what some of the repair's changes find together on the ring.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+
+    Returns:
+        Columns such as ``"modes_3000_betas_rate"``.
+    """
+    return {
+        f"{measure}_{'_'.join(names)}": values
+        for names in SUBSETS
+        for measure, values in counted(changed(*names), seeds, seed).items()
+    }
 
 
 METHODS: dict[str, Callable[[], Recipe]] = {
@@ -439,7 +486,9 @@ TABLES = {
     "grid_long": Table(grid_long, 16, ensemble=16),
     "grid_original": Table(lambda seeds, seed: counted(original(GRID), seeds, seed), 64),
     "grid_repaired": Table(lambda seeds, seed: counted(repaired(GRID), seeds, seed), 64),
+    "leaky": Table(lambda seeds, seed: counted(leaky(), seeds, seed), 16, ensemble=16),
     "methods": Table(methods, 16, ensemble=16),
-    "original": Table(lambda seeds, seed: counted(original(), seeds, seed), 64),
-    "repaired": Table(lambda seeds, seed: counted(repaired(), seeds, seed), 128),
+    "original": Table(lambda seeds, seed: counted(original(), seeds, seed, coarse=True), 64),
+    "repaired": Table(lambda seeds, seed: counted(repaired(), seeds, seed, coarse=True), 128),
+    "subsets": Table(subsets, 32, ensemble=32),
 }
