@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_helpers import Ensemble, Stream, classifier, mnist
-from gan_helpers.image_metrics import copying
 from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, relativistic_g
-from gan_helpers.recipes import combinations
+from gan_helpers.recipes import combinations, edward_mnist
 from gan_helpers.recipes import convolutions as chapter
 from gan_helpers.recipes.maxout_mnist import measure
 from tests.chapters import Chapter, assert_trains_by
@@ -346,18 +345,57 @@ def test_rules_and_boards_are_compared_from_the_same_seeds(
     assert torch.equal(boards["first_kernel_3"], chapter.checker(fakes))
 
 
+def test_the_rule_on_pooling_has_two_halves(few: mnist.Mnist) -> None:
+    made = {
+        name: (
+            "Upsample" in kinds(chapter.generator(**changes.get("G", {}))),
+            "MaxPool2d" in kinds(chapter.discriminator(**changes.get("D", {}))),
+        )
+        for name, changes in chapter.POOLING.items()
+    }
+    assert made == {
+        "original": (False, False),
+        "enlarged_g": (True, False),
+        "pooled_d": (False, True),
+        "pooled": (True, True),
+    }
+    columns = chapter.pooling(1, 3)
+    _, images = by_hand(chapter.original(few.train.images), few)
+    assert torch.equal(columns["checker_original"], chapter.checker(images))
+
+
+def test_untrained_grids_are_those_of_training_mode(few: mnist.Mnist) -> None:
+    early = chapter.first(2, 3)
+    assert early.keys() == {*chapter.BOARDS, "no_norm", "sigmoid"}
+    G, _ = chapter.original(few.train.images).networks(2, seed=3)
+    with torch.no_grad():
+        fakes = G(Stream("shown", 3).normal(2, 200, 100))
+    assert torch.equal(early["kernel_4"], chapter.checker(fakes))
+
+
 def test_a_beginning_is_measured_whole(few: mnist.Mnist) -> None:
     columns = chapter.begun(1, 3)
     G, images = by_hand(chapter.repaired(few.train.images), few)
     assert torch.equal(columns["checker"], chapter.checker(images))
     assert torch.equal(columns["felt"], chapter.walked(G, few.test, 3)["felt"])
     shown = chapter.drawn(G, Stream("copied", 3).normal(1, 100, 100)).float() / 255
-    assert torch.equal(columns["copying"], copying(shown, few.train.images, few.test.images))
+    assert torch.equal(columns["copied"], edward_mnist.copied(shown, few.train.images, few.test.images))
+
+
+def test_copies_are_looked_for_among_all_training_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever deals out the last of many training digits copies as much as one who deals the first."""
+    digits = mnist.Mnist(DIGITS.train[:500], DIGITS.test[:100])
+    monkeypatch.setattr(chapter, "JUDGED", 100)
+    monkeypatch.setattr(chapter, "drawn", lambda G, z: (digits.train.images[-50:] * 255).round().byte()[None])
+    G, _ = players()
+    assert chapter.copied(G, digits, 3)["copied"].item() == pytest.approx(1)
+    monkeypatch.setattr(chapter, "drawn", lambda G, z: (digits.test.images[:50] * 255).round().byte()[None])
+    assert chapter.copied(G, digits, 3)["copied"].item() == pytest.approx(-5)
 
 
 def test_a_long_run_is_measured_on_its_way(few: mnist.Mnist) -> None:
     columns = chapter.whole(1, 3, steps=4, at=(2, 4))
-    assert {"frechet_2", "frechet_4", "frechet_arc", "copying"} <= columns.keys()
+    assert {"frechet_2", "frechet_4", "frechet_arc"} <= columns.keys()
     recipe = chapter.repaired(few.train.images, **chapter.LONG, steps=4)
     G, D = recipe.networks(1, seed=3)
     averaged = recipe.train(G, D, seed=3, steps=4).averaged
@@ -368,7 +406,10 @@ def test_a_long_run_is_measured_on_its_way(few: mnist.Mnist) -> None:
 
 
 def test_the_floor_is_real_digits_beside_others(few: mnist.Mnist, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chapter, "JUDGED", 100)
+    monkeypatch.setattr(chapter, "JUDGED", 50)
+    monkeypatch.setattr(
+        mnist, "load", lambda device=None: mnist.Mnist(DIGITS.train[300:500], DIGITS.test[300:400])
+    )
     seen = []
 
     def noted(images: Tensor, real: mnist.Digits, _: Any) -> dict[str, Tensor]:
@@ -376,11 +417,16 @@ def test_the_floor_is_real_digits_beside_others(few: mnist.Mnist, monkeypatch: p
         return {"frechet": torch.zeros(1)}
 
     monkeypatch.setattr(chapter, "measure", noted)
-    assert chapter.floor(2, 3)["frechet"].shape == (2,)
-    for images, real in seen:
-        together = torch.cat([images, real])
-        assert len(images) == len(real) == 100 and len(together.unique(dim=0)) == 200
-        assert torch.cdist(together, few.test.images).amin(1).max() < 0.1  # two digits are further apart
+    columns = chapter.floor(2, 3)
+    assert columns["frechet"].shape == columns["frechet_second"].shape == (2,)
+    known, bundled = few.test.images[:50], DIGITS.test.images[300:400]
+    parts = (few.train.images, few.test.images[50:100], few.test.images[100:], DIGITS.train.images[300:500])
+    for nth, (images, real) in enumerate(seen):
+        assert torch.equal(real, bundled if nth > 5 else known)
+        # Two digits are further apart than 0.1. The part of 50 is drawn whole.
+        assert torch.cdist(images, parts[nth // 2]).amin(1).max() < 0.1
+        assert len(images) == 50 == len(images.unique(dim=0))
+    assert not torch.equal(seen[0][0], seen[1][0])
 
 
 # The notebook

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from gan_helpers import _checks, classifier, image_metrics, mnist
+from gan_helpers import _checks, classifier, mnist
 from gan_helpers.albums import ACROSS, Album
 from gan_helpers.data import Minibatches, StandardNormal
 from gan_helpers.ensemble import Ensemble
@@ -22,7 +22,7 @@ from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, rela
 from gan_helpers.options import Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, bundled_digits, combinations, full_digits
+from gan_helpers.recipes import Recipe, bundled_digits, combinations, edward_mnist, full_digits
 from gan_helpers.recipes.maxout_mnist import measure
 from gan_helpers.tables import FIRST_SEED, Columns, Table
 from gan_helpers.training import adam
@@ -486,6 +486,13 @@ BOARDS: dict[str, dict[str, Any]] = {
     "kernel_5": {"G": {"kernel": 5}},
     "upsampled": {"G": {"up": "upsampled"}},
 }
+#: The rule on pooling taken apart: pixels enlarged in G, pooled in D, and both.
+POOLING: dict[str, dict[str, Any]] = {
+    "original": {},
+    "enlarged_g": {"G": {"up": "upsampled"}},
+    "pooled_d": {"D": {"down": "pooled"}},
+    "pooled": RULES["pooled"],
+}
 
 
 def broken(
@@ -538,14 +545,45 @@ def boards(seeds: int, seed: int) -> Columns:
         What `judged` says at the end, by names such as ``checker_kernel_3``, and of the first weights, as the
         training meets them, ``first_kernel_3``: normalised over a batch of 2,000.
     """
-    columns = _compared(BOARDS, seeds, seed)
-    for name, changes in BOARDS.items():
-        recipe = broken(*inputs(seeds), **changes)
-        G, _ = recipe.networks(seeds, seed=seed)
+    early = _untrained(BOARDS, seeds, seed)
+    return _compared(BOARDS, seeds, seed) | {f"first_{name}": values for name, values in early.items()}
+
+
+def _untrained(variants: dict[str, dict[str, Any]], seeds: int, seed: int) -> Columns:
+    """Return the `checker` of what all variants draw at their first weights, by their names."""
+    columns: Columns = {}
+    for name, changes in variants.items():
+        G, _ = broken(*inputs(seeds), **changes).networks(seeds, seed=seed)
         with torch.no_grad():
-            fakes = G.train()(_page(G, seed))
-        columns[f"first_{name}"] = checker(fakes)
+            columns[name] = checker(G.train()(_page(G, seed)))
     return columns
+
+
+def first(seeds: int, seed: int) -> Columns:
+    """Return how much of a checkerboard generators leave before they are trained.
+
+    Args:
+        seeds: how many of each.
+        seed: the base seed.
+
+    Returns:
+        The `checker` of 2,000 images, normalised as one batch, by the names of `BOARDS` and by ``no_norm``
+        and ``sigmoid`` of `RULES`.
+    """
+    return _untrained(BOARDS | {name: RULES[name] for name in ("no_norm", "sigmoid")}, seeds, seed)
+
+
+def pooling(seeds: int, seed: int) -> Columns:
+    """Train with each half of the rule on pooling broken, from the same seeds.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+
+    Returns:
+        What `judged` says, by names such as ``frechet_pooled_d``.
+    """
+    return _compared(POOLING, seeds, seed)
 
 
 RATE, BETAS = 2e-3, (0.0, 0.999)
@@ -652,8 +690,7 @@ def begun(seeds: int, seed: int) -> Columns:
         seed: the base seed.
 
     Returns:
-        What `judged` and `walked` say, and the share of the fakes that are nearer to a training digit than to
-        a held-out one, ``copying``, pixel by pixel.
+        What `judged`, `walked` and `copied` say.
     """
     digits = mnist.load()
     G = _trained(repaired(*inputs(seeds)), seeds, seed)
@@ -661,19 +698,19 @@ def begun(seeds: int, seed: int) -> Columns:
 
 
 def copied(G: Ensemble, digits: mnist.Mnist, seed: int) -> Columns:
-    """Return the share of 1,000 fakes that are nearer to one of 2,000 training digits than to one held out.
+    """Return the share of 1,000 fakes that are copies, told from the digits that are nearest to them.
 
     Args:
         G: the generators.
-        digits: both kinds.
+        digits: those they learned from, all of which are looked at, and held-out ones.
         seed: of the noise.
 
     Returns:
-        ``copying``, ``(seeds,)``, as `gan_helpers.image_metrics.copying` says.
+        ``copied``, ``(seeds,)``, as `gan_helpers.recipes.edward_mnist.copied` says.
     """
     noise = NOISE(G.seeds, JUDGED // 2, Stream("copied", seed, next(G.parameters()).device))
-    train, held_out = (part.images[:JUDGED] for part in (digits.train, digits.test))
-    return {"copying": image_metrics.copying(drawn(G, noise).float() / 255, train, held_out)}
+    images = drawn(G, noise).float() / 255
+    return {"copied": edward_mnist.copied(images, digits.train.images, digits.test.images)}
 
 
 every_digit = partial(full_digits, 60_000)
@@ -691,7 +728,7 @@ def whole(seeds: int, seed: int, steps: int = WHOLE, at: tuple[int, ...] = AT) -
 
     Returns:
         By names such as ``frechet_500`` what `gan_helpers.recipes.maxout_mnist.measure` says of 2,000 images,
-        beside as many of the test set; at the end what `walked` and `copied` say.
+        beside the first 2,000 of the test set; at the end what `walked` says.
     """
     digits, judge = every_digit(), classifier.load()
     watched, G = _watched(repaired(digits.train.images, **LONG, steps=steps), seeds, seed, at)
@@ -699,33 +736,50 @@ def whole(seeds: int, seed: int, steps: int = WHOLE, at: tuple[int, ...] = AT) -
     for step, images in watched.items():
         found = measure(images, digits.test[:JUDGED], judge) | {"checker": checker(images)}
         columns |= {f"{key}_{step}": values for key, values in found.items()}
-    return columns | walked(G, digits.test[:JUDGED], seed) | copied(G, digits, seed)
+    return columns | walked(G, digits.test[:JUDGED], seed)
 
 
 def floor(seeds: int, seed: int) -> Columns:
-    """Return what `gan_helpers.recipes.maxout_mnist.measure` says of real digits, 2,000 beside 2,000 others.
+    """Return what `gan_helpers.recipes.maxout_mnist.measure` says of real digits, as if they were fakes.
 
-    Both are of MNIST's test set, which neither the networks nor the judge have seen.
+    The two halves of MNIST's test set come from different collections, and differ.
 
     Args:
-        seeds: how many pairs.
-        seed: by which they are chosen.
+        seeds: how many draws of 2,000 digits.
+        seed: by which they are drawn.
+
+    Returns:
+        Of digits of the training set, beside those that judge `whole`, names such as ``frechet``; beside the
+        same, of others from the first half of the test set ``frechet_first`` and from the second one
+        ``frechet_second``. Of bundled digits to learn from, beside those held out, ``frechet_bundled``.
     """
-    digits, judge = every_digit().test, classifier.load()
-    rng = Stream("floor", seed, digits.images.device)
-    found: list[Columns] = []
-    for _ in range(seeds):
-        some, others = rng.permutation(len(digits))[: 2 * JUDGED].split(JUDGED)
-        images = digits.images[some].unsqueeze(0).mul(255).round().byte()
-        found.append(measure(images, digits[others], judge) | {"checker": checker(images)})
-    return {key: torch.cat([one[key] for one in found]) for key in found[0]}
+    every, bundled, judge = every_digit(), mnist.load(), classifier.load()
+    known, half = every.test[:JUDGED], len(every.test) // 2
+    drawn_from = {
+        "": (every.train, known),
+        "_first": (every.test[JUDGED:half], known),
+        "_second": (every.test[half:], known),
+        "_bundled": (bundled.train, bundled.test),
+    }
+    rng = Stream("floor", seed, known.images.device)
+    columns: Columns = {}
+    for suffix, (digits, others) in drawn_from.items():
+        found: list[Columns] = []
+        for _ in range(seeds):
+            some = rng.permutation(len(digits))[:JUDGED]
+            images = digits.images[some].unsqueeze(0).mul(255).round().byte()
+            found.append(measure(images, others, judge) | {"checker": checker(images)})
+        columns |= {f"{key}{suffix}": torch.cat([one[key] for one in found]) for key in found[0]}
+    return columns
 
 
 TABLES = {
-    "rules": Table(rules, 2, ensemble=1),
+    "rules": Table(rules, 4, ensemble=1),
     "boards": Table(boards, 1, ensemble=1),
+    "first": Table(first, 64, ensemble=8),
+    "pooling": Table(pooling, 4, ensemble=1),
     "apart": Table(apart, 2, ensemble=1),
-    "shuffled": Table(shuffled, 3, ensemble=1),
+    "shuffled": Table(shuffled, 8, ensemble=1),
     "begun": Table(begun, 10, ensemble=2),
     "whole": Table(whole, 1, ensemble=1),  # a run takes a quarter of an hour of a core
     "floor": Table(floor, 20, ensemble=20),
