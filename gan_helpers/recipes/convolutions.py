@@ -549,13 +549,15 @@ def boards(seeds: int, seed: int) -> Columns:
     return _compared(BOARDS, seeds, seed) | {f"first_{name}": values for name, values in early.items()}
 
 
-def _untrained(variants: dict[str, dict[str, Any]], seeds: int, seed: int) -> Columns:
+def _untrained(
+    variants: dict[str, dict[str, Any]], seeds: int, seed: int, images: int = JUDGED
+) -> Columns:
     """Return the `checker` of what all variants draw at their first weights, by their names."""
     columns: Columns = {}
     for name, changes in variants.items():
         G, _ = broken(*inputs(seeds), **changes).networks(seeds, seed=seed)
         with torch.no_grad():
-            columns[name] = checker(G.train()(_page(G, seed)))
+            columns[name] = checker(G.train()(_page(G, seed)[:, :images]))
     return columns
 
 
@@ -567,10 +569,10 @@ def first(seeds: int, seed: int) -> Columns:
         seed: the base seed.
 
     Returns:
-        The `checker` of 2,000 images, normalised as one batch, by the names of `BOARDS` and by ``no_norm``
+        The `checker` of 256 images, normalised as one batch, by the names of `BOARDS` and by ``no_norm``
         and ``sigmoid`` of `RULES`.
     """
-    return _untrained(BOARDS | {name: RULES[name] for name in ("no_norm", "sigmoid")}, seeds, seed)
+    return _untrained(BOARDS | {name: RULES[name] for name in ("no_norm", "sigmoid")}, seeds, seed, 256)
 
 
 def pooling(seeds: int, seed: int) -> Columns:
