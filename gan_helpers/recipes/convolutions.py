@@ -778,7 +778,7 @@ def floor(seeds: int, seed: int) -> Columns:
 TABLES = {
     "rules": Table(rules, 4, ensemble=1),
     "boards": Table(boards, 1, ensemble=1),
-    "first": Table(first, 64, ensemble=8),
+    "first": Table(first, 64),
     "pooling": Table(pooling, 4, ensemble=1),
     "apart": Table(apart, 2, ensemble=1),
     "shuffled": Table(shuffled, 8, ensemble=1),
