@@ -379,7 +379,8 @@ def test_a_beginning_is_measured_whole(few: mnist.Mnist) -> None:
     assert torch.equal(columns["checker"], chapter.checker(images))
     assert torch.equal(columns["felt"], chapter.walked(G, few.test, 3)["felt"])
     shown = chapter.drawn(G, Stream("copied", 3).normal(1, 100, 100)).float() / 255
-    assert torch.equal(chapter.copies(1, 3)["copied"], edward_mnist.copied(shown, few.train.images, few.test.images))
+    expected = edward_mnist.copied(shown, few.train.images, few.test.images)
+    assert torch.equal(chapter.copies(1, 3)["copied"], expected)
 
 
 def test_copies_are_looked_for_among_all_training_digits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -787,9 +787,9 @@ def floor(seeds: int, seed: int) -> Columns:
 
 TABLES = {
     "rules": Table(rules, 4, ensemble=1),
-    "boards": Table(boards, 1, ensemble=1),
+    "boards": Table(boards, 3, ensemble=1),
     "first": Table(first, 64),
-    "pooling": Table(pooling, 4, ensemble=1),
+    "pooling": Table(pooling, 3, ensemble=1),
     "apart": Table(apart, 2, ensemble=1),
     "shuffled": Table(shuffled, 8, ensemble=1),
     "begun": Table(begun, 10, ensemble=2),
