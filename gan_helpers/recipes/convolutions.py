@@ -486,7 +486,7 @@ BOARDS: dict[str, dict[str, Any]] = {
     "kernel_5": {"G": {"kernel": 5}},
     "upsampled": {"G": {"up": "upsampled"}},
 }
-#: The rule on pooling taken apart: pixels enlarged in G, pooled in D, and both.
+#: The rule on pooling, taken apart. Pixels are enlarged in G, or pooled in D, or both.
 POOLING: dict[str, dict[str, Any]] = {
     "original": {},
     "enlarged_g": {"G": {"up": "upsampled"}},
