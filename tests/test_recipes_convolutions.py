@@ -98,7 +98,7 @@ def test_each_rule_is_broken_where_it_says() -> None:
     same = [name for name, networks in made.items() if networks == made["original"]]
     assert same == ["original", "beta1", "rate", "start"]
     for name, expected in (("original", (2e-4, 0.5)), ("beta1", (2e-4, 0.9)), ("rate", (1e-3, 0.5))):
-        recipe = chapter.broken(FEW, **chapter.RULES[name])
+        recipe = chapter.changed(FEW, **chapter.RULES[name])
         (group,) = recipe.d_opt(players()[1]).param_groups
         assert (group["lr"], group["betas"][0]) == expected
 
@@ -333,13 +333,13 @@ def test_rules_and_boards_are_compared_from_the_same_seeds(
     columns = chapter.rules(1, 3)
     _, images = by_hand(chapter.original(few.train.images), few)
     assert torch.equal(columns["checker_original"], chapter.checker(images))
-    grey = chapter.broken(few.train.images, **chapter.RULES["sigmoid"])
+    grey = chapter.changed(few.train.images, **chapter.RULES["sigmoid"])
     G, _ = by_hand(grey, few)
     images = chapter.drawn(G, Stream("shown", 3).normal(1, 200, 100), grey=True)
     assert torch.equal(columns["checker_sigmoid"], chapter.checker(images))
     boards = chapter.boards(1, 3)
     assert torch.equal(boards["checker_kernel_4"], columns["checker_original"])
-    first = chapter.broken(few.train.images, **chapter.BOARDS["kernel_3"]).networks(1, seed=3)[0]
+    first = chapter.changed(few.train.images, **chapter.BOARDS["kernel_3"]).networks(1, seed=3)[0]
     with torch.no_grad():
         fakes = first(Stream("shown", 3).normal(1, 200, 100))
     assert torch.equal(boards["first_kernel_3"], chapter.checker(fakes))

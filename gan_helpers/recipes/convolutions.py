@@ -495,7 +495,7 @@ POOLING: dict[str, dict[str, Any]] = {
 }
 
 
-def broken(
+def changed(
     images: Tensor, G: dict[str, Any] | None = None, D: dict[str, Any] | None = None, **further: Any
 ) -> Recipe:
     """Return the original with networks that differ from those of the source.
@@ -515,7 +515,7 @@ def _compared(variants: dict[str, dict[str, Any]], seeds: int, seed: int) -> Col
     """Train all variants from the same seeds, and return what `judged` says by names like ``kl_pooled``."""
     columns: Columns = {}
     for name, changes in variants.items():
-        G = _trained(broken(*inputs(seeds), **changes), seeds, seed)
+        G = _trained(changed(*inputs(seeds), **changes), seeds, seed)
         found = judged(G, seed, grey=changes.get("grey", False))
         columns |= {f"{key}_{name}": values for key, values in found.items()}
     return columns
@@ -555,7 +555,7 @@ def _untrained(
     """Return the `checker` of what all variants draw at their first weights, by their names."""
     columns: Columns = {}
     for name, changes in variants.items():
-        G, _ = broken(*inputs(seeds), **changes).networks(seeds, seed=seed)
+        G, _ = changed(*inputs(seeds), **changes).networks(seeds, seed=seed)
         with torch.no_grad():
             columns[name] = checker(G.train()(_page(G, seed)[:, :images]))
     return columns
