@@ -22,7 +22,7 @@ from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, rela
 from gan_helpers.options import Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, bundled_digits, combinations, edward_mnist, full_digits
+from gan_helpers.recipes import Recipe, bundled_digits, edward_mnist, full_digits, taken_apart
 from gan_helpers.recipes.maxout_mnist import measure
 from gan_helpers.tables import FIRST_SEED, Columns, Table
 from gan_helpers.training import adam
@@ -626,7 +626,7 @@ def repaired(images: Tensor, **further: Any) -> Recipe:
 
 
 def apart(seeds: int, seed: int) -> Columns:
-    """Take the repair apart: train with all `combinations` of its changes, from the same seeds.
+    """Take the repair apart: train with none, each, all but each and all of its changes, from the same seeds.
 
     Args:
         seeds: how many runs of each.
@@ -635,11 +635,15 @@ def apart(seeds: int, seed: int) -> Columns:
     Returns:
         What `judged` says, by names such as ``frechet_only_pairing``.
     """
-    columns: Columns = {}
-    for name, changes in combinations(CHANGES).items():
-        found = judged(_trained(original(*inputs(seeds), **options(*changes)), seeds, seed), seed)
-        columns |= {f"{key}_{name}": values for key, values in found.items()}
-    return columns
+    (images,) = inputs(seeds)
+
+    def made(*names: str) -> Recipe:
+        return original(images, **options(*names))
+
+    def measured(recipe: Recipe, seeds: int, seed: int) -> Columns:
+        return judged(_trained(recipe, seeds, seed), seed)
+
+    return taken_apart(made, CHANGES, measured)(seeds, seed)
 
 
 def _watched(

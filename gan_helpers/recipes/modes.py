@@ -6,7 +6,7 @@ text leaves something open. The small networks are our own, so that 16 seeds fit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -413,6 +413,15 @@ def grid_long(seeds: int, seed: int) -> Columns:
     return counted(repaired(GRID, LONG), seeds, seed, (3_000, 6_000, 9_000, LONG), 500)
 
 
+def _each(recipes: Mapping[str, Callable[[], Recipe]], seeds: int, seed: int) -> Columns:
+    """Return what several recipes find, from the same seeds, with names such as ``"modes_3000_pack2"``."""
+    return {
+        f"{measure}_{name}": values
+        for name, make in recipes.items()
+        for measure, values in counted(make(), seeds, seed).items()
+    }
+
+
 SUBSETS = (("betas", "rate"), ("betas", "rate", "noise"))  # of CHANGES, between one and all but one
 
 
@@ -426,11 +435,7 @@ def subsets(seeds: int, seed: int) -> Columns:
     Returns:
         Columns such as ``"modes_3000_betas_rate"``.
     """
-    return {
-        f"{measure}_{'_'.join(names)}": values
-        for names in SUBSETS
-        for measure, values in counted(changed(*names), seeds, seed).items()
-    }
+    return _each({"_".join(names): partial(changed, *names) for names in SUBSETS}, seeds, seed)
 
 
 METHODS: dict[str, Callable[[], Recipe]] = {
@@ -454,11 +459,7 @@ def methods(seeds: int, seed: int) -> Columns:
     Returns:
         Columns such as ``"modes_3000_pack2"``.
     """
-    return {
-        f"{measure}_{name}": values
-        for name, recipe in METHODS.items()
-        for measure, values in counted(recipe(), seeds, seed).items()
-    }
+    return _each(METHODS, seeds, seed)
 
 
 def floor(seeds: int, seed: int) -> Columns:
