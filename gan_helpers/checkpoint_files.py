@@ -28,18 +28,20 @@ DIGEST = re.compile(rb'(?<="sha256":")[0-9a-f]{64}(?=")')
 AFRESH = "Give another path, or delete the file to start afresh."
 
 
-def read(path: Path) -> tuple[dict[str, str], State]:
-    """Return what a checkpoint says about its run, and its tensors on the CPU.
+def read(path: Path, form: str = FORMAT) -> tuple[dict[str, str], State]:
+    """Return what a file says about its run, and its tensors on the CPU.
 
     Args:
         path: the file.
+        form: what it has to be; a checkpoint unless given.
 
     Raises:
-        CheckpointError: if it is not a checkpoint, or is damaged in any bit.
+        CheckpointError: if it is not that, or is damaged in any bit.
     """
     try:
         with path.open("rb") as file:
             header = _header(path, file)
+            _refuse_another_form(path, header, form)
             file.seek(0)
             tensors = tensors_of(file.read())
         metadata = _strings(header["__metadata__"])
@@ -68,9 +70,16 @@ def _header(path: Path, file: BinaryIO) -> dict[str, Any]:
     if digest.hexdigest() != claimed[0].decode():
         raise CheckpointError(f"{path} is damaged: it is not what was written (SHA-256). {AFRESH}")
     found: dict[str, Any] = json.loads(header, object_pairs_hook=_without_twins)
-    if found["__metadata__"]["format"] != FORMAT:
-        raise CheckpointError(f"{path} was written by another version of gan_helpers. {AFRESH}")
     return found
+
+
+def _refuse_another_form(path: Path, header: dict[str, Any], form: str) -> None:
+    if (found := header["__metadata__"]["format"]) == form:
+        return
+    what = form.rpartition(", ")[0]
+    if found.startswith(what):
+        raise CheckpointError(f"{path} was written by another version of gan_helpers. {AFRESH}")
+    raise CheckpointError(f"{path} is a file of another kind, {found}: {what} is needed. {AFRESH}")
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -85,16 +94,17 @@ def _strings(found: Any) -> dict[str, str]:
     return found
 
 
-def packed(tensors: State, run: Mapping[str, str]) -> bytes:
-    """Return the bytes of a checkpoint, digest included.
+def packed(tensors: State, run: Mapping[str, str], form: str = FORMAT) -> bytes:
+    """Return the bytes of a file, digest included.
 
     Args:
         tensors: on the CPU, by name.
         run: what is fixed about the run, by name.
+        form: what it is; a checkpoint unless given.
 
     Raises:
         SafetensorError: if tensors have no form in a file.
     """
-    metadata = {"format": FORMAT, "run": json.dumps(run), "sha256": BLANK}
+    metadata = {"format": form, "run": json.dumps(run), "sha256": BLANK}
     blank = bytes_of(tensors, metadata)
     return DIGEST.sub(hashlib.sha256(blank).hexdigest().encode(), blank, count=1)

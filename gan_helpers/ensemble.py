@@ -180,6 +180,11 @@ class Ensemble(nn.Module):
         return meta or torch._C._functorch.peek_interpreter_stack() is not None
 
     @property
+    def is_stacked(self) -> bool:
+        """Whether the members run all at once, and not one after the other."""
+        return not isinstance(self.network, _members.InTurn)
+
+    @property
     def architecture(self) -> str:
         """What a member is, as its printed form tells it."""
         return str(self._plain[0])
