@@ -1,0 +1,77 @@
+/* The products that a step of training is made of. Arrays are laid out feature by feature: row f holds feature f
+   of all samples of the batch, in `columns` numbers, a multiple of four. */
+Playground.define("kernels", [], () => {
+  "use strict";
+
+  /** Columns come in packs of as many as a SIMD register holds twice. @type {(n: number) => number} */
+  const padded = (n) => Math.ceil(n / 8) * 8;
+
+  /**
+   * The products, and the memory that they work on.
+   * @typedef {object} Kernels
+   * @property {string} name
+   * @property {(n: number) => Float32Array} take returns room for n numbers, all 0
+   * @property {(out: Float32Array, rows: number, w: Float32Array, down: number, along: number, bias: Float32Array|null,
+   *   x: Float32Array, inner: number, columns: number) => void} mix
+   *   out[o] = bias[o] + sum over i of w[o * down + i * along] x[i], for each of `rows` o
+   * @property {(out: Float32Array, a: Float32Array, rows: number, b: Float32Array, across: number,
+   *   columns: number) => void} dots
+   *   out[i, j] += sum over the columns of a[i] b[j], for each of `rows` i and `across` j
+   */
+
+  /** Products in plain JavaScript. @returns {Kernels} */
+  function plain() {
+    /** @type {Kernels["mix"]} */
+    function mix(out, rows, w, down, along, bias, x, inner, columns) {
+      for (let o = 0; o < rows; o++) {
+        const to = o * columns;
+        out.fill(bias ? bias[o] : 0, to, to + columns);
+        let i = 0;
+        for (; i + 3 < inner; i += 4) {
+          const at = o * down + i * along;
+          const [w0, w1, w2, w3] = [w[at], w[at + along], w[at + 2 * along], w[at + 3 * along]];
+          const [x0, x1, x2, x3] = [i * columns, (i + 1) * columns, (i + 2) * columns, (i + 3) * columns];
+          for (let c = 0; c < columns; c++) {
+            out[to + c] += w0 * x[x0 + c] + w1 * x[x1 + c] + w2 * x[x2 + c] + w3 * x[x3 + c];
+          }
+        }
+        for (; i < inner; i++) {
+          const [w0, x0] = [w[o * down + i * along], i * columns];
+          for (let c = 0; c < columns; c++) out[to + c] += w0 * x[x0 + c];
+        }
+      }
+    }
+
+    /** @type {Kernels["dots"]} */
+    function dots(out, a, rows, b, across, columns) {
+      for (let i = 0; i < rows; i++) {
+        const ai = i * columns;
+        let j = 0;
+        for (; j + 3 < across; j += 4) {
+          let [s0, s1, s2, s3] = [0, 0, 0, 0];
+          const bj = j * columns;
+          for (let c = 0; c < columns; c++) {
+            const of = a[ai + c];
+            s0 += of * b[bj + c];
+            s1 += of * b[bj + columns + c];
+            s2 += of * b[bj + 2 * columns + c];
+            s3 += of * b[bj + 3 * columns + c];
+          }
+          out[i * across + j] += s0;
+          out[i * across + j + 1] += s1;
+          out[i * across + j + 2] += s2;
+          out[i * across + j + 3] += s3;
+        }
+        for (; j < across; j++) {
+          let sum = 0;
+          for (let c = 0; c < columns; c++) sum += a[ai + c] * b[j * columns + c];
+          out[i * across + j] += sum;
+        }
+      }
+    }
+
+    return { name: "plain JavaScript", take: (n) => new Float32Array(n), mix, dots };
+  }
+
+  return { padded, plain, make: plain };
+});
