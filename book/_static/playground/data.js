@@ -12,7 +12,7 @@ Playground.define("data", ["numbers"], (numbers) => {
    * @property {number} sd of a heap, or of the law on the line
    * @property {number} mean of the law on the line
    * @property {{mean: number[], covariance: number[][]}|null} gaussian
-   * @property {(out: Float32Array, columns: number, n: number, stream: Stream, place: number) => void} fill
+   * @property {(out: Float64Array, columns: number, n: number, stream: Stream, place: number) => void} fill
    *   writes n samples, feature by feature
    * @property {(n: number, stream: Stream, place: number) => Float32Array} sample returns n samples, one by one
    * @property {Float32Array} points 600 samples, always the same
@@ -65,9 +65,9 @@ Playground.define("data", ["numbers"], (numbers) => {
 
     /** @type {Law["sample"]} */
     function sample(n, stream, place) {
-      const byFeature = new Float32Array(n * features);
+      const byFeature = new Float64Array(n * features);
       fill(byFeature, n, n, stream, place);
-      return byFeature.map((_, i) => byFeature[(i % features) * n + Math.floor(i / features)]);
+      return Float32Array.from(byFeature, (_, i) => byFeature[(i % features) * n + Math.floor(i / features)]);
     }
 
     const points = sample(600, new Stream(0, 0, "real"), 0);

@@ -68,11 +68,11 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
         const [real, noise, mix] = [stream("data"), stream("noise"), stream("mix")];
         const at = { data: 0, noise: 0, mix: 0 };
         return {
-          data: (/** @type {Float32Array} */ out, /** @type {number} */ columns) =>
+          data: (/** @type {Float64Array} */ out, /** @type {number} */ columns) =>
             this.law.fill(out, columns, n, real, at.data++),
-          noise: (/** @type {Float32Array} */ out, /** @type {number} */ columns) =>
+          noise: (/** @type {Float64Array} */ out, /** @type {number} */ columns) =>
             byFeature(this.noise(n, noise, at.noise++), out, columns, n),
-          mix: (/** @type {Float32Array} */ out) => { mix.uniform(out, at.mix++); },
+          mix: (/** @type {Float64Array} */ out) => { mix.uniform(out, at.mix++); },
         };
       }
 
@@ -80,11 +80,11 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
       fed(feed, n) {
         const at = { data: 0, noise: 0, mix: 0 };
         return {
-          data: (/** @type {Float32Array} */ out, /** @type {number} */ columns) =>
+          data: (/** @type {Float64Array} */ out, /** @type {number} */ columns) =>
             byFeature(feed.data[at.data++], out, columns, n),
-          noise: (/** @type {Float32Array} */ out, /** @type {number} */ columns) =>
+          noise: (/** @type {Float64Array} */ out, /** @type {number} */ columns) =>
             byFeature(feed.noise[at.noise++], out, columns, n),
-          mix: (/** @type {Float32Array} */ out) => { out.set((feed.mix ?? [])[at.mix++]); },
+          mix: (/** @type {Float64Array} */ out) => { out.set((feed.mix ?? [])[at.mix++]); },
         };
       }
 
@@ -121,7 +121,7 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
         return !(this.G.weights.every(Number.isFinite) && this.D.weights.every(Number.isFinite));
       }
 
-      /** The weights of both players: w row by row, then b, of each layer. @returns {{G: Float32Array, D: Float32Array}} */
+      /** The weights of both players: w row by row, then b, of each layer. @returns {{G: Float64Array, D: Float64Array}} */
       weights() {
         return { G: this.G.weights.slice(), D: this.D.weights.slice() };
       }
@@ -230,10 +230,11 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
         const { features } = this.law;
         const found = new Float32Array(points.length);
         const last = this.D.layers.length;
-        const real = this.settings.loss === "relativistic" ? this.through("D", this.law.points) : new Float32Array(0);
+        const relativistic = this.settings.loss === "relativistic";
+        const real = Float64Array.from(relativistic ? this.through("D", this.law.points) : []);
         this.through("D", points, (pass, start, n) => {
           pass.back[last].fill(0);
-          losses.ofG(this.settings.loss, real.subarray(start), pass.y[last], n, pass.back[last]);
+          losses.ofG(this.settings.loss, real, pass.y[last], n, pass.back[last]);
           const slopes = this.D.backward(pass, { weights: false, input: true });
           for (let k = 0; k < n; k++) {
             for (let f = 0; f < features; f++) {
@@ -260,7 +261,7 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
     /**
      * Lay out samples feature by feature.
      * @param {Float32Array} samples one after the other
-     * @param {Float32Array} out
+     * @param {Float64Array} out
      * @param {number} columns
      * @param {number} n
      */

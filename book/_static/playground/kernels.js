@@ -10,11 +10,11 @@ Playground.define("kernels", [], () => {
    * The products, and the memory that they work on.
    * @typedef {object} Kernels
    * @property {string} name
-   * @property {(n: number) => Float32Array} take returns room for n numbers, all 0
-   * @property {(out: Float32Array, rows: number, w: Float32Array, down: number, along: number, bias: Float32Array|null,
-   *   x: Float32Array, inner: number, columns: number) => void} mix
+   * @property {(n: number) => Float64Array} take returns room for n numbers, all 0
+   * @property {(out: Float64Array, rows: number, w: Float64Array, down: number, along: number, bias: Float64Array|null,
+   *   x: Float64Array, inner: number, columns: number) => void} mix
    *   out[o] = bias[o] + sum over i of w[o * down + i * along] x[i], for each of `rows` o
-   * @property {(out: Float32Array, a: Float32Array, rows: number, b: Float32Array, across: number,
+   * @property {(out: Float64Array, a: Float64Array, rows: number, b: Float64Array, across: number,
    *   columns: number) => void} dots
    *   out[i, j] += sum over the columns of a[i] b[j], for each of `rows` i and `across` j
    */
@@ -70,7 +70,7 @@ Playground.define("kernels", [], () => {
       }
     }
 
-    return { name: "plain JavaScript", take: (n) => new Float32Array(n), mix, dots };
+    return { name: "plain JavaScript", take: (n) => new Float64Array(n), mix, dots };
   }
 
   return { padded, plain, make: plain };

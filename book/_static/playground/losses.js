@@ -33,9 +33,9 @@ Playground.define("losses", ["numbers"], (numbers) => {
 
   /**
    * @param {Sloped} loss
-   * @param {Float32Array} outputs
+   * @param {Float64Array} outputs
    * @param {number} n how many of them are of the batch
-   * @param {Float32Array} slopes gets the slopes of the mean
+   * @param {Float64Array} slopes gets the slopes of the mean
    * @returns {number} the mean
    */
   function mean([value, slope], outputs, n, slopes) {
@@ -49,11 +49,11 @@ Playground.define("losses", ["numbers"], (numbers) => {
 
   /**
    * The relativistic loss of the player who wants `up` above `down`, pair by pair.
-   * @param {Float32Array} up
-   * @param {Float32Array} down
+   * @param {Float64Array} up
+   * @param {Float64Array} down
    * @param {number} n
-   * @param {Float32Array|null} ofUp gets the slopes in `up`
-   * @param {Float32Array|null} ofDown gets the slopes in `down`
+   * @param {Float64Array|null} ofUp gets the slopes in `up`
+   * @param {Float64Array|null} ofDown gets the slopes in `down`
    * @returns {number}
    */
   function paired(up, down, n, ofUp, ofDown) {
@@ -71,11 +71,11 @@ Playground.define("losses", ["numbers"], (numbers) => {
   /**
    * What D descends.
    * @param {string} name one of NAMES
-   * @param {Float32Array} real D's outputs on real samples
-   * @param {Float32Array} fake D's outputs on fakes
+   * @param {Float64Array} real D's outputs on real samples
+   * @param {Float64Array} fake D's outputs on fakes
    * @param {number} n how many of each
-   * @param {Float32Array} ofReal gets the slopes in `real`
-   * @param {Float32Array} ofFake gets the slopes in `fake`
+   * @param {Float64Array} ofReal gets the slopes in `real`
+   * @param {Float64Array} ofFake gets the slopes in `fake`
    * @returns {number} the loss
    */
   function ofD(name, real, fake, n, ofReal, ofFake) {
@@ -86,10 +86,10 @@ Playground.define("losses", ["numbers"], (numbers) => {
   /**
    * What G descends.
    * @param {string} name one of NAMES
-   * @param {Float32Array} real D's outputs on real samples, which the relativistic game alone looks at
-   * @param {Float32Array} fake D's outputs on fakes
+   * @param {Float64Array} real D's outputs on real samples, which the relativistic game alone looks at
+   * @param {Float64Array} fake D's outputs on fakes
    * @param {number} n how many
-   * @param {Float32Array} ofFake gets the slopes in `fake`
+   * @param {Float64Array} ofFake gets the slopes in `fake`
    * @returns {number} the loss
    */
   function ofG(name, real, fake, n, ofFake) {

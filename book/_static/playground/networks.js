@@ -4,30 +4,55 @@ Playground.define("networks", ["kernels"], (kernels) => {
   "use strict";
 
   /**
-   * An activation by its output y: its value, its slope, and how the slope changes with the input.
-   * @type {Record<string, {of: (z: number) => number, slope: (y: number) => number,
-   *   bend: null|((y: number) => number)}>}
+   * An activation, told by its outputs y: `of` puts it in place of its inputs; `through` multiplies derivatives by
+   * its slope, into `out`; `bend` is the slope's own slope times two other numbers, if there is any.
+   * @typedef {object} Activation
+   * @property {(z: Float64Array) => void} of
+   * @property {(out: Float64Array, d: Float64Array, y: Float64Array) => void} through
+   * @property {null|((out: Float64Array, y: Float64Array, a: Float64Array, b: Float64Array) => void)} bend
    */
-  const ACTIVATIONS = {
-    relu: { of: (z) => (z > 0 ? z : 0), slope: (y) => (y > 0 ? 1 : 0), bend: null },
-    leaky_relu: { of: (z) => (z > 0 ? z : 0.2 * z), slope: (y) => (y > 0 ? 1 : 0.2), bend: null },
-    tanh: { of: Math.tanh, slope: (y) => 1 - y * y, bend: (y) => -2 * y * (1 - y * y) },
+
+  /** Straight on either side of 0. @param {number} leak the slope on the left @returns {Activation} */
+  const rectifier = (leak) => ({
+    of(z) {
+      for (let k = 0; k < z.length; k++) if (!(z[k] > 0)) z[k] *= leak;
+    },
+    through(out, d, y) {
+      for (let k = 0; k < d.length; k++) out[k] = y[k] > 0 ? d[k] : leak * d[k];
+    },
+    bend: null,
+  });
+
+  /** @type {Activation} */
+  const tanh = {
+    of(z) {
+      for (let k = 0; k < z.length; k++) z[k] = Math.tanh(z[k]);
+    },
+    through(out, d, y) {
+      for (let k = 0; k < d.length; k++) out[k] = d[k] * (1 - y[k] * y[k]);
+    },
+    bend(out, y, a, b) {
+      for (let k = 0; k < y.length; k++) out[k] = -2 * y[k] * (1 - y[k] * y[k]) * a[k] * b[k];
+    },
   };
 
+  /** @type {Record<string, Activation>} */
+  const ACTIVATIONS = { relu: rectifier(0), leaky_relu: rectifier(0.2), tanh };
+
   /** A linear map of a network; all are views of the network's numbers. */
-  /** @typedef {{from: number, to: number, w: Float32Array, b: Float32Array|null,
-   *   dw: Float32Array, db: Float32Array|null}} Layer */
+  /** @typedef {{from: number, to: number, w: Float64Array, b: Float64Array|null,
+   *   dw: Float64Array, db: Float64Array|null}} Layer */
 
   /**
    * What one batch leaves behind on its way through a network.
    * @typedef {object} Pass
    * @property {number} columns
-   * @property {Float32Array[]} y the input, and the output of each layer
-   * @property {Float32Array[]} back the derivative in each of these, of what is descended
-   * @property {Float32Array[]} slope the derivative of the output in each of these
-   * @property {Float32Array[]} inner that of the output in what enters the activation, by layer
-   * @property {Float32Array[]} push the derivatives of the penalty in `slope`
-   * @property {Float32Array[]} bent what the penalty adds to the derivatives of what enters the activation
+   * @property {Float64Array[]} y the input, and the output of each layer
+   * @property {Float64Array[]} back the derivative in each of these, of what is descended
+   * @property {Float64Array[]} slope the derivative of the output in each of these
+   * @property {Float64Array[]} inner that of the output in what enters the activation, by layer
+   * @property {Float64Array[]} push the derivatives of the penalty in `slope`
+   * @property {Float64Array[]} bent what the penalty adds to the derivatives of what enters the activation
    */
 
   /** A perceptron: linear maps with an activation between each two. */
@@ -84,7 +109,7 @@ Playground.define("networks", ["kernels"], (kernels) => {
     pass(samples, use) {
       const columns = kernels.padded(samples);
       const rooms = (/** @type {boolean} */ wanted) =>
-        this.sizes.map((size) => (wanted ? this.kernels.take(size * columns) : new Float32Array(0)));
+        this.sizes.map((size) => (wanted ? this.kernels.take(size * columns) : new Float64Array(0)));
       const penalty = use === "penalty";
       return {
         columns, y: rooms(true), back: rooms(use !== "values"), slope: rooms(penalty), inner: rooms(penalty),
@@ -95,14 +120,13 @@ Playground.define("networks", ["kernels"], (kernels) => {
     /**
      * Send the input y[0] through the network.
      * @param {Pass} pass
-     * @returns {Float32Array} the output
+     * @returns {Float64Array} the output
      */
     forward({ columns, y }) {
-      const { of } = this.activation;
       this.layers.forEach(({ from, to, w, b }, i) => {
         const out = y[i + 1];
         this.kernels.mix(out, to, w, from, 1, b, y[i], from, columns);
-        if (i + 1 < this.layers.length) for (let k = 0; k < out.length; k++) out[k] = of(out[k]);
+        if (i + 1 < this.layers.length) this.activation.of(out);
       });
       return y[this.layers.length];
     }
@@ -111,10 +135,9 @@ Playground.define("networks", ["kernels"], (kernels) => {
      * Send the derivatives back[last] of what is descended to the weights, or to the input, or to both.
      * @param {Pass} pass after `forward`; with `bent`, after `penalise`
      * @param {{weights?: boolean, input?: boolean, bent?: boolean}} wanted
-     * @returns {Float32Array} the derivatives in the input, if wanted
+     * @returns {Float64Array} the derivatives in the input, if wanted
      */
     backward({ columns, y, back, bent }, { weights = true, input = false, bent: add = false }) {
-      const { slope } = this.activation;
       for (let i = this.layers.length - 1; i >= 0; i--) {
         const { from, to, w, dw, db } = this.layers[i];
         const d = back[i + 1];
@@ -125,8 +148,8 @@ Playground.define("networks", ["kernels"], (kernels) => {
         if (i === 0 && !input) break;
         this.kernels.mix(back[i], from, w, 1, from, null, d, to, columns);
         if (i === 0) break;
-        const [below, out, extra] = [back[i], y[i], bent[i]];
-        for (let k = 0; k < below.length; k++) below[k] *= slope(out[k]);
+        const [below, extra] = [back[i], bent[i]];
+        this.activation.through(below, below, y[i]);
         if (add) for (let k = 0; k < extra.length; k++) below[k] += extra[k];
       }
       return back[0];
@@ -135,7 +158,7 @@ Playground.define("networks", ["kernels"], (kernels) => {
     /**
      * Return the derivative of each sample's one output in its input.
      * @param {Pass} pass after `forward`
-     * @returns {Float32Array}
+     * @returns {Float64Array}
      */
     slopes({ columns, y, slope, inner }) {
       const last = this.layers.length;
@@ -144,8 +167,7 @@ Playground.define("networks", ["kernels"], (kernels) => {
         const { from, to, w } = this.layers[i - 1];
         this.kernels.mix(slope[i - 1], from, w, 1, from, null, inner[i], to, columns);
         if (i === 1) break;
-        const [below, through, out] = [slope[i - 1], inner[i - 1], y[i - 1]];
-        for (let k = 0; k < below.length; k++) through[k] = below[k] * this.activation.slope(out[k]);
+        this.activation.through(inner[i - 1], slope[i - 1], y[i - 1]);
       }
       return slope[0];
     }
@@ -157,22 +179,22 @@ Playground.define("networks", ["kernels"], (kernels) => {
      * @returns {void}
      */
     penalise({ columns, y, slope, inner, push, bent }) {
-      const { slope: rise, bend } = this.activation;
+      const { through, bend } = this.activation;
       this.layers.forEach(({ from, to, w, dw }, i) => {
         this.kernels.dots(dw, inner[i + 1], to, push[i], from, columns);
         if (i + 1 === this.layers.length) return;
-        const [next, out, above] = [push[i + 1], y[i + 1], slope[i + 1]];
+        const next = push[i + 1];
         this.kernels.mix(next, to, w, from, 1, null, push[i], from, columns);
-        if (bend) for (let k = 0; k < next.length; k++) bent[i + 1][k] = bend(out[k]) * above[k] * next[k];
-        for (let k = 0; k < next.length; k++) next[k] *= rise(out[k]);
+        bend?.(bent[i + 1], y[i + 1], slope[i + 1], next);
+        through(next, next, y[i + 1]);
       });
     }
   }
 
   /**
    * Add the sum of each row to a number.
-   * @param {Float32Array} out
-   * @param {Float32Array} rows
+   * @param {Float64Array} out
+   * @param {Float64Array} rows
    * @param {number} columns
    */
   function sums(out, rows, columns) {

@@ -5,7 +5,7 @@ Playground.define("training", ["networks", "losses"], (networks, losses) => {
 
   /** @typedef {import("./networks").Network} Network */
   /** @typedef {import("./networks").Pass} Pass */
-  /** @typedef {{step: (weights: Float32Array, gradient: Float32Array) => void}} Optimiser */
+  /** @typedef {{step: (weights: Float64Array, gradient: Float64Array) => void}} Optimiser */
 
   /**
    * Adam, as torch has it. Kingma and Ba (2015), https://arxiv.org/abs/1412.6980
@@ -16,7 +16,7 @@ Playground.define("training", ["networks", "losses"], (networks, losses) => {
    * @returns {Optimiser}
    */
   function adam(n, rate, beta1, beta2) {
-    const [first, second] = [new Float32Array(n), new Float32Array(n)];
+    const [first, second] = [new Float64Array(n), new Float64Array(n)];
     let taken = 0;
     return {
       step(weights, gradient) {
@@ -41,7 +41,7 @@ Playground.define("training", ["networks", "losses"], (networks, losses) => {
    * @returns {Optimiser}
    */
   function descent(n, rate, momentum) {
-    const moved = new Float32Array(n);
+    const moved = new Float64Array(n);
     return {
       step(weights, gradient) {
         for (let i = 0; i < n; i++) {
@@ -55,7 +55,7 @@ Playground.define("training", ["networks", "losses"], (networks, losses) => {
   /** A moving average of weights; the first averages are shorter, so that the start is soon forgotten. */
   class Average {
     /**
-     * @param {Float32Array} weights where it starts
+     * @param {Float64Array} weights where it starts
      * @param {number} decay
      */
     constructor(weights, decay) {
@@ -64,7 +64,7 @@ Playground.define("training", ["networks", "losses"], (networks, losses) => {
       this.updates = 0;
     }
 
-    /** @param {Float32Array} newest @returns {void} */
+    /** @param {Float64Array} newest @returns {void} */
     update(newest) {
       this.updates += 1;
       const share = 1 - Math.min(this.decay, (1 + this.updates) / (10 + this.updates));
@@ -75,9 +75,9 @@ Playground.define("training", ["networks", "losses"], (networks, losses) => {
   /**
    * Where the batches come from. Each call fills the rows of a new batch, feature by feature.
    * @typedef {object} Source
-   * @property {(out: Float32Array, columns: number) => void} data
-   * @property {(out: Float32Array, columns: number) => void} noise
-   * @property {(out: Float32Array) => void} mix the shares of real samples in the points of the gradient penalty
+   * @property {(out: Float64Array, columns: number) => void} data
+   * @property {(out: Float64Array, columns: number) => void} noise
+   * @property {(out: Float64Array) => void} mix the shares of real samples in the points of the gradient penalty
    */
 
   /** Both players, and what a step of theirs needs. */
@@ -101,7 +101,7 @@ Playground.define("training", ["networks", "losses"], (networks, losses) => {
       this.real = D.pass(rules.batch, use(rules.r1));
       this.fake = D.pass(rules.batch, use(rules.r2));
       this.between = rules.gp > 0 ? D.pass(rules.batch, "penalty") : null;
-      this.shares = new Float32Array(rules.batch);
+      this.shares = new Float64Array(rules.batch);
       this.average = rules.ema > 0 ? new Average(G.weights, rules.ema) : null;
       this.losses = { d: NaN, g: NaN };
       this.steps = 0;
