@@ -1,0 +1,449 @@
+/* The page: it tells the crew what to play, draws what comes back, and says in words what can be seen. */
+Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "recipe", "crew"],
+  (presets, controls, drawing, data, meters, recipe, crew) => {
+  "use strict";
+  const { make } = controls;
+  const { TOURS } = presets;
+
+  const GUESSES = { none: [0, 0], "1 to 5": [1, 5], "6 to 10": [6, 10], "11 to 15": [11, 15], "all 16": [16, 16] };
+  const LAYERS = { real: "real", fakes: "fakes", surface: "D: taken for real", arrows: "which way D’s slope pushes", warp: "the noise as G bends it" };
+  const METERS = {
+    modes: "heaps found", high: "share of samples on a heap", klReverse: "unevenness, reverse KL", w1: "W1, a distance", w2: "W2, a distance",
+    mean: "mean", sd: "standard deviation", skewness: "skewness", kurtosis: "excess kurtosis", theta: "G’s weight θ", psi: "D’s weight ψ",
+    distance: "distance from rest",
+  };
+  const SLOW = 4; // steps a second
+  const DIRAC = 30; // the smallest game would be over at once
+  const STILL = 1000; // ms from one picture to the next where motion is unwelcome
+  const THREADS = Math.max(2, Math.min(8, (globalThis.navigator?.hardwareConcurrency ?? 2) - 1));
+
+  const fixed = (v, digits) => (Number.isFinite(v) ? (Math.abs(v) < 0.5 * 10 ** -digits ? 0 : v).toFixed(digits).replace("-", "−") : "not a number");
+  const thousands = (v) => v.toLocaleString("en");
+  const plainMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+  /** Return a meter in words. */
+  function shown(name, value) {
+    if (value === undefined) return "–";
+    if (Array.isArray(value)) return value.map((v) => fixed(v, 2)).join(", ");
+    return fixed(value, name === "modes" ? 0 : name === "high" ? 2 : 3);
+  }
+
+  /** What a browser lacks, in a sentence, or nothing. */
+  function lacking() {
+    if (typeof Worker === "undefined") return "This browser has no workers, and without them the page would stand still.";
+    if (!document.createElement("canvas").getContext) return "This browser cannot draw.";
+    return "";
+  }
+
+  /**
+   * Bring a playground to life.
+   * @param {HTMLElement} root the element that holds a sentence for those who have no JavaScript
+   * @returns {void}
+   */
+  function open(root) {
+    const missing = lacking();
+    if (missing) {
+      root.replaceChildren(make("p", { class: "pg-problem" }, `${missing} The chapters need neither.`));
+      return;
+    }
+
+    let { settings, tour, repaired, problems } = presets.fromLink(location.hash.slice(1) || "tour=ring");
+    let team = null; // the crew at work
+    let state = null; // what it last said
+    let law, rule, floor, until;
+    let chosen = 0; // which GAN is large
+    let wish = false; // whether the reader wants it to go on
+    let slow = false;
+    let seen = true; // whether any of it is in sight
+    let guess = "";
+    let before = null; // how many it were before the repair
+    let answered = false;
+    let due = 0; // the frame that will be drawn
+    let drawn = 0; // when the last one was
+    let written = ""; // the link that this page wrote itself
+    const layers = { real: true, fakes: true, surface: true, arrows: false, warp: false };
+
+    // The skeleton.
+
+    const icon = (path) => `<svg viewBox="0 0 16 16" aria-hidden="true"><path d="${path}"/></svg>`;
+    const button = (words, onclick, more = {}) => make("button", { type: "button", onclick, ...more }, words);
+    const tabs = make("div", { class: "pg-tabs", role: "group", "aria-label": "Guided tours" });
+    const card = make("div", { class: "pg-card" });
+    const notes = make("p", { class: "pg-problem", role: "alert" });
+    const score = make("p", { class: "pg-score" });
+    const dots = make("div", { class: "pg-dots", "aria-hidden": "true" });
+    const big = make("canvas", { role: "img", "aria-label": "The GAN that is looked at" });
+    const keys = make("div", { class: "pg-keys", role: "group", "aria-label": "What is drawn" });
+    const play = button("", () => run(!wish), { class: "pg-play" });
+    const one = button("Step", () => { run(false); team.step(1); }, { title: "One update of each player" });
+    const slower = button("Slow motion", () => pace(!slow), { "aria-pressed": "false" });
+    const again = button("Restart", () => restart());
+    const other = button("Other seeds", () => change({ seed: (settings.seed + 1) % 4294967296 }, true), { title: "Sixteen other starts" });
+    const clock = make("span", { class: "pg-clock" });
+    const grid = make("div", { class: "pg-grid", role: "radiogroup", "aria-label": "The sixteen GANs: choose which one is large" });
+    const chart = make("canvas", { role: "img" });
+    const chartTitle = make("h3");
+    const table = make("table", { class: "pg-meters" });
+    const losses = make("p", { class: "pg-losses" });
+    const said = make("p", { class: "pg-said", role: "status" });
+    const choices = make("div");
+    const code = make("code");
+    const told = make("span", { class: "pg-told", role: "status" });
+    const copied = (words, text) => async () => {
+      told.textContent = (await copy(text())) ? words : "This browser does not let a page copy: mark and copy it yourself.";
+    };
+    const link = make("input", { type: "text", readonly: true, "aria-label": "Link to these settings", onfocus: (event) => event.target.select() });
+
+    const heading = make("h3");
+    root.replaceChildren(
+      tabs, card, notes,
+      make("div", { class: "pg-top" }, score, dots),
+      make("div", { class: "pg-stage" },
+        make("div", { class: "pg-left" },
+          heading, make("div", { class: "pg-large" }, big), keys,
+          make("div", { class: "pg-bar", role: "group", "aria-label": "Playing" }, play, one, slower, again, other, clock)),
+        make("div", { class: "pg-right" },
+          make("h3", {}, "All sixteen, equal but for their seed"), grid)),
+      make("div", { class: "pg-under" },
+        make("div", {}, chartTitle, make("div", { class: "pg-chart" }, chart)),
+        make("div", {}, make("h3", {}, "The one that is large, in numbers"), table, losses)),
+      said,
+      make("details", { class: "pg-fold pg-choices" }, make("summary", {}, "Change anything: data, loss, penalties, rates, networks"), choices),
+      make("details", { class: "pg-fold pg-share" }, make("summary", {}, "Share it, or take it to Python"),
+        make("p", {}, "This link holds all settings and the seed:"),
+        make("div", { class: "pg-row" }, link, button("Copy link", copied("The link is copied.", () => link.value))),
+        make("p", {}, "The same game for ", make("code", {}, "gan_helpers"), ", the package of this book:"),
+        make("div", { class: "pg-row" },
+          button("Open as a notebook", download), button("Copy the Python", copied("The program is copied.", () => code.textContent)), told),
+        make("pre", { tabindex: 0, "aria-label": "Python program" }, code)));
+
+    /** The key of the picture, which is also what shows and hides its parts. A tour has its own. */
+    function showLayers() {
+      if (tour) for (const name of ["arrows", "warp"]) layers[name] = TOURS[tour].layers.includes(name);
+      keys.replaceChildren(...Object.entries(LAYERS).map(([name, words]) => {
+        const box = make("input", { type: "checkbox", checked: layers[name], onchange: (event) => { layers[name] = event.target.checked; draw(true); } });
+        return make("label", { class: `pg-key ${name}` }, box, make("i", { "aria-hidden": "true" }), words);
+      }));
+    }
+
+    const tiles = Array.from({ length: 16 }, (_, member) => {
+      const canvas = make("canvas", { "aria-hidden": "true" });
+      const tag = make("span", { class: "pg-tag", "aria-hidden": "true" });
+      const tile = make("button", { type: "button", class: "pg-tile", role: "radio", onclick: () => choose(member) }, canvas, tag);
+      tile.addEventListener("keydown", (event) => {
+        const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+        const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
+        if (!step) return;
+        event.preventDefault();
+        choose((member + step + 16) % 16);
+        tiles[chosen].tile.focus();
+      });
+      grid.append(tile);
+      return { tile, canvas, tag };
+    });
+
+    // What happens.
+
+    /** Start a new game with the settings as they are. */
+    function restart() {
+      team?.stop();
+      state = null;
+      answered = false;
+      notes.textContent = problems.join(" ");
+      try {
+        law = data.of(settings);
+        rule = meters.rule(settings);
+        floor = meters.floor(settings);
+        team = crew.start(settings, { workers: THREADS });
+      } catch (error) {
+        notes.textContent = error.message;
+        team = null;
+        return;
+      }
+      team.onerror((words) => { notes.textContent = words; });
+      team.onframe(receive);
+      team.ask(chosen);
+      pace(slow);
+      until = tour ? (repaired ? TOURS[tour].repaired.until : TOURS[tour].until) : Infinity;
+      heading.textContent = `GAN ${chosen + 1}, large`;
+      describe();
+      go();
+    }
+
+    /** Let the reader's wish be done, but only where it can be seen. */
+    function go() {
+      const now = wish && seen && !document.hidden;
+      if (team) now ? team.play() : team.pause();
+      root.dataset.playing = String(now);
+      play.innerHTML = wish ? `${icon("M4 3h3v10H4zM9 3h3v10H9z")} Pause` : `${icon("M4 2.5 13 8l-9 5.5z")} Play`;
+    }
+
+    function run(on) {
+      wish = on;
+      if (on && answered) until = Infinity;
+      go();
+      if (!on) draw(true);
+    }
+
+    function pace(on) {
+      slow = on;
+      slower.setAttribute("aria-pressed", String(on));
+      team?.pace(on ? SLOW : settings.data === "dirac" ? DIRAC : Infinity);
+    }
+
+    function choose(member) {
+      chosen = member;
+      heading.textContent = `GAN ${chosen + 1}, large`;
+      team?.ask(member);
+      draw(true);
+    }
+
+    /** Take some other settings, and start again. What the reader changes leaves the tour behind, but for the seed. */
+    function change(some, keepsTour = false) {
+      const found = presets.validate({ ...settings, ...some });
+      ({ settings, problems } = found);
+      if (!keepsTour) [tour, repaired] = ["", false];
+      const focus = document.activeElement?.getAttribute("name");
+      const redrawn = !("strokes" in some && !("data" in some)); // the pad stays under the reader's hand
+      if (redrawn) showForm();
+      if (focus && redrawn) choices.querySelector(`[name=${focus}]${focus === "data" ? ":checked" : ""}`)?.focus();
+      guess = "";
+      before = null;
+      showTour();
+      write();
+      restart();
+    }
+
+    /** Begin a tour, or its repair. */
+    function visit(name, fixedUp = false) {
+      const wanted = fixedUp ? TOURS[name].repaired.settings : TOURS[name].settings;
+      before = fixedUp && tour === name && state && answered ? goods() : null;
+      const seed = fixedUp ? settings.seed : 0;
+      ({ settings, problems } = presets.validate({ ...wanted, seed }));
+      [tour, repaired, guess, wish] = [name, fixedUp, "", false];
+      showLayers();
+      showForm();
+      showTour();
+      write();
+      restart();
+    }
+
+    const goods = () => state.members.filter((member) => member.good).length;
+
+    function receive(next) {
+      state = next;
+      if (!answered && state.step >= until) {
+        answered = true;
+        run(false);
+        showTour();
+        speak();
+      }
+      if (!due) due = requestAnimationFrame(() => { due = 0; draw(false); });
+    }
+
+    // Links.
+
+    function write() {
+      written = presets.toLink(settings, tour);
+      if (location.hash.slice(1) !== written) location.replace(`#${written}`);
+      link.value = location.href;
+    }
+
+    window.addEventListener("hashchange", () => {
+      const now = location.hash.slice(1);
+      if (now === written || !/(^|&)(tour|data)=/.test(now)) return; // a heading of this page, perhaps
+      ({ settings, tour, repaired, problems } = presets.fromLink(now));
+      [guess, before, wish] = ["", null, false];
+      showLayers();
+      showForm();
+      showTour();
+      write();
+      restart();
+    });
+
+    async function copy(text) {
+      try {
+        await navigator.clipboard.writeText(text);
+        return true;
+      } catch {
+        const area = make("textarea", { class: "pg-hidden" }); // a page that was opened as a file has no clipboard
+        area.value = text;
+        root.append(area);
+        area.select();
+        const done = document.execCommand("copy");
+        area.remove();
+        return done;
+      }
+    }
+
+    const steps = () => (Number.isFinite(until) ? until : Math.max(1000, state?.step ?? 0));
+
+    function download() {
+      const content = recipe.notebook(settings, steps(), location.href);
+      const address = URL.createObjectURL(new Blob([content], { type: "application/x-ipynb+json" }));
+      make("a", { href: address, download: `sixteen-gans-${settings.data}.ipynb` }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 1000);
+      told.textContent = "The notebook is among your downloads: open it in Jupyter, VS Code or Colab.";
+    }
+
+    // Words.
+
+    function showForm() {
+      choices.replaceChildren(controls.form(settings, change));
+    }
+
+    function showTour() {
+      tabs.replaceChildren(
+        ...Object.entries(TOURS).map(([name, { title }]) => button(title, () => visit(name), { "aria-pressed": String(tour === name) })),
+        button("Your own", () => { change({}); root.querySelector(".pg-choices").open = true; }, { "aria-pressed": String(!tour) }));
+      if (!tour) {
+        card.replaceChildren(make("p", {}, "Your own game. Choose the data, the loss and all the rest ",
+          make("a", { href: "#", onclick: (event) => { event.preventDefault(); showChoices(); } }, "below"), ", then press Play. What do you expect?"));
+        return;
+      }
+      const { story, question, watch, chapter, of, repaired: fix } = TOURS[tour];
+      const chip = (words) => button(words, () => {
+        guess = words;
+        showTour();
+        card.querySelector("[aria-pressed=true]")?.focus();
+        run(true);
+        if (innerWidth < 700) root.querySelector(".pg-top").scrollIntoView({ behavior: plainMotion() ? "auto" : "smooth" });
+      }, { "aria-pressed": String(guess === words), disabled: answered && guess !== words });
+      const parts = [
+        make("p", { class: "pg-story" }, repaired ? `The repair: ${fix.changes}` : story),
+        make("p", { class: "pg-question", id: "pg-question" }, question),
+        make("div", { class: "pg-guesses", role: "group", "aria-labelledby": "pg-question" }, ...Object.keys(GUESSES).map(chip)),
+      ];
+      if (answered) {
+        const found = goods();
+        const [low, high] = GUESSES[guess] ?? [];
+        const verdict = !guess ? "" : found >= low && found <= high ? `You said ${guess}, and so it is. ` : `You said ${guess}. `;
+        const compared = before === null ? "" : ` Before the repair it was ${before}.`;
+        const names = Object.keys(TOURS);
+        const next = names[(names.indexOf(tour) + 1) % names.length];
+        parts.push(make("p", { class: "pg-verdict" }, verdict, make("b", {}, `It is ${found} of ${settings.seeds}.`), compared),
+          make("p", { class: "pg-row" },
+            repaired
+              ? button(`Next: ${TOURS[next].title}`, () => visit(next), { class: "pg-next" })
+              : button("Now the repair", () => visit(tour, true), { class: "pg-next" }),
+            make("a", { href: `${chapter}.html` }, `Why: “${of}”`)));
+      } else parts.push(make("p", { class: "pg-watch" }, repaired ? fix.watch : watch));
+      card.replaceChildren(...parts);
+    }
+
+    function showChoices() {
+      const fold = root.querySelector(".pg-choices");
+      fold.open = true;
+      fold.scrollIntoView({ behavior: plainMotion() ? "auto" : "smooth" });
+      fold.querySelector("input:checked").focus();
+    }
+
+    /** What does not change while a game goes on. */
+    function describe() {
+      chartTitle.textContent = `${METERS[rule.key][0].toUpperCase()}${METERS[rule.key].slice(1)} of all sixteen, step by step`;
+      code.textContent = recipe.python(settings, steps());
+      const dirac = settings.data === "dirac";
+      keys.hidden = dirac;
+      const names = Object.keys(floor).filter((name) => name in METERS);
+      table.replaceChildren(
+        make("thead", {}, make("tr", {}, ...["", "this GAN", dirac ? "at rest" : "real samples"].map((words) => make("th", { scope: "col" }, words || make("span", { class: "pg-hidden" }, "meter"))))),
+        make("tbody", {}, ...names.map((name) => make("tr", { "data-meter": name }, make("th", { scope: "row" }, METERS[name]), make("td"), make("td", {}, shown(name, floor[name]))))));
+    }
+
+    /** Say aloud where things stand; while it runs nobody wants to hear each step. */
+    function speak() {
+      if (!state) return;
+      said.textContent = `After ${thousands(state.step)} steps ${goods()} of ${settings.seeds} ${rule.many}. ${inWords(state.large.member)}`;
+    }
+
+    function inWords(member) {
+      const { meters: found, failed, good } = state.members[member];
+      if (failed) return `GAN ${member + 1}: its numbers overflowed.`;
+      return `GAN ${member + 1}: ${METERS[rule.key]} ${shown(rule.key, found[rule.key])}, ${good ? "a success" : "not yet a success"}.`;
+    }
+
+    // Pictures.
+
+    function scene() {
+      const kind = settings.data === "dirac" ? "dirac" : law.features === 1 ? "line" : "plane";
+      const made = { kind, view: law.view, real: law.points };
+      if (kind === "line") {
+        const [low, high] = law.view;
+        made.density = Array.from({ length: 80 }, (_, i) => {
+          const z = (low + ((i + 0.5) * (high - low)) / 80 - law.mean) / law.sd;
+          return Math.exp((-z * z) / 2) / (law.sd * Math.sqrt(2 * Math.PI));
+        });
+      }
+      if (kind === "dirac") {
+        const far = Math.max(1.2, ...state.members.flatMap(({ path }) => (path ? [path.at(-1), path.at(-2)] : [])).map((v) => 1.1 * Math.abs(v)));
+        made.limit = Math.min(far, 1e6);
+      }
+      return made;
+    }
+
+    /** Draw what is known; at most once a second where motion is unwelcome, unless the reader asks. */
+    function draw(asked) {
+      if (!state || !team) return;
+      const now = performance.now();
+      if (!asked && plainMotion() && wish && now - drawn < STILL) return;
+      drawn = now;
+      const colours = drawing.palette(root);
+      const base = scene();
+      const { large, members } = state;
+      const last = Math.max(state.step, Number.isFinite(until) ? until : 100);
+      const scale = { range: rule.range, floor: rule.floor, last };
+      drawing.large(big, { ...base, large, path: members[large.member].path ?? [] }, layers, colours);
+      tiles.forEach(({ tile, canvas, tag }, i) => {
+        const member = members[i];
+        tile.hidden = !member;
+        if (!member) return;
+        drawing.small(canvas, { ...base, member }, scale, colours);
+        const number = rule.key === "modes" ? `${member.value}/${rule.range[1]}` : fixed(member.value, 2);
+        tag.textContent = member.failed ? "✗" : `${member.good ? "✓ " : ""}${number}`;
+        tile.classList.toggle("good", member.good);
+        tile.setAttribute("aria-checked", String(i === chosen));
+        tile.tabIndex = i === chosen ? 0 : -1;
+        tile.setAttribute("aria-label", inWords(i));
+      });
+      const format = (v) => fixed(v, rule.key === "modes" ? 0 : 1);
+      drawing.curves(chart, members.map((member) => member.curve), chosen, { ...scale, format }, colours);
+      const found = goods();
+      score.replaceChildren(make("b", {}, `${found} of ${settings.seeds}`), ` ${rule.many}`);
+      dots.replaceChildren(...members.map((member) => make("i", { class: member.good ? "good" : "" }, member.good ? "✓" : "")));
+      clock.textContent = `step ${thousands(state.step)}${wish && state.rate ? `, ${thousands(Math.round(state.rate))} a second` : ""}`;
+      for (const row of table.querySelectorAll("[data-meter]")) {
+        row.children[1].textContent = shown(row.dataset.meter, large.meters[row.dataset.meter]);
+      }
+      losses.textContent = large.losses && Number.isFinite(large.losses.d) && large.step
+        ? `D’s loss ${fixed(large.losses.d, 3)}, G’s loss ${fixed(large.losses.g, 3)}: neither says how good the fakes are.` : "";
+      big.setAttribute("aria-label", `${inWords(large.member)} After ${thousands(large.step)} steps.`);
+      chart.setAttribute("aria-label", `${chartTitle.textContent}; the dashed line is what real samples have, ${shown(rule.key, rule.floor)}.`);
+      Object.assign(root.dataset, { step: state.step, good: found, rate: Math.round(state.rate ?? 0), drawn: Number(root.dataset.drawn ?? 0) + 1 });
+      if (!wish) speak();
+    }
+
+    document.addEventListener("visibilitychange", go);
+    new IntersectionObserver((entries) => {
+      seen = entries.at(-1).isIntersecting;
+      go();
+    }).observe(root.querySelector(".pg-stage"));
+    new ResizeObserver(() => requestAnimationFrame(() => draw(true))).observe(root);
+    new MutationObserver(() => {
+      draw(true);
+      showForm();
+    }).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    window.addEventListener("pagehide", () => team?.pause());
+
+    showLayers();
+    showForm();
+    showTour();
+    write();
+    restart();
+  }
+
+  return { open };
+});
+
+if (typeof document !== "undefined") {
+  for (const root of document.querySelectorAll(".playground")) Playground.require("page").open(root);
+}

@@ -1,0 +1,234 @@
+/* Settings: what they are, which are allowed, how a link holds them. And the tours, which lead through the chapters. */
+Playground.define("presets", [], () => {
+  "use strict";
+
+  /**
+   * All that decides a game but for the reader's patience.
+   * @typedef {object} Settings
+   * @property {string} data what is learned
+   * @property {number[][]} strokes the reader's own points, in [-2, 2] x [-2, 2]
+   * @property {number} features 1 for numbers, 2 for points in the plane
+   * @property {string} loss
+   * @property {number} r1 weight of the penalty on D's slope at real samples
+   * @property {number} r2 the same at fakes
+   * @property {number} gp weight of the penalty on slopes that are not 1, between real samples and fakes
+   * @property {number} gRate
+   * @property {number} dRate
+   * @property {number} beta1
+   * @property {number} beta2
+   * @property {number} dSteps updates of D in a step
+   * @property {string} turns whether D moves first, or both at once
+   * @property {number} batch
+   * @property {number} width of each hidden layer
+   * @property {number} layers how many hidden layers
+   * @property {string} activation
+   * @property {number} ema decay of the average of G's weights; 0 for none
+   * @property {string} noise
+   * @property {number} seed
+   * @property {number} seeds how many GANs
+   */
+
+  /** The reader's choices by name, in words. */
+  const CHOICES = {
+    data: {
+      ring: "a ring of 8 heaps", grid: "a grid of 25 heaps", moons: "two moons", tilted: "a tilted ellipse", bell: "a bell",
+      strokes: "what I draw", dirac: "a single point (Dirac)",
+    },
+    loss: {
+      non_saturating: "non-saturating", minimax: "minimax", least_squares: "least squares", hinge: "hinge",
+      wasserstein: "Wasserstein", relativistic: "relativistic",
+    },
+    turns: { alternating: "D first, then G", simultaneous: "both at once" },
+    activation: { relu: "ReLU", leaky_relu: "leaky ReLU", tanh: "tanh" },
+    noise: { normal: "normal", uniform: "uniform" },
+  };
+
+  /** The numbers: least, most, whether whole. */
+  const NUMBERS = {
+    features: [1, 2, true], r1: [0, 100], r2: [0, 100], gp: [0, 100], gRate: [1e-6, 1], dRate: [1e-6, 1],
+    beta1: [-0.9, 0.99], beta2: [0, 0.9999], dSteps: [1, 10, true], batch: [1, 512, true], width: [1, 128, true],
+    layers: [0, 4, true], ema: [0, 0.9999], seed: [0, 4294967295, true], seeds: [1, 16, true],
+  };
+
+  const ON_DIRAC = ["minimax", "non_saturating"]; // the losses of the smallest game
+  const MOST_POINTS = 240;
+
+  /** @type {Settings} */
+  const DEFAULTS = {
+    data: "ring", strokes: [], features: 2, loss: "non_saturating", r1: 0, r2: 0, gp: 0, gRate: 1e-3, dRate: 1e-3, beta1: 0.8,
+    beta2: 0.999, dSteps: 1, turns: "alternating", batch: 64, width: 32, layers: 2, activation: "relu", ema: 0, noise: "normal",
+    seed: 0, seeds: 16,
+  };
+
+  /**
+   * Return settings that can be played, and in words what had to be changed.
+   * @param {Partial<Settings>} wanted
+   * @returns {{settings: Settings, problems: string[]}}
+   */
+  function validate(wanted) {
+    const problems = [];
+    /** @type {any} */
+    const settings = { ...DEFAULTS, strokes: [] };
+    for (const [name, allowed] of Object.entries(CHOICES)) {
+      const value = wanted[name] ?? DEFAULTS[name];
+      if (Object.hasOwn(allowed, value)) settings[name] = value;
+      else problems.push(`There is no ${name} called “${value}”; here it is “${settings[name]}”.`);
+    }
+    for (const [name, [least, most, whole]] of Object.entries(NUMBERS)) {
+      const value = Number(wanted[name] ?? DEFAULTS[name]);
+      const near = Math.min(most, Math.max(least, whole ? Math.round(value) : value));
+      settings[name] = Number.isFinite(near) ? near : DEFAULTS[name];
+      if (settings[name] !== value) {
+        problems.push(`${name} is from ${least} to ${most}${whole ? " and whole" : ""}, not ${wanted[name]}; here it is ${settings[name]}.`);
+      }
+    }
+    if (settings.data === "dirac") {
+      settings.features = 1;
+      if (!ON_DIRAC.includes(settings.loss)) {
+        if (wanted.loss) problems.push(`The smallest game is played with ${ON_DIRAC.join(" or ")}, not ${settings.loss}; here it is minimax.`);
+        settings.loss = "minimax";
+      }
+    } else if (settings.data !== "bell") settings.features = 2;
+    if (settings.data !== "dirac") settings.beta1 = Math.max(0, settings.beta1); // a negative one is a momentum, and not Adam's
+    const inside = (v) => Number.isFinite(v) && Math.abs(v) <= 2;
+    const points = (Array.isArray(wanted.strokes) ? wanted.strokes : []).filter((p) => p?.length === 2 && p.every(inside));
+    settings.strokes = points.slice(0, MOST_POINTS);
+    return { settings, problems };
+  }
+
+  // Links. A drawn point is four letters: its two coordinates in thousandths, from -2 on, to the base 64.
+
+  const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  const toText = (v) => {
+    const n = Math.round(1000 * (v + 2));
+    return LETTERS[n >> 6] + LETTERS[n & 63];
+  };
+  const toNumber = (text) => (64 * LETTERS.indexOf(text[0]) + LETTERS.indexOf(text[1])) / 1000 - 2;
+
+  /**
+   * Return the end of a link to some settings: all that are not the usual ones.
+   * @param {Settings} settings
+   * @param {string} [tour] whose story stands beside them
+   * @returns {string}
+   */
+  function toLink(settings, tour) {
+    const parts = [`data=${settings.data}`];
+    if (tour) parts.unshift(`tour=${tour}`);
+    for (const name of Object.keys(DEFAULTS)) {
+      if (name === "data" || settings[name] === DEFAULTS[name]) continue;
+      if (name === "strokes") {
+        if (settings.data === "strokes") parts.push(`strokes=${settings.strokes.flat().map(toText).join("")}`);
+      } else if (name !== "features" || settings.data === "bell") parts.push(`${name}=${settings[name]}`);
+    }
+    return parts.join("&");
+  }
+
+  /**
+   * Return what a link holds. One that names a tour and nothing else has the tour's settings.
+   * @param {string} link what is behind the #
+   * @returns {{settings: Settings, tour: string, repaired: boolean, problems: string[]}}
+   */
+  function fromLink(link) {
+    const given = Object.fromEntries(new URLSearchParams(link));
+    const tour = Object.hasOwn(TOURS, given.tour) ? given.tour : "";
+    const { strokes, ...rest } = given;
+    const whole = "data" in given;
+    /** @type {any} */
+    const wanted = { ...(whole || !tour ? {} : TOURS[tour].settings), ...rest };
+    if (strokes) wanted.strokes = (strokes.match(/.{4}/g) ?? []).map((p) => [toNumber(p.slice(0, 2)), toNumber(p.slice(2))]);
+    const { settings, problems } = validate(wanted);
+    if (given.tour && !tour) problems.unshift(`There is no tour called “${given.tour}”.`);
+    const repaired = Boolean(tour) && same(settings, validate({ ...TOURS[tour].repaired.settings, seed: settings.seed }).settings);
+    return { settings, tour, repaired, problems };
+  }
+
+  /** @param {Settings} a @param {Settings} b @returns {boolean} */
+  const same = (a, b) => toLink(a) === toLink(b);
+
+  // The tours: the settings, what to guess, how long to watch, and the repair. Their numbers were measured by the tests.
+
+  const RING = { ...DEFAULTS };
+  const LINE = {
+    ...DEFAULTS, data: "tilted", activation: "tanh", width: 8, batch: 8, gRate: 0.01, dRate: 0.05, beta1: 0.9,
+  };
+  const FIFTY = {
+    ...DEFAULTS, data: "bell", features: 1, noise: "uniform", batch: 100, gRate: 1e-3, dRate: 1e-3, beta1: 0.9,
+  };
+  const DIRAC = { ...DEFAULTS, data: "dirac", features: 1, loss: "minimax", turns: "simultaneous", gRate: 0.2, dRate: 0.2, beta1: 0 };
+
+  /**
+   * @typedef {object} Tour
+   * @property {string} title
+   * @property {string} chapter the page that it leads to
+   * @property {string} of what that page is called
+   * @property {Partial<Settings>} settings
+   * @property {number} until at which step the guess is answered
+   * @property {string[]} layers what is drawn beside the usual
+   * @property {string} story
+   * @property {string} question
+   * @property {string} watch
+   * @property {{settings: Partial<Settings>, until: number, changes: string, watch: string}} repaired
+   */
+
+  /** @type {Record<string, Tour>} */
+  const TOURS = {
+    ring: {
+      title: "The ring that collapses",
+      chapter: "modes", of: "Counting modes",
+      settings: RING, until: 750, layers: [],
+      story: "The real data are eight heaps on a ring. A good generator makes all eight.",
+      question: "After 750 steps, how many of the sixteen generators will make all eight heaps?",
+      watch: "Watch the orange fakes of one GAN: they sit on a heap, D finds out, and they move on.",
+      repaired: {
+        settings: { ...RING, loss: "relativistic", r1: 0.1, r2: 0.1, gRate: 3e-3, dRate: 3e-3, beta1: 0, beta2: 0.99, ema: 0.99 },
+        until: 750,
+        changes: "D compares pairs, its slope costs (R1 and R2), Adam has no momentum and higher rates, and G’s weights are averaged.",
+        watch: "The fakes now spread over the ring before they gather on its heaps.",
+      },
+    },
+    fifty: {
+      title: "A bell in fifty lines",
+      chapter: "fifty_lines", of: "A GAN in fifty lines",
+      settings: FIFTY, until: 1000, layers: ["warp"],
+      story: "The real data are numbers in a bell around 4. Fakes start near 0 and have to walk there.",
+      question: "After 1,000 steps, how many of the sixteen will have a bell that is right?",
+      watch: "Watch the fakes arrive, and shoot past. Do they come back, and do they ever stop?",
+      repaired: {
+        settings: { ...FIFTY, r1: 0.1, dRate: 4e-3, beta1: 0, ema: 0.99 }, until: 1000,
+        changes: "R1 of 0.1, no momentum, a D that learns four times as fast, and G’s weights averaged over the last steps.",
+        watch: "The fakes stop where the data are.",
+      },
+    },
+    line: {
+      title: "The thin line",
+      chapter: "mxnet_gaussian", of: "The least efficient way to fit a Gaussian",
+      settings: LINE, until: 500, layers: ["warp"],
+      story: "The real data are one long, tilted ellipse. It takes two numbers to make a point of it.",
+      question: "After 500 steps, how many of the sixteen will have the ellipse about right?",
+      watch: "Watch the net, which is the noise as G bends it: it may fold into a line.",
+      repaired: {
+        settings: {
+          ...LINE, activation: "leaky_relu", width: 32, batch: 64, gRate: 4e-3, dRate: 8e-3, beta1: 0.5, r1: 0.1, ema: 0.99,
+        },
+        until: 500,
+        changes: "Wider networks with leaky units, batches of 64, gentler rates, less momentum, R1 of 0.1, and G’s weights averaged.",
+        watch: "The net stays open, and lies where the data lie.",
+      },
+    },
+    dirac: {
+      title: "Dirac’s spiral",
+      chapter: "minimax", of: "The minimax game",
+      settings: DIRAC, until: 150, layers: [],
+      story: "The smallest GAN there is: all real samples are 0, G is one number, and so is D. The blue dot is the solution.",
+      question: "After 150 steps, how many of the sixteen will have come home to the blue dot?",
+      watch: "Each player steps downhill on its own loss. Watch where the two together go.",
+      repaired: {
+        settings: { ...DIRAC, r1: 0.5 }, until: 150,
+        changes: "D’s slope at the real sample costs (R1 of 0.5). Nothing else.",
+        watch: "The same spiral, turned inwards.",
+      },
+    },
+  };
+
+  return { CHOICES, ON_DIRAC, NUMBERS, DEFAULTS, TOURS, MOST_POINTS, validate, toLink, fromLink, same };
+});
