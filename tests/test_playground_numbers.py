@@ -3,6 +3,7 @@
 Weights, data and noise are made here and handed over, so that both train the same thing.
 """
 
+import functools
 import json
 import shutil
 import subprocess
@@ -24,16 +25,14 @@ from gan_helpers.randomness import Stream
 from gan_helpers.training import adam, train
 
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "_static" / "playground"
-MODULES = ("modules", "numbers", "kernels", "networks", "losses", "training", "data", "meters", "game")
+MODULES = ("modules", "numbers", "assembly", "kernels", "networks", "losses", "training", "data", "meters", "game")
 LOAD = """
 const vm = require("vm"), fs = require("fs");
-const context = vm.createContext({WebAssembly});
-for (const file of FILES) vm.runInContext(fs.readFileSync(file, "utf8"), context, file);
+for (const file of FILES) vm.runInThisContext(fs.readFileSync(file, "utf8"), file);
 const given = JSON.parse(fs.readFileSync(0, "utf8"));
-const need = vm.runInContext("Playground", context).require;
-const told = JSON.stringify((RUN)(need, given), (_, v) => v instanceof Object && "BYTES_PER_ELEMENT" in v
-  ? Array.from(v) : ArrayBuffer.isView(v) ? Array.from(v) : v);
-process.stdout.write(told);
+const need = vm.runInThisContext("Playground").require;
+const plain = (_, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
+process.stdout.write(JSON.stringify((RUN)(need, given), plain));
 """
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": lambda: nn.LeakyReLU(0.2), "tanh": nn.Tanh}
 LOSSES = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
@@ -204,8 +203,10 @@ def noise_of(settings):
     return lambda seeds, batch, rng: rng.normal(seeds, batch, features)
 
 
+@functools.cache
 def trained(settings, steps=100, dtype=torch.float64):
     """Train by the package; return the first weights, all batches, and the weights and losses at the end."""
+    settings = json.loads(settings)
     G, D = pair(settings, dtype)
     first = {"G": flat(G.parameters()), "D": flat(D.parameters())}
     feed = {"data": [], "noise": []}
@@ -219,7 +220,7 @@ def trained(settings, steps=100, dtype=torch.float64):
         ema=settings["ema"] or None, seed=1, progress=False,
     )  # fmt: skip
     last = {"G": flat(G.parameters()), "D": flat(D.parameters())}
-    average = flat(history.G.parameters()) if settings["ema"] else None
+    average = flat(history.averaged.parameters()) if settings["ema"] else None
     return first, {**feed, "mix": getattr(rng, "kept", [])}, last, average, history
 
 
@@ -241,7 +242,7 @@ def furthest(got, wanted):
 
 
 def check_parity(play, settings):
-    first, feed, last, average, history = trained(settings)
+    first, feed, last, average, history = trained(json.dumps(settings))
     got = play(PLAY, settings=settings, first=first, feed=feed, steps=100)
     off = {name: furthest(got[name], last[name]) for name in ("G", "D")}
     if average is not None:
@@ -274,3 +275,421 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_networks_end_there_too(node, name):
     check_parity(node, SETTINGS | OTHERS[name])
+
+
+def test_both_ways_to_compute_agree(node):
+    """The plain products, which a browser without WebAssembly SIMD gets, against the fast ones."""
+    code = """(need, {settings}) => {
+      const kernels = need("kernels"), make = kernels.make;
+      const ends = [make, build => build(kernels.plain())].map(way => {
+        kernels.make = way;
+        const game = need("game").create(settings, 3);
+        game.step(20);
+        return [game.players.G.kernels.name, game.weights()];
+      });
+      kernels.make = make;
+      return ends;
+    }"""
+    for extra in ({}, {"width": 7, "batch": 9, "gp": 1, "activation": "tanh"}, {"features": 1, "data": "bell", "r2": 1}):
+        (fast, one), (plain, other) = node(code, settings=SETTINGS | {"r1": 0.1} | extra)
+        assert (fast, plain) == ("WebAssembly SIMD", "plain JavaScript")
+        for player in "GD":
+            assert furthest(one[player], torch.tensor(other[player], dtype=torch.float64)) < 1e-9
+
+
+def test_losses_and_their_slopes(node):
+    """Far from 0 too, where D or 1 - D rounds to 0."""
+    real, fake = (torch.tensor(a, dtype=torch.float64).view(1, -1, 1).requires_grad_() for a in (
+        [-800.0, -3.0, -0.2, 0.0, 0.7, 1.5, 40.0, 900.0], [2.0, -50.0, 0.3, -0.7, -1.4, 0.0, 700.0, -900.0],
+    ))  # fmt: skip
+    code = """(need, {name, real, fake}) => {
+      const {ofD, ofG} = need("losses"), n = real.length;
+      const [r, f, dr, df, dg] = [real, fake, n, n, n].map(x => new Float64Array(x));
+      return {d: ofD(name, r, f, n, dr, df), g: ofG(name, r, f, n, dg), dr, df, dg};
+    }"""
+    for name in LOSSES:
+        got = node(code, name=name, real=real.flatten(), fake=fake.flatten())
+        of = {"non_saturating": "minimax"}.get(name, name)
+        d = getattr(losses, f"{of}_d")(real, fake)
+        d_slopes = torch.autograd.grad(d.sum(), (real, fake))
+        g = loss_of_g({"loss": name})(lambda z: z, lambda *x: x if len(x) > 1 else x[0], real, fake)
+        (g_slopes,) = torch.autograd.grad(g.sum(), fake)
+        wanted = {"d": d, "g": g, "dr": d_slopes[0], "df": d_slopes[1], "dg": g_slopes}
+        for key, value in wanted.items():
+            assert torch.tensor(got[key]).flatten().tolist() == pytest.approx(
+                value.flatten().tolist(), rel=1e-6, abs=1e-12
+            ), (name, key)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_derivatives_are_those_of_autograd(node, activation):
+    """One step of each player at random weights: the gradients themselves, before an optimiser hides their size."""
+    code = """(need, {settings, first, feed}) => {
+      const floats = name => feed[name].map(batch => new Float32Array(batch));
+      const game = need("game").create(settings, 0, {data: floats("data"), noise: floats("noise"), mix: floats("mix")});
+      game.setWeights(first);
+      const {players} = game;
+      players.source.data(players.real.y[0], players.real.columns);
+      players.source.noise(players.made.y[0], players.made.columns);
+      players.derivativesOfD();
+      players.derivativesOfG();
+      return {D: players.D.gradient, G: players.G.gradient};
+    }"""
+    for loss, penalty in product(("non_saturating", "relativistic", "hinge"), ("none", "both", "gp")):
+        settings = SETTINGS | {"loss": loss, "activation": activation, "batch": 21, "width": 13} | PENALTIES[penalty]
+        G, D = pair(settings, seed=5)
+        rng = Stream("batches", 5)
+        x, z = (rng.normal(1, 21, 2).double() for _ in "xz")
+        mix = Recorded("mix", 5)
+        wanted = {}
+        for name, network, loss_of in (("D", D, loss_of_d(settings, mix)), ("G", G, loss_of_g(settings))):
+            value = loss_of(G, D, x, z).sum()
+            wanted[name] = flat(torch.autograd.grad(value, list(network.parameters())))
+        feed = {"data": [x.flatten()], "noise": [z.flatten()], "mix": getattr(mix, "kept", [])}
+        first = {"G": flat(G.parameters()), "D": flat(D.parameters())}
+        got = node(code, settings=settings, first=first, feed=feed)
+        for name in "DG":
+            assert furthest(got[name], wanted[name]) < 1e-12, (loss, penalty, name)
+
+
+def test_the_game_of_two_weights_is_that_of_the_package(node):
+    settings = SETTINGS | {"data": "dirac", "features": 1, "gRate": 0.1, "dRate": 0.2}
+    code = """(need, {settings, start, steps}) => {
+      const game = need("game").create(settings, 0);
+      const first = game.meters();
+      game.setWeights({G: [start[0]], D: [start[1]]});
+      game.step(steps);
+      return {first, last: game.meters()};
+    }"""
+    start = torch.tensor([0.6, -0.8], dtype=torch.float64)
+    for loss, r1, momentum, turns in (
+        ("minimax", 0.0, 0.0, "simultaneous"),
+        ("non_saturating", 0.3, 0.0, "simultaneous"),
+        ("minimax", 0.0, -0.3, "alternating"),
+        ("non_saturating", 0.1, 0.5, "alternating"),
+    ):
+        made = settings | {"loss": loss, "r1": r1, "beta1": momentum, "turns": turns}
+        got = node(code, settings=made, start=start, steps=200)
+        path = dirac.play(
+            *start, 0.1, 200, non_saturating=loss == "non_saturating", gamma=r1, momentum=momentum, d_speed=2.0,
+            alternating=turns == "alternating",
+        )  # fmt: skip
+        assert [got["last"]["theta"], got["last"]["psi"]] == pytest.approx(path[-1].tolist(), abs=1e-10)
+        assert got["first"]["distance"] == pytest.approx(1)
+
+
+# Laws and meters
+
+
+def covariance(x):
+    fit = metrics.fit_gaussian(x)
+    return fit.mean[0], fit.covariance[0]
+
+
+def law(node, n=20_000, **settings):
+    """Samples of a law, and what the module says of it."""
+    code = """(need, {settings, n}) => {
+      const law = need("data").of(settings), {Stream} = need("numbers");
+      return {...law, samples: law.sample(n, new Stream(0, 0, "data"), 0)};
+    }"""
+    got = node(code, settings=settings, n=n)
+    return torch.tensor(got["samples"], dtype=torch.float64).view(1, n, -1), got
+
+
+def test_laws_are_those_of_the_package(node):
+    for settings, same in (
+        ({"data": "bell", "features": 1}, Normal(4.0, 1.25)),
+        ({"data": "bell", "features": 2}, Gaussian(torch.tensor([2.0, 1.0]), torch.eye(2))),
+        ({"data": "tilted"}, real_data(SETTINGS)),
+        ({"data": "ring"}, ring(sd=0.05)),
+        ({"data": "grid"}, grid(spacing=0.7, sd=0.05)),
+    ):
+        x, got = law(node, **settings)
+        theirs = same(1, 20_000, Stream("data", 3)).double()
+        assert got["features"] == same.features == x.shape[2]
+        for ours, wanted in zip(covariance(x), covariance(theirs), strict=True):
+            assert torch.allclose(ours, wanted, atol=0.1), settings
+        if got["modes"]:
+            assert torch.allclose(torch.tensor(got["modes"]), same.means, atol=1e-6)
+            counts = count_modes(x, same)
+            assert counts.modes.item() == same.modes
+            assert counts.high_quality.item() == pytest.approx(0.9889, abs=0.004)
+            assert counts.reverse_kl.item() < 4 * (same.modes - 1) / (2 * 20_000)
+
+
+def test_moons_and_strokes_lie_where_they_are_said_to(node):
+    x, _ = law(node, data="moons")
+    right = (x[0] - torch.tensor([-0.5, -0.25])).norm(dim=1)
+    left = (x[0] - torch.tensor([0.5, 0.25])).norm(dim=1)
+    off = torch.minimum((right - 1).abs(), (left - 1).abs())
+    assert off.mean() < 0.1
+    assert (off < 0.4).double().mean() > 0.999
+    assert abs(x.mean()) < 0.03
+    points = [[0.5, 0.5], [-1.0, 0.25], [1.5, -1.5]]
+    x, got = law(node, data="strokes", strokes=points)
+    distances, nearest = torch.cdist(x[0], torch.tensor(points, dtype=torch.float64)).min(1)
+    assert distances.square().mean().sqrt().item() == pytest.approx(0.04 * 2**0.5, rel=0.05)
+    assert nearest.bincount().tolist() == pytest.approx([20_000 / 3] * 3, rel=0.05)
+
+
+def test_what_cannot_be_learned_is_refused_with_words(node):
+    code = """(need, {settings}) => {
+      try { need("game").create(settings, 0); return ""; } catch (error) { return error.message; }
+    }"""
+    assert "draw one first" in node(code, settings=SETTINGS | {"data": "strokes", "strokes": []})
+    assert "data must be one of bell, tilted" in node(code, settings=SETTINGS | {"data": "digits"})
+
+
+def test_measures_are_those_of_the_package(node):
+    """On real samples, on poor ones, and on some without any spread."""
+    rng = Stream("measured", 2)
+    code = """(need, {name, x, y}) => {
+      const m = need("meters"), law = need("data").of({data: name, features: name === "bell" ? 1 : 2});
+      const sample = new Float32Array(x);
+      if (name === "bell") return {w1: m.w1(sample, law), ...m.moments(sample)};
+      const some = new Float32Array(y);
+      return {
+        ...(law.modes ? m.countModes(sample, law.modes, law.sd) : {}),
+        w1: m.w1Points(sample.subarray(0, some.length), some, 2),
+        w2: m.w2Gaussian(m.fitGaussian(sample), law.gaussian ?? {mean: [0, 0], covariance: [[1, 0.5], [0.5, 2]]}),
+      };
+    }"""
+    bell = Normal(4.0, 1.25)
+    for x in (bell(1, 1000, rng), rng.normal(1, 1000, 1) ** 3, torch.full((1, 1000, 1), 3.0)):
+        got = node(code, name="bell", x=x.flatten(), y=[])
+        x = x.squeeze(2)
+        moments = metrics.moments(x)
+        wanted = {name: getattr(moments, name).item() for name in ("mean", "sd", "skewness", "kurtosis")}
+        wanted["w1"] = metrics.w1(x, bell).item()
+        for name, value in wanted.items():
+            assert (got[name] is None and value != value) or got[name] == pytest.approx(value, rel=1e-9, abs=1e-12)
+    tilted = real_data(SETTINGS)
+    line = torch.cat([rng.normal(1, 2500, 1)] * 2, 2)
+    for name, same in (("ring", ring(sd=0.05)), ("grid", grid(spacing=0.7, sd=0.05)), ("tilted", tilted)):
+        for x in (same(1, 2500, rng), rng.normal(1, 2500, 2), line, torch.zeros(1, 2500, 2)):
+            y = same(1, 200, rng)
+            got = node(code, name=name, x=x.flatten(), y=y.flatten())
+            assert got["w1"] == pytest.approx(metrics.w1_points(x[:, :200], y).item(), rel=1e-6)
+            fit = metrics.fit_gaussian(x)
+            plain = torch.zeros(2, dtype=torch.float64), torch.tensor([[1, 0.5], [0.5, 2]], dtype=torch.float64)
+            target = (tilted.mean, tilted.covariance) if name == "tilted" else plain
+            wanted = metrics.w2_gaussian(fit.mean, fit.covariance, *target).item()
+            assert got["w2"] == pytest.approx(wanted, rel=1e-5, abs=1e-6)
+            if name != "tilted":
+                counts = count_modes(x, same)
+                assert got["modes"] == counts.modes.item()
+                assert got["each"] == counts.each[0].tolist()
+                assert got["high"] == pytest.approx(counts.high_quality.item())
+                assert got["klReverse"] == pytest.approx(counts.reverse_kl.item(), abs=1e-9)
+
+
+def test_a_perfect_generator_reads_its_floor_and_is_a_success(node):
+    """Real samples instead of G's, many times: within the spread that real samples have, and never a failure."""
+    code = """(need, {settings}) => {
+      const m = need("meters"), law = need("data").of(settings), {Stream} = need("numbers");
+      const rule = m.rule(settings), stream = new Stream(11, 0, "real");
+      const all = Array.from({length: 20}, (_, i) => m.measure(law.sample(m.needed(settings), stream, i), law));
+      return {rule, floor: m.floor(settings), all, good: all.map(rule.good)};
+    }"""
+    for settings in (
+        {"data": "bell", "features": 1}, {"data": "bell", "features": 2}, {"data": "tilted"}, {"data": "ring"},
+        {"data": "grid"}, {"data": "moons"}, {"data": "strokes", "strokes": [[0, 0], [1, 1], [-1, 0.5]]},
+    ):  # fmt: skip
+        got = node(code, settings=settings)
+        assert all(got["good"]), settings
+        values = sorted(m[got["rule"]["key"]] for m in got["all"])
+        assert values[0] <= got["floor"][got["rule"]["key"]] <= values[-1]
+        assert got["rule"]["floor"] == got["floor"][got["rule"]["key"]]
+        w1 = sorted(m["w1"] for m in got["all"])
+        assert w1[0] <= got["floor"]["w1"] <= w1[-1]
+
+
+# What is shown
+
+
+def test_arrows_and_answers_are_those_of_d(node):
+    """Against autograd, for each loss."""
+    code = """(need, {settings, first, points}) => {
+      const game = need("game").create(settings, 0);
+      game.setWeights(first);
+      const at = new Float32Array(points);
+      const real = game.law.points.slice(0, at.length);
+      return {arrows: game.arrows(at), surface: game.surface(at), warp: game.warp(at), middle: game.middle(), real};
+    }"""
+    points = Stream("points", 4).normal(1, 30, 2)
+    for loss in LOSSES:
+        settings = SETTINGS | {"loss": loss}
+        G, D = pair(settings, seed=6)
+        first = {"G": flat(G.parameters()), "D": flat(D.parameters())}
+        got = node(code, settings=settings, first=first, points=points.flatten())
+        x = points.double().requires_grad_()
+        real = torch.tensor(got["real"], dtype=torch.float64).view(1, 30, 2)
+        value = loss_of_g(settings)(lambda z: z, D, real, x)
+        (slopes,) = torch.autograd.grad(30 * value.sum(), x)
+        assert got["arrows"] == pytest.approx((-slopes).flatten().tolist(), abs=1e-6)
+        outputs = D(points.double()).flatten()
+        if loss == "least_squares":
+            wanted = outputs.clamp(0, 1)
+        else:
+            wanted = torch.sigmoid(outputs - (got["middle"] if loss in ("wasserstein", "relativistic") else 0))
+        assert got["surface"] == pytest.approx(wanted.tolist(), abs=1e-6)
+        assert got["warp"] == pytest.approx(G(points.double()).flatten().tolist(), abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(node):
+    code = """(need, {settings, member}) => {
+      const game = need("game").create(settings, member);
+      game.samples(10);
+      game.step(5);
+      game.meters();
+      game.step(5);
+      return game.weights();
+    }"""
+    plain = "(need, {settings, member}) => { const g = need('game').create(settings, member); g.step(10); return g.weights(); }"
+    settings = SETTINGS | {"r1": 0.1, "gp": 1}
+    one = node(code, settings=settings, member=2)
+    assert one == node(plain, settings=settings, member=2)  # looking changes nothing
+    assert one != node(plain, settings=settings, member=3)
+    assert one != node(plain, settings=settings | {"seed": 1}, member=2)
+
+
+# In a real browser
+
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Modules alone</title>
+<link rel="icon" href="data:,">{scripts}</head><body></body></html>"""
+
+
+@pytest.fixture
+def page(reader, tmp_path):
+    """A page, opened as a file, with nothing but the modules; what the browser complains about fails the test."""
+    scripts = "".join(f'<script defer src="{(FOLDER / f"{name}.js").as_uri()}"></script>' for name in (*MODULES, "team", "crew"))
+    file = tmp_path / "modules.html"
+    file.write_text(PAGE.format(scripts=scripts), encoding="utf-8")
+    yield reader.open(file.as_uri()).page
+    assert reader.complaints == []
+
+
+@pytest.fixture
+def browser_runs(page):
+    """A function that runs JavaScript as `node` does, in the browser."""
+
+    def run(code, **given):
+        handed = json.loads(json.dumps(given, default=numbers_of))
+        return page.evaluate(f"given => ({code})(Playground.require, given)", handed)
+
+    return run
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_100_steps_in_the_browser_end_there_too(browser_runs, loss):
+    for penalty in PENALTIES.values():
+        check_parity(browser_runs, SETTINGS | {"loss": loss} | penalty)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_networks_in_the_browser(browser_runs, name):
+    check_parity(browser_runs, SETTINGS | OTHERS[name])
+
+
+CREW = """async ({settings, workers, without}) => {
+  if (without) window.Worker = undefined;
+  const crew = Playground.require("crew").start(settings, {workers});
+  let state, complaint = "";
+  crew.onerror(words => { complaint = words; });
+  const until = test => new Promise(done => {
+    const look = (now) => { state = now; if (test(now)) done(now); };
+    crew.onframe(look);
+    const wait = setInterval(() => { if (complaint) { clearInterval(wait); done(); } }, 50);
+  });
+  const steps = () => state.members.map(m => m.step);
+  const even = n => s => s.members.every(m => m.step === n);
+  const seen = {};
+  await until(s => s.large);
+  if (complaint) return {complaint};
+  seen.start = {steps: steps(), members: state.members.map(m => m.member), running: state.running};
+  crew.step(3);
+  await until(even(3));
+  crew.ask(1);
+  await until(s => s.large.member === 1);
+  seen.large = {keys: Object.keys(state.large), samples: state.large.samples.length,
+    surface: [state.large.surface.columns, state.large.surface.rows, state.large.surface.values.length],
+    arrows: [state.large.arrows.points.length, state.large.arrows.vectors.length],
+    warp: [state.large.warp.columns * state.large.warp.rows, state.large.warp.points.length]};
+  crew.play(40);
+  await until(s => !s.running && even(40)(s));
+  seen.until = steps();
+  crew.play();
+  await until(s => s.step > 60);
+  seen.playing = state.running;
+  crew.pause();
+  await until(s => new Set(steps()).size === 1 && !s.running);
+  const paused = steps();
+  await new Promise(done => setTimeout(done, 300));
+  seen.paused = [paused, steps()];
+  crew.pace(5);
+  const [began, from] = [performance.now(), state.step];
+  crew.play();
+  await until(s => s.step >= from + 4);
+  seen.paced = performance.now() - began;
+  seen.small = state.members[0];
+  crew.stop();
+  return seen;
+}"""
+
+
+@pytest.mark.parametrize("how", [{"workers": 2}, {"workers": 5}, {"workers": 2, "without": True}])
+def test_the_crew_does_as_it_is_told(page, how):
+    """With workers made of a page that is a file, and without any."""
+    settings = SETTINGS | {"seeds": 5, "width": 8, "batch": 16, "data": "ring"}
+    seen = page.evaluate(CREW, {"settings": settings, "without": False} | how)
+    assert seen["start"] == {"steps": [0] * 5, "members": [0, 1, 2, 3, 4], "running": False}
+    assert seen["large"]["samples"] == 2000
+    assert seen["large"]["surface"][0] * seen["large"]["surface"][1] == seen["large"]["surface"][2]
+    assert seen["large"]["arrows"] == [120, 120]
+    assert 2 * seen["large"]["warp"][0] == seen["large"]["warp"][1]
+    assert seen["until"] == [40] * 5
+    assert seen["playing"]
+    paused, later = seen["paused"]
+    assert paused == later and len(set(paused)) == 1
+    assert seen["paced"] >= 600
+    assert seen["small"]["curve"]["at"][0] == 0 and len(seen["small"]["samples"]) == 400
+
+
+def test_all_seeds_are_those_of_games_alone(page, browser_runs):
+    """Sharing out among workers changes nothing of a run."""
+    settings = SETTINGS | {"seeds": 3, "width": 8, "batch": 16, "r1": 0.1}
+    code = """async (need, {settings}) => {
+      const crew = need("crew").start(settings, {workers: 2});
+      const together = await new Promise(done => {
+        crew.onframe(s => s.members.every(m => m.step === 30) && done(s.members.map(m => m.samples)));
+        crew.step(30);
+      });
+      crew.stop();
+      const alone = together.map((samples, member) => {
+        const game = need("game").create(settings, member);
+        game.step(30);
+        return game.samples(samples.length / 2);
+      });
+      return [together, alone].map(all => all.map(samples => Array.from(samples)));
+    }"""
+    together, alone = browser_runs(code, settings=settings)
+    assert together == alone
+
+
+def test_a_run_that_comes_apart_is_said_to_have_failed(page):
+    code = """async settings => {
+      const crew = Playground.require("crew").start(settings, {workers: 1});
+      const state = await new Promise(done => {
+        crew.onframe(s => s.members.every(m => m.step === 60) && done(s));
+        crew.step(60);
+      });
+      crew.stop();
+      return state.members.map(({failed, good, step}) => ({failed, good, step}));
+    }"""
+    settings = SETTINGS | {"seeds": 2, "loss": "wasserstein", "gRate": 1e200, "dRate": 1e200, "width": 8, "batch": 16}
+    assert page.evaluate(code, settings) == [{"failed": True, "good": False, "step": 60}] * 2
+
+
+def test_what_cannot_be_started_is_said_in_words(page):
+    seen = page.evaluate(CREW, {"settings": SETTINGS | {"data": "strokes", "strokes": []}, "workers": 2})
+    assert "draw one first" in seen["complaint"]

@@ -50,6 +50,7 @@ Playground.define("crew", ["team"], (team) => {
     constructor(settings, workers) {
       this.large = 0;
       this.running = false;
+      this.until = Infinity; // steps at which all stop
       this.ended = false;
       /** @type {(state: any) => void} */
       this.show = () => {};
@@ -103,9 +104,10 @@ Playground.define("crew", ["team"], (team) => {
         this.complain(message.error);
         return;
       }
-      this.news[w] = message;
+      this.news[w] = { ...message, members: message.members ?? this.news[w].members };
       this.awaited -= 1;
       if (this.awaited) return;
+      if (Math.min(...this.steps()) >= this.until) this.running = false;
       const uneven = Math.min(...this.steps()) < Math.max(...this.steps());
       this.fresh ||= this.running || uneven || this.news.some((news) => news.busy);
       this.show(this.state());
@@ -129,11 +131,16 @@ Playground.define("crew", ["team"], (team) => {
       this.hands.forEach((hand) => hand.send(message));
     }
 
-    /** Go on until told otherwise. @returns {void} */
-    play() {
-      this.running = true;
+    /**
+     * Go on until told otherwise, or until all have taken so many steps.
+     * @param {number} [until]
+     * @returns {void}
+     */
+    play(until = Infinity) {
+      this.running = Math.min(...this.steps()) < until;
+      this.until = until;
       this.speed = { from: Math.min(...this.steps()), at: performance.now(), rate: 0 };
-      this.tell({ order: "play" });
+      if (this.running) this.tell({ order: "play", until });
     }
 
     /** Stop when all have taken equally many steps. @returns {void} */

@@ -19,10 +19,8 @@ Playground.define("data", ["numbers"], (numbers) => {
    */
 
   /** What draws one sample: z has a normal number for each feature and u two uniform ones. */
-  /** @typedef {(z: number[], u: number[]) => number[]} Draw */
+  /** @typedef {(z: Float64Array, u: Float64Array, x: number[]) => void} Draw it writes x */
 
-  const A = [[1, 2], [-0.1, 0.5]]; // a row of N(0, I) times this, plus B
-  const B = [1, 2];
   const SIDE = 5;
   const ring = Array.from({ length: 8 }, (_, k) => [Math.cos((Math.PI * k) / 4), Math.sin((Math.PI * k) / 4)]);
   const line = Array.from({ length: SIDE }, (_, k) => 0.7 * (k - (SIDE - 1) / 2));
@@ -33,16 +31,38 @@ Playground.define("data", ["numbers"], (numbers) => {
 
   /** @param {number[][]} modes @param {number} sd @param {number} end @returns {Law} */
   const mixture = (modes, sd, end) =>
-    law(2, [-end, end, -end, end], (z, u) => around(modes, sd, z, u), { modes, sd });
+    law(2, [-end, end, -end, end], around(modes, sd), { modes, sd });
 
-  /** @type {(centres: number[][], sd: number, z: number[], u: number[]) => number[]} */
-  const around = (centres, sd, z, [u]) => centres[Math.floor(u * centres.length)].map((c, f) => c + sd * z[f]);
+  /** @type {(centres: number[][], sd: number) => Draw} */
+  const around = (centres, sd) => (z, u, x) => {
+    const centre = centres[Math.floor(u[0] * centres.length)];
+    x[0] = centre[0] + sd * z[0];
+    x[1] = centre[1] + sd * z[1];
+  };
 
   /** @type {Draw} */
-  function moons([z0, z1], [u, v]) {
-    const [x, y] = [Math.cos(Math.PI * u) - 0.5, Math.sin(Math.PI * u) - 0.25];
-    const side = v < 0.5 ? 1 : -1;
-    return [side * x + MOON * z0, side * y + MOON * z1];
+  function moons(z, u, x) {
+    const side = u[1] < 0.5 ? 1 : -1;
+    x[0] = side * (Math.cos(Math.PI * u[0]) - 0.5) + MOON * z[0];
+    x[1] = side * (Math.sin(Math.PI * u[0]) - 0.25) + MOON * z[1];
+  }
+
+  /**
+   * The law of z A + b, for a row z of N(0, I).
+   * @param {number[][]} A
+   * @param {number[]} b
+   * @param {number[]} view
+   * @returns {Law}
+   */
+  function linear(A, b, view) {
+    const along = (/** @type {number} */ i, /** @type {number} */ j) => A[0][i] * A[0][j] + A[1][i] * A[1][j];
+    const gaussian = { mean: b, covariance: [[along(0, 0), along(0, 1)], [along(1, 0), along(1, 1)]] };
+    /** @type {Draw} */
+    const draw = (z, _, x) => {
+      x[0] = z[0] * A[0][0] + z[1] * A[1][0] + b[0];
+      x[1] = z[0] * A[0][1] + z[1] * A[1][1] + b[1];
+    };
+    return law(2, view, draw, { gaussian });
   }
 
   /**
@@ -53,13 +73,20 @@ Playground.define("data", ["numbers"], (numbers) => {
    * @returns {Law}
    */
   function law(features, view, draw, facts = {}) {
+    const z = new Float64Array(2);
+    const u = new Float64Array(2);
+    const x = [0, 0];
+
     /** @type {Law["fill"]} */
     function fill(out, columns, n, stream, place) {
-      const normal = stream.normal(new Float32Array(n * features), place, 0);
-      const uniform = stream.uniform(new Float32Array(n * 2), place, 1);
+      const normal = stream.normal(new Float64Array(n * features), place, 0);
+      const uniform = stream.uniform(new Float64Array(n * 2), place, 1);
       for (let k = 0; k < n; k++) {
-        const z = Array.from(normal.subarray(k * features, (k + 1) * features));
-        draw(z, [uniform[2 * k], uniform[2 * k + 1]]).forEach((x, f) => { out[f * columns + k] = x; });
+        for (let f = 0; f < features; f++) z[f] = normal[k * features + f];
+        u[0] = uniform[2 * k];
+        u[1] = uniform[2 * k + 1];
+        draw(z, u, x);
+        for (let f = 0; f < features; f++) out[f * columns + k] = x[f];
       }
     }
 
@@ -77,25 +104,20 @@ Playground.define("data", ["numbers"], (numbers) => {
   /** @type {Record<string, (settings: any) => Law>} */
   const LAWS = {
     bell({ features }) {
-      if (features === 1) return law(1, [-2, 10, 0, 1], ([z]) => [4 + 1.25 * z], { mean: 4, sd: 1.25 });
-      const gaussian = { mean: [2, 1], covariance: [[1, 0], [0, 1]] };
-      return law(2, [-2, 6, -3, 5], ([z0, z1]) => [2 + z0, 1 + z1], { gaussian });
+      if (features === 1) {
+        return law(1, [-2, 10, 0, 1], (z, _, x) => { x[0] = 4 + 1.25 * z[0]; }, { mean: 4, sd: 1.25 });
+      }
+      return linear([[1, 0], [0, 1]], [2, 1], [-2, 6, -3, 5]);
     },
-    tilted() {
-      const along = (/** @type {number} */ i, /** @type {number} */ j) => A[0][i] * A[0][j] + A[1][i] * A[1][j];
-      const gaussian = { mean: B, covariance: [[along(0, 0), along(0, 1)], [along(1, 0), along(1, 1)]] };
-      const draw = (/** @type {number[]} */ z) =>
-        [0, 1].map((f) => z[0] * A[0][f] + z[1] * A[1][f] + B[f]);
-      return law(2, [-6, 8, -5, 9], draw, { gaussian });
-    },
+    tilted: () => linear([[1, 2], [-0.1, 0.5]], [1, 2], [-6, 8, -5, 9]),
     ring: () => mixture(ring, HEAP, 1.6),
     grid: () => mixture(grid, HEAP, 2),
     moons: () => law(2, [-2, 2, -2, 2], moons),
     strokes({ strokes }) {
       if (!strokes?.length) throw new RangeError("There is no stroke to learn: draw one first.");
-      return law(2, [-2, 2, -2, 2], (z, u) => around(strokes, STROKE, z, u));
+      return law(2, [-2, 2, -2, 2], around(strokes, STROKE));
     },
-    dirac: () => law(1, [-2, 2, -2, 2], () => [0], { mean: 0, sd: 0 }),
+    dirac: () => law(1, [-2, 2, -2, 2], (_, __, x) => { x[0] = 0; }, { mean: 0, sd: 0 }),
   };
 
   /**

@@ -5,6 +5,7 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
     const { Stream, sigmoid, quantile } = numbers;
 
     const NEVER = 0x7fffffff; // a place that no training reaches
+    const VIEWED = 256; // points that go through a network at a time
 
     /**
      * Batches that were made elsewhere, in the order in which they are asked for, one sample after the other.
@@ -23,27 +24,39 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
         this.member = member;
         this.law = data.of(settings);
         this.dirac = settings.data === "dirac";
-        const made = kernels.make();
-        const { features } = this.law;
-        const hidden = this.dirac ? [] : new Array(settings.layers).fill(settings.width);
-        const network = (/** @type {number} */ out) =>
-          new networks.Network([features, ...hidden, out], settings.activation, made, !this.dirac);
-        [this.G, this.D] = [network(features), network(1)];
+        ({ players: this.players, view: this.view } = kernels.make((made) => this.build(made, feed)));
+        [this.G, this.D] = [this.players.G, this.players.D];
         this.begin();
-        const optimiser = (/** @type {any} */ net, /** @type {number} */ rate) =>
-          this.dirac
-            ? training.descent(net.weights.length, rate, settings.beta1)
-            : training.adam(net.weights.length, rate, settings.beta1, settings.beta2);
-        const turns = settings.turns ?? (this.dirac ? "simultaneous" : "alternating");
+        this.players.average?.weights.set(this.G.weights);
+      }
+
+      /**
+       * Build the two players, and room for points that are only looked at.
+       * @param {import("./kernels").Kernels} made
+       * @param {Feed} [feed]
+       */
+      build(made, feed) {
+        const { settings, dirac, law: { features } } = this;
+        const hidden = dirac ? [] : new Array(settings.layers).fill(settings.width);
+        const network = (/** @type {number} */ out) =>
+          new networks.Network([features, ...hidden, out], settings.activation, made, !dirac);
+        const [G, D] = [network(features), network(1)];
+        const optimiser = (/** @type {any} */ { weights: { length } }, /** @type {number} */ rate) =>
+          dirac
+            ? training.descent(length, rate, settings.beta1)
+            : training.adam(length, rate, settings.beta1, settings.beta2);
+        const turns = settings.turns ?? (dirac ? "simultaneous" : "alternating");
         const rules = {
           loss: settings.loss, r1: settings.r1 ?? 0, r2: settings.r2 ?? 0, gp: settings.gp ?? 0,
-          dSteps: settings.dSteps ?? 1, batch: this.dirac ? 1 : settings.batch,
+          dSteps: settings.dSteps ?? 1, batch: dirac ? 1 : settings.batch,
           simultaneous: turns === "simultaneous", ema: settings.ema ?? 0,
         };
-        const optimisers = { G: optimiser(this.G, settings.gRate), D: optimiser(this.D, settings.dRate) };
+        const optimisers = { G: optimiser(G, settings.gRate), D: optimiser(D, settings.dRate) };
         const source = feed ? this.fed(feed, rules.batch) : this.drawn(rules.batch);
-        this.players = new training.Players(this.G, this.D, rules, optimisers, source);
-        this.view = { G: this.G.pass(256, "values"), D: this.D.pass(256, "gradients") };
+        return {
+          players: new training.Players(G, D, rules, optimisers, source),
+          view: { G: G.pass(VIEWED, "values"), D: D.pass(VIEWED, "gradients") },
+        };
       }
 
       /** Draw the first weights. @returns {void} */
@@ -182,19 +195,24 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
        * @returns {Float32Array} one after the other
        */
       samples(n) {
-        if (this.inputs?.length !== n * this.law.features) {
+        const wanted = n * this.law.features;
+        if (!this.inputs || this.inputs.length < wanted) {
           this.inputs = this.noise(n, new Stream(this.settings.seed, this.member, "look"), NEVER);
         }
-        return this.warp(this.inputs);
+        return this.warp(this.inputs.subarray(0, wanted)); // the first of many are the same as few
       }
 
-      /** Measure what G makes. @returns {Record<string, any>} */
-      meters() {
+      /**
+       * Measure what G makes.
+       * @param {boolean} [all] also what takes long and is not what a run is judged by
+       * @returns {Record<string, any>}
+       */
+      meters(all = true) {
         if (this.dirac) {
           const [theta, psi] = [this.G.weights[0], this.D.weights[0]];
           return { theta, psi, distance: Math.hypot(theta, psi) };
         }
-        return meters.measure(this.settings, this.samples(meters.needed(this.settings)), this.law);
+        return meters.measure(this.samples(meters.needed(this.settings)), this.law, all);
       }
 
       /** What real samples have. @returns {Record<string, any>} */

@@ -1,6 +1,6 @@
 /* The products that a step of training is made of. Arrays are laid out feature by feature: row f holds feature f
    of all samples of the batch, in `columns` numbers, a multiple of four. */
-Playground.define("kernels", [], () => {
+Playground.define("kernels", ["assembly"], (assembly) => {
   "use strict";
 
   /** Columns come in packs of as many as a SIMD register holds twice. @type {(n: number) => number} */
@@ -73,5 +73,63 @@ Playground.define("kernels", [], () => {
     return { name: "plain JavaScript", take: (n) => new Float64Array(n), mix, dots };
   }
 
-  return { padded, plain, make: plain };
+  /** The code for all games of this thread, made at the first need; null where there is no WebAssembly SIMD. */
+  /** @type {WebAssembly.Module|null|undefined} */
+  let code;
+
+  /**
+   * Products in WebAssembly, or null where the browser has none.
+   * @param {number} room numbers that will be taken, at most
+   * @returns {Kernels|null}
+   */
+  function fast(room) {
+    if (code === undefined) {
+      try {
+        code = new WebAssembly.Module(assembly.products());
+      } catch {
+        code = null;
+      }
+    }
+    if (code === null) return null;
+    const memory = new WebAssembly.Memory({ initial: Math.ceil((room * 8 + 64) / 65536) + 1 });
+    const { mix, dots } = /** @type {any} */ (new WebAssembly.Instance(code, { js: { memory } }).exports);
+    let next = 64; // address 0 stands for no bias
+    return {
+      name: "WebAssembly SIMD",
+      take(n) {
+        const made = new Float64Array(memory.buffer, next, n);
+        next += Math.ceil(n / 2) * 16;
+        return made;
+      },
+      mix(out, rows, w, down, along, bias, x, inner, columns) {
+        const b = bias ? bias.byteOffset : 0;
+        mix(out.byteOffset, rows, w.byteOffset, 8 * down, 8 * along, b, x.byteOffset, inner, 8 * columns);
+      },
+      dots(out, a, rows, b, across, columns) {
+        dots(out.byteOffset, a.byteOffset, rows, b.byteOffset, across, 8 * columns);
+      },
+    };
+  }
+
+  /**
+   * Build something on the fastest products that there are here. It is built on plain ones first, to see how much
+   * memory it takes.
+   * @template T
+   * @param {(made: Kernels) => T} build
+   * @returns {T}
+   */
+  function make(build) {
+    let room = 0;
+    const counting = plain();
+    const { take } = counting;
+    counting.take = (n) => {
+      room += n + 1;
+      return take(n);
+    };
+    const built = build(counting);
+    const quick = fast(room);
+    return quick ? build(quick) : built;
+  }
+
+  return { padded, plain, fast, make };
 });

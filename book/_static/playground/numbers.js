@@ -21,33 +21,52 @@ Playground.define("numbers", [], () => {
   const STREAMS = Object.freeze({ data: 0, noise: 1, G: 2, D: 3, mix: 4, look: 5, real: 6, floor: 7 });
 
   /**
-   * Return the high and the low half of the product of two 32-bit numbers.
+   * The high half of the product of two 32-bit numbers; the low one is Math.imul(a, b).
    * @param {number} a
    * @param {number} b
-   * @returns {number} the high half; the low one is Math.imul(a, b)
+   * @returns {number}
    */
   function high(a, b) {
-    const [a1, a0, b1, b0] = [a >>> 16, a & 0xffff, b >>> 16, b & 0xffff];
-    const middle = a1 * b0 + ((a0 * b0) >>> 16);
-    return a1 * b1 + Math.floor(middle / 0x10000) + (((middle & 0xffff) + a0 * b1) / 0x10000 | 0);
+    const a1 = a >>> 16;
+    const a0 = a & 0xffff;
+    const b1 = b >>> 16;
+    const b0 = b & 0xffff;
+    const middle = a1 * b0 + ((a0 * b0) >>> 16); // below 2^53, as all that follows
+    const low = (middle % 0x10000) + a0 * b1;
+    return a1 * b1 + Math.floor(middle / 0x10000) + Math.floor(low / 0x10000);
   }
 
   /**
    * Philox 4x32-10: four random 32-bit numbers for each counter and key, without a state.
    * Salmon et al. (2011), https://doi.org/10.1145/2063384.2063405
-   * @param {number[]} counter four 32-bit numbers
-   * @param {number[]} key two 32-bit numbers
-   * @param {Uint32Array} out the four numbers
+   * @param {ArrayLike<number>} counter four 32-bit numbers
+   * @param {ArrayLike<number>} key two 32-bit numbers
+   * @param {Uint32Array} out gets the four numbers
    * @returns {Uint32Array} `out`
    */
-  function philox([c0, c1, c2, c3], [k0, k1], out) {
+  function philox(counter, key, out) {
+    let c0 = counter[0];
+    let c1 = counter[1];
+    let c2 = counter[2];
+    let c3 = counter[3];
+    let k0 = key[0];
+    let k1 = key[1];
     for (let round = 0; round < 10; round++) {
-      const [p1, p0] = [high(0xd2511f53, c0), Math.imul(0xd2511f53, c0)];
-      const [q1, q0] = [high(0xcd9e8d57, c2), Math.imul(0xcd9e8d57, c2)];
-      [c0, c1, c2, c3] = [(q1 ^ c1 ^ k0) >>> 0, q0 >>> 0, (p1 ^ c3 ^ k1) >>> 0, p0 >>> 0];
-      [k0, k1] = [(k0 + 0x9e3779b9) >>> 0, (k1 + 0xbb67ae85) >>> 0];
+      const p = high(0xd2511f53, c0);
+      const q = high(0xcd9e8d57, c2);
+      const p0 = Math.imul(0xd2511f53, c0);
+      const q0 = Math.imul(0xcd9e8d57, c2);
+      c0 = (q ^ c1 ^ k0) >>> 0;
+      c1 = q0 >>> 0;
+      c2 = (p ^ c3 ^ k1) >>> 0;
+      c3 = p0 >>> 0;
+      k0 = (k0 + 0x9e3779b9) >>> 0;
+      k1 = (k1 + 0xbb67ae85) >>> 0;
     }
-    out[0] = c0; out[1] = c1; out[2] = c2; out[3] = c3;
+    out[0] = c0;
+    out[1] = c1;
+    out[2] = c2;
+    out[3] = c3;
     return out;
   }
 
@@ -64,7 +83,17 @@ Playground.define("numbers", [], () => {
     constructor(seed, member, use) {
       this.key = [seed >>> 0, member >>> 0];
       this.use = STREAMS[use];
+      this.counter = new Uint32Array(4);
       this.block = new Uint32Array(4);
+    }
+
+    /** Draw the four numbers of a block. @param {number} block @param {number} place @param {number} part */
+    draw(block, place, part) {
+      this.counter[0] = block;
+      this.counter[1] = place;
+      this.counter[2] = this.use;
+      this.counter[3] = part;
+      philox(this.counter, this.key, this.block);
     }
 
     /**
@@ -77,7 +106,7 @@ Playground.define("numbers", [], () => {
      */
     uniform(out, place, part = 0) {
       for (let i = 0; i < out.length; i++) {
-        if (i % 4 === 0) philox([i / 4, place, this.use, part], this.key, this.block);
+        if (i % 4 === 0) this.draw(i / 4, place, part);
         out[i] = (this.block[i % 4] >>> 8) / 0x1000000;
       }
       return out;
@@ -93,7 +122,7 @@ Playground.define("numbers", [], () => {
      */
     normal(out, place, part = 0) {
       for (let i = 0; i < out.length; i += 2) {
-        if (i % 4 === 0) philox([i / 4, place, this.use, part], this.key, this.block);
+        if (i % 4 === 0) this.draw(i / 4, place, part);
         const radius = Math.sqrt(-2 * Math.log((this.block[i % 4] + 1) / 0x100000000));
         const angle = 2 * Math.PI * (this.block[(i % 4) + 1] / 0x100000000);
         out[i] = radius * Math.cos(angle);

@@ -3,6 +3,7 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
   "use strict";
 
   const SLICE = 12; // milliseconds of work before messages are read
+  const SELDOM = 100; // milliseconds from one set of small pictures to the next
   const AHEAD = 32; // steps that a worker may be ahead of the slowest one
   const SMALL = 200; // samples of a small picture
   const LARGE = 1000; // and of the large one
@@ -47,7 +48,7 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
     measure() {
       if (this.curve.at.at(-1) === this.game.steps) return;
       this.failed ||= this.game.failed();
-      if (!this.failed || !this.meters) this.meters = this.game.meters();
+      if (!this.failed || !this.meters) this.meters = this.game.meters(false);
       this.curve.at.push(this.game.steps);
       this.curve.values.push(this.value());
       if (this.game.steps === 0 && this.game.dirac) this.trace();
@@ -62,7 +63,7 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
     small() {
       const { at, values } = this.curve;
       return {
-        member: this.game.member, step: this.game.steps, samples: this.game.samples(LARGE).slice(0, SMALL * this.game.law.features),
+        member: this.game.member, step: this.game.steps, samples: this.game.samples(SMALL),
         meters: this.meters, value: this.value(), good: !this.failed && this.rule.good(this.meters),
         failed: this.failed, curve: { at: [...at], values: [...values] },
         ...(this.game.dirac ? { path: Float32Array.from(this.path) } : {}),
@@ -73,12 +74,15 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
     large() {
       const { game } = this;
       const { features, view } = game.law;
+      const measured = this.curve.at.at(-1);
+      if (this.all?.at !== measured && !this.failed) this.all = { at: measured, meters: game.meters() };
       const samples = game.samples(LARGE);
       const points = samples.slice(0, PUSHED * features);
       const side = features === 1 ? 4 * WARP : WARP;
       const rows = (/** @type {number} */ n) => (features === 1 ? 1 : n);
       return {
-        member: game.member, step: game.steps, losses: game.losses(), samples, meters: this.meters,
+        member: game.member, step: game.steps, losses: game.losses(), samples,
+        meters: this.all?.meters ?? this.meters,
         surface: { ...grid(view, features), values: game.surface(grid(view, features).points) },
         arrows: { points, vectors: game.arrows(points) },
         warp: { columns: side, rows: rows(side), points: game.warp(game.lattice(side)) },
@@ -112,11 +116,12 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
     /** @type {Member[]} */
     let members = [];
     let goal = 0; // steps that all are to reach
-    let running = false;
+    let running = false; // towards the goal at a pace, and not at once
     let busy = false;
     let slowest = 0; // steps of the slowest member anywhere
     let pace = Infinity;
     let paced = { from: 0, at: 0 }; // where and when this pace began
+    let drawn = -Infinity; // when the small pictures were made
 
     const first = () => members.reduce((least, m) => (m.game.steps < least.game.steps ? m : least));
     const most = () => Math.max(...members.map((m) => m.game.steps));
@@ -126,7 +131,7 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
     function allowed() {
       if (!running) return goal;
       const inTime = paced.from + (pace * (performance.now() - paced.at)) / 1000;
-      return Math.min(pace === Infinity ? Infinity : inTime, slowest + AHEAD);
+      return Math.min(pace === Infinity ? goal : inTime, goal, slowest + AHEAD);
     }
 
     function work() {
@@ -137,7 +142,7 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
         if (next.game.steps + 1 > limit) break;
         next.step();
       }
-      busy = running || first().game.steps < goal;
+      busy = first().game.steps < goal;
       if (busy) soon(work);
     }
 
@@ -154,8 +159,9 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
         const rule = meters.rule(settings);
         members = numbers.map((/** @type {number} */ number) => new Member(settings, number, rule));
       },
-      play() {
+      play({ until }) {
         running = true;
+        goal = until;
         paced = wait();
         wake();
       },
@@ -181,8 +187,10 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
         }
         const one = members.find((m) => m.game.member === large);
         if (!busy) members.forEach((m) => m.measure());
+        const due = !busy || performance.now() - drawn > SELDOM;
+        if (due) drawn = performance.now();
         reply({
-          steps: members.map((m) => m.game.steps), busy, members: members.map((m) => m.small()),
+          steps: members.map((m) => m.game.steps), busy, members: due ? members.map((m) => m.small()) : null,
           large: one ? one.large() : null,
         });
       },
