@@ -77,7 +77,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     const play = button("", () => run(!wish), { class: "pg-play" });
     const one = button("Step", () => { run(false); team.step(1); }, { title: "One update of each player" });
     const slower = button("Slow motion", () => pace(!slow), { "aria-pressed": "false" });
-    const again = button("Restart", () => restart());
+    const again = button("Restart", () => begin(false));
     const other = button("Other seeds", () => change({ seed: (settings.seed + 1) % 4294967296 }, true), { title: "Sixteen other starts" });
     const clock = make("span", { class: "pg-clock" });
     const grid = make("div", { class: "pg-grid", role: "radiogroup", "aria-label": "The sixteen GANs: choose which one is large" });
@@ -103,7 +103,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
           heading, make("div", { class: "pg-large" }, big), keys,
           make("div", { class: "pg-bar", role: "group", "aria-label": "Playing" }, play, one, slower, again, other, clock)),
         make("div", { class: "pg-right" },
-          make("h3", {}, "All sixteen, equal but for their seed"), grid)),
+          make("h3", {}, "All, equal but for their seed"), grid)),
       make("div", { class: "pg-under" },
         make("div", {}, chartTitle, make("div", { class: "pg-chart" }, chart)),
         make("div", {}, make("h3", {}, "The one that is large, in numbers"), table, losses)),
@@ -135,7 +135,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
         const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
         if (!step) return;
         event.preventDefault();
-        choose((member + step + 16) % 16);
+        choose((member + step + settings.seeds) % settings.seeds);
         tiles[chosen].tile.focus();
       });
       grid.append(tile);
@@ -149,6 +149,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       team?.stop();
       state = null;
       answered = false;
+      chosen = Math.min(chosen, settings.seeds - 1);
       notes.textContent = problems.join(" ");
       try {
         law = data.of(settings);
@@ -173,7 +174,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     /** Let the reader's wish be done, but only where it can be seen. */
     function go() {
       const now = wish && seen && !document.hidden;
-      if (team) now ? team.play() : team.pause();
+      if (team) now ? team.play(until) : team.pause();
       root.dataset.playing = String(now);
       play.innerHTML = wish ? `${icon("M4 3h3v10H4zM9 3h3v10H9z")} Pause` : `${icon("M4 2.5 13 8l-9 5.5z")} Play`;
     }
@@ -205,10 +206,17 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       if (!keepsTour) [tour, repaired] = ["", false];
       const focus = document.activeElement?.getAttribute("name");
       const redrawn = !("strokes" in some && !("data" in some)); // the pad stays under the reader's hand
-      if (redrawn) showForm();
-      if (focus && redrawn) choices.querySelector(`[name=${focus}]${focus === "data" ? ":checked" : ""}`)?.focus();
       guess = "";
       before = null;
+      begin(redrawn);
+      if (focus && redrawn) choices.querySelector(`[name=${focus}]${focus === "data" ? ":checked" : ""}`)?.focus();
+    }
+
+    /** Show what was chosen, and start it. */
+    function begin(withForm = true) {
+      answered = false;
+      showLayers();
+      if (withForm) showForm();
       showTour();
       write();
       restart();
@@ -221,11 +229,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       const seed = fixedUp ? settings.seed : 0;
       ({ settings, problems } = presets.validate({ ...wanted, seed }));
       [tour, repaired, guess, wish] = [name, fixedUp, "", false];
-      showLayers();
-      showForm();
-      showTour();
-      write();
-      restart();
+      begin();
     }
 
     const goods = () => state.members.filter((member) => member.good).length;
@@ -254,11 +258,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       if (now === written || !/(^|&)(tour|data)=/.test(now)) return; // a heading of this page, perhaps
       ({ settings, tour, repaired, problems } = presets.fromLink(now));
       [guess, before, wish] = ["", null, false];
-      showLayers();
-      showForm();
-      showTour();
-      write();
-      restart();
+      begin();
     });
 
     async function copy(text) {
@@ -340,7 +340,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
 
     /** What does not change while a game goes on. */
     function describe() {
-      chartTitle.textContent = `${METERS[rule.key][0].toUpperCase()}${METERS[rule.key].slice(1)} of all sixteen, step by step`;
+      chartTitle.textContent = `${METERS[rule.key][0].toUpperCase()}${METERS[rule.key].slice(1)} of all, step by step`;
       code.textContent = recipe.python(settings, steps());
       const dirac = settings.data === "dirac";
       keys.hidden = dirac;
@@ -434,11 +434,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     }).observe(document.documentElement, { attributeFilter: ["data-theme"] });
     window.addEventListener("pagehide", () => team?.pause());
 
-    showLayers();
-    showForm();
-    showTour();
-    write();
-    restart();
+    begin();
   }
 
   return { open };

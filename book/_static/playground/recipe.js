@@ -96,7 +96,7 @@ print(f"{int(good.sum())} of {SEEDS} have a ${key.toUpperCase()} below ${bound.t
     ax.plot(*fakes[k, :500].T, "^", markersize=2, color=plots.FAKE["color"])`;
     return `real = data(1, 500, Stream("shown", SEED))[0]
 fig, axes = plt.subplots(4, 4, figsize=(7, 7), sharex=True, sharey=True)
-for k, ax in enumerate(axes.flat):
+for k, ax in enumerate(axes.flat[:SEEDS]):
 ${one}
 plt.show()`;
   }

@@ -1,0 +1,516 @@
+"""The playground in a real browser, opened as a file: its tours, links and keys, and the programs it writes.
+
+The page is a bare one with the markup of book/playground.md, so nothing needs to be built. Whatever the
+browser complains about, and any request to anywhere, fails the test.
+"""
+
+import gzip
+import json
+import random
+import re
+import shutil
+import subprocess
+import warnings
+from pathlib import Path
+
+import matplotlib
+import nbformat
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from matplotlib import pyplot as plt
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+FOLDER = BOOK / "_static" / "playground"
+MARKUP = re.search(r"```\{raw\} html\n(.*?)```", (BOOK / "playground.md").read_text("utf-8"), re.DOTALL)[1]
+SCRIPTS = re.findall(r'src="../_static/playground/(\w+)\.js"', MARKUP)
+PAGE = """<!doctype html>
+<html lang="en" data-theme="{theme}"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>The playground alone</title><link rel="icon" href="data:,">
+<style>
+html {{ --pst-color-text-base: #222832; --pst-color-text-muted: #48566b; --pst-color-background: #fff;
+  --pst-color-surface: #f3f4f5; --pst-color-border: #d1d5da; }}
+html[data-theme=dark] {{ --pst-color-text-base: #ced6dd; --pst-color-text-muted: #9ca4af;
+  --pst-color-background: #121212; --pst-color-surface: #29313d; --pst-color-border: #48566b; }}
+html[data-theme=dark] a {{ color: #7fb2ff; }}
+body {{ background: var(--pst-color-background); color: var(--pst-color-text-base); font-family: sans-serif;
+  margin: 1rem; }}
+</style></head><body><main><h1>The playground</h1><h2>Alone</h2>
+{markup}
+<p style="height: 200vh">The end.</p></main></body></html>
+"""
+QUICK = "data=dirac&loss=minimax&gRate=0.2&dRate=0.2&beta1=0&turns=simultaneous"  # the smallest game
+IN_BROWSERS = ("crew", "team", "drawing", "controls", "page")
+MOST = 60_000  # bytes of all that is sent, compressed
+#: Settings that no tour has.
+ODD = {
+    "penalties": {"loss": "wasserstein", "r1": 0.5, "r2": 0.25, "gp": 10, "dSteps": 3, "noise": "uniform"},
+    "nothing hidden": {"data": "moons", "layers": 0, "loss": "hinge", "ema": 0.5, "batch": 7},
+    "drawn": {"data": "strokes", "strokes": [[0, 0], [1, 1.5], [-0.5, 0.123]], "loss": "least_squares"},
+    "two bells": {"data": "bell", "features": 2, "turns": "simultaneous", "activation": "tanh", "beta2": 0.9},
+    "saturating": {"data": "grid", "loss": "minimax", "activation": "leaky_relu", "width": 3, "layers": 4},
+    "relativistic": {"data": "bell", "features": 1, "loss": "relativistic", "seeds": 3},
+    "answers": {"data": "dirac", "loss": "non_saturating", "r1": 0.3, "beta1": -0.5, "turns": "alternating"},
+    "a faster D": {"data": "dirac", "dRate": 0.4, "gRate": 0.1},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def node():
+    """A function that runs an expression of `need("module")` and of what is handed over, under node."""
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip("node is not on the path")
+    files = [str(FOLDER / f"{name}.js") for name in SCRIPTS if name not in IN_BROWSERS]
+
+    def run(expression, given=None):
+        program = f"""const vm = require("vm"), fs = require("fs");
+        for (const file of {json.dumps(files)}) vm.runInThisContext(fs.readFileSync(file, "utf8"), file);
+        const need = vm.runInThisContext("Playground").require;
+        const given = JSON.parse(fs.readFileSync(0, "utf8"));
+        process.stdout.write(JSON.stringify({expression}));"""
+        done = subprocess.run([found, "-e", program], input=json.dumps(given), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A function that returns where the page lies, as a file, light or dark."""
+    folder = tmp_path_factory.mktemp("playground")
+    shutil.copytree(FOLDER, folder / "_static" / "playground")
+    (folder / "book").mkdir()
+
+    def at(link="", theme="light"):
+        page = folder / "book" / f"{theme}.html"
+        page.write_text(PAGE.format(theme=theme, markup=MARKUP), encoding="utf-8")
+        return page.as_uri() + (f"#{link}" if link else "")
+
+    return at
+
+
+@pytest.fixture
+def opened(visit, address):
+    """A function that opens the page and waits until it shows something."""
+    seen = []
+
+    def go(link="", theme="light", **options):
+        one = visit(address(link, theme), theme=theme, **options)
+        seen.append(one)
+        one.page.wait_for_selector(".playground[data-step]")
+        return one.page
+
+    yield go
+    assert [one.complaints for one in seen] == [[]] * len(seen)
+
+
+def data(page):
+    return page.evaluate("({...document.querySelector('.playground').dataset})")
+
+
+def wait(page, condition):
+    """Wait until an expression of the playground's `data` is true."""
+    found = "const data = document.querySelector('.playground').dataset"
+    page.wait_for_function(f"() => {{ {found}; return {condition}; }}")
+
+
+# What there is
+
+
+def test_all_that_is_sent_is_small():
+    sent = [path for path in FOLDER.iterdir() if path.suffix in (".js", ".css")]
+    assert sum(len(gzip.compress(path.read_bytes())) for path in sent) <= MOST
+
+
+def test_every_script_is_on_the_page_once_and_after_what_it_needs():
+    assert sorted(SCRIPTS) == sorted(path.stem for path in FOLDER.glob("*.js"))
+    assert SCRIPTS[0] == "modules"
+    for at, name in enumerate(SCRIPTS[1:], 1):
+        text = (FOLDER / f"{name}.js").read_text("utf-8")
+        defined, needs = re.search(r'Playground\.define\("(\w+)",\s*\[(.*?)\]', text, re.DOTALL).groups()
+        assert defined == name
+        assert set(re.findall(r'"(\w+)"', needs)) <= set(SCRIPTS[1:at]), name
+
+
+def test_exported_functions_say_what_they_take():
+    for path in FOLDER.glob("*.js"):
+        text = path.read_text("utf-8")
+        exported = re.findall(r"^  return \{ (.*?) \};$", text, re.MULTILINE)
+        for name in {word.strip() for line in exported[-1:] for word in line.split(",")}:
+            before = re.search(rf"((?:.*\n){{1,3}}) *(?:const|function|class|async function) {name}\b", text)
+            assert before is None or "*/" in before[1] or name.isupper(), f"{path.name}: {name} has no types"
+
+
+# Links
+
+
+def settings_of(node, some):
+    """Some settings made whole."""
+    return node("given.map(some => need('presets').validate(some).settings)", some)
+
+
+def test_a_link_holds_all_settings(node):
+    numbers = random.Random(0)
+    bounds, choices = node("[need('presets').NUMBERS, need('presets').CHOICES]")
+    wanted = []
+    for _ in range(200):
+        some = {name: numbers.choice(list(of)) for name, of in choices.items()}
+        for name, (least, most, *whole) in bounds.items():
+            value = numbers.uniform(least, most)
+            some[name] = round(value) if whole else float(f"{value:.6g}")
+        points = numbers.randrange(1, 240)
+        some["strokes"] = [[round(numbers.uniform(-2, 2), 3) for _ in "xy"] for _ in range(points)]
+        wanted.append(some)
+    told = node(
+        """given.map(some => {
+          const {validate, toLink, fromLink} = need("presets");
+          const {settings} = validate(some);
+          const link = toLink(settings);
+          return {settings, link, back: fromLink(link)};
+        })""",
+        wanted,
+    )
+    for one in told:
+        settings, back = one["settings"], one["back"]
+        assert back["problems"] == [] and back["tour"] == "" and not back["repaired"]
+        points = settings.pop("strokes"), back["settings"].pop("strokes")
+        assert back["settings"] == settings
+        if settings["data"] == "strokes":
+            assert sum(points[1], []) == pytest.approx(sum(points[0], []), abs=1e-9)
+    assert len({one["link"] for one in told}) == len(told)
+
+
+def test_a_tour_is_known_by_its_link(node):
+    for name, tour in node("need('presets').TOURS").items():
+        for settings, repaired in ((tour["settings"], False), (tour["repaired"]["settings"], True)):
+            for seed in (0, 5):
+                (whole,) = settings_of(node, [settings | {"seed": seed}])
+                link = node("need('presets').toLink(given.whole, given.name)", {"whole": whole, "name": name})
+                back = node("need('presets').fromLink(given)", link)
+                assert (back["tour"], back["repaired"], back["settings"]) == (name, repaired, whole)
+        bare = node("need('presets').fromLink(given).settings", f"tour={name}")
+        assert [bare] == settings_of(node, [tour["settings"]])
+
+
+LINKS = {
+    "width=5000": "width is from 1 to 128 and whole, not 5000; here it is 128.",
+    "loss=best": "There is no loss called “best”; here it is “non_saturating”.",
+    "gRate=fast": "gRate is from 0.000001 to 1, not fast; here it is 0.001.",
+    "data=strokes&strokes=AAAA": "",
+    "data=strokes": "There is no stroke to learn: draw one first.",
+    "data=__proto__": "There is no data called “__proto__”",
+    "tour=nowhere": "There is no tour called “nowhere”.",
+    "data=dirac&loss=hinge": "The smallest game is played with minimax or non_saturating, not hinge",
+    "seed=1.5": "seed is from 0 to 4294967295 and whole, not 1.5; here it is 2.",
+}
+
+
+def test_a_link_that_asks_too_much_is_answered_in_words(visit, address):
+    for link, words in LINKS.items():
+        seen = visit(address(link if "=" in link[:5] else f"data=ring&{link}"))
+        if not link.startswith("data=strokes"):
+            seen.page.wait_for_selector(".playground[data-step]")
+        assert words in seen.page.locator(".pg-problem").inner_text(), link
+        assert seen.complaints == []
+
+
+def test_what_the_reader_changes_goes_into_the_link_and_back(opened):
+    page = opened("tour=ring")
+    page.locator(".pg-choices summary").click()
+    page.get_by_label("Loss").select_option("hinge")
+    page.get_by_label("Batch").fill("16")
+    page.get_by_label("Batch").press("Enter")
+    page.get_by_label("D’s learning rate").press("ArrowRight")
+    page.get_by_label("two moons").check()
+    link = page.evaluate("location.hash")
+    assert link.startswith("#data=moons&loss=hinge&dRate=0.0011&batch=16")
+    again = opened(link[1:])
+    again.locator(".pg-choices summary").click()
+    assert again.evaluate("location.hash") == link
+    assert again.get_by_label("Loss").input_value() == "hinge"
+    assert again.get_by_label("Batch").input_value() == "16"
+    assert again.locator("[name=data]:checked").get_attribute("value") == "moons"
+    assert again.get_by_label("Link to these settings").input_value().endswith(link)
+
+
+def test_the_same_link_begins_with_the_same_steps(opened):
+    told = []
+    for _ in range(2):
+        page = opened("data=tilted&seed=12&batch=16")
+        for step in (1, 2, 3):
+            page.get_by_role("button", name="Step", exact=True).click()
+            wait(page, f"data.step === '{step}'")
+        told.append(page.locator(".pg-meters").inner_text())
+    assert told[0] == told[1]
+    page.get_by_role("button", name="Other seeds").click()
+    wait(page, "data.step === '0'")
+    assert "seed=13" in page.evaluate("location.hash")
+
+
+# Playing
+
+
+def test_guess_then_run_then_repair(opened):
+    page = opened("tour=dirac")
+    assert page.locator(".pg-next").count() == 0
+    page.get_by_role("button", name="all 16").click()
+    page.wait_for_selector(".pg-next")
+    assert data(page)["playing"] == "false" and data(page)["good"] == "0"
+    assert page.locator(".pg-verdict").inner_text() == "You said all 16. It is 0 of 16."
+    assert "0 of 16 come home" in page.locator(".pg-score").inner_text()
+    page.get_by_role("button", name="Now the repair").click()
+    page.get_by_role("button", name="all 16").click()
+    page.wait_for_selector(".pg-verdict")
+    assert page.locator(".pg-verdict").inner_text() == (
+        "You said all 16, and so it is. It is 16 of 16. Before the repair it was 0."
+    )
+    assert page.locator(".pg-dots .good").count() == 16
+    page.get_by_role("button", name="Next: The ring").click()
+    assert page.evaluate("location.hash") == "#tour=ring&data=ring"
+
+
+def test_networks_learn_when_played_and_stop_when_paused(opened):
+    page = opened("data=bell&features=1&batch=8&width=4")
+    play = page.get_by_role("button", name="Play")
+    play.click()
+    wait(page, "Number(data.step) > 20")
+    page.get_by_role("button", name="Pause").click()
+    wait(page, "data.playing === 'false'")
+    page.wait_for_timeout(500)
+    stopped = data(page)["step"]
+    page.wait_for_timeout(500)
+    assert data(page)["step"] == stopped
+    shown = page.locator("[data-meter=w1] td").all_inner_texts()
+    assert 0 < float(shown[1]) < float(shown[0])  # the floor is not zero, and not reached after 20 steps
+    page.get_by_role("button", name="Restart").click()
+    wait(page, "data.step === '0'")
+
+
+def test_slow_motion_is_slow(opened):
+    page = opened(QUICK)
+    page.get_by_role("button", name="Slow motion").click()
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_timeout(2000)
+    assert 2 <= int(data(page)["step"]) <= 12
+
+
+def test_it_pauses_out_of_sight_and_goes_on_in_sight(opened):
+    page = opened(QUICK)
+    page.get_by_role("button", name="Play").click()
+    wait(page, "data.playing === 'true'")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    wait(page, "data.playing === 'false'")
+    page.evaluate("scrollTo(0, 0)")
+    wait(page, "data.playing === 'true'")
+    hide = """hidden => {
+      Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(hide, True)
+    wait(page, "data.playing === 'false'")
+    page.wait_for_timeout(500)
+    stopped = data(page)["step"]
+    page.wait_for_timeout(500)
+    assert data(page)["step"] == stopped
+    page.evaluate(hide, False)
+    wait(page, "data.playing === 'true'")
+
+
+def test_where_motion_is_unwelcome_pictures_change_once_a_second(opened):
+    drawn = {}
+    for motion in ("reduce", "no-preference"):
+        page = opened(QUICK, motion=motion)
+        page.get_by_role("button", name="Play").click()
+        before = int(data(page)["drawn"])
+        page.wait_for_timeout(4000)
+        drawn[motion] = int(data(page)["drawn"]) - before
+    assert 1 <= drawn["reduce"] <= 6 < drawn["no-preference"]
+
+
+# For everyone
+
+
+FOCUSED = """() => {
+  const focused = document.activeElement, {outlineStyle, outlineWidth} = getComputedStyle(focused);
+  const name = focused.textContent.trim() || focused.name || focused.type;
+  return [Boolean(focused.closest(".playground")), name, `${outlineStyle} ${outlineWidth}`];
+}"""
+
+
+def test_keys_choose_play_and_change(opened):
+    page = opened(QUICK)
+    tiles = page.get_by_role("radio", name="GAN ")
+    assert tiles.count() == 16
+    tiles.first.focus()
+    for key, chosen in (("Right", 1), ("Down", 5), ("Left", 4), ("Up", 0), ("Left", 15)):
+        page.keyboard.press(f"Arrow{key}")
+        assert tiles.nth(chosen).evaluate("e => e === document.activeElement")
+        assert page.locator("[aria-checked=true]").count() == 1
+        assert page.get_by_role("heading", name=f"GAN {chosen + 1}, large").count() == 1
+    play = page.get_by_role("button", name="Play")
+    play.focus()
+    page.keyboard.press("Space")
+    wait(page, "Number(data.step) > 0")
+    page.keyboard.press("Space")
+    wait(page, "data.playing === 'false'")
+    reached = {}
+    page.locator("h1").click()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        inside, name, style = page.evaluate(FOCUSED)
+        if inside:
+            reached[name] = style
+    assert set(reached.values()) == {"solid 3px"}, reached
+    assert set(reached) >= {"Play", "Step", "Slow motion", "Restart", "Other seeds"}
+
+
+def test_what_is_drawn_is_also_said(opened):
+    page = opened("tour=ring")
+    picture = page.locator(".pg-large canvas")
+    assert re.fullmatch(
+        r"GAN 1: heaps found \d, not yet a success\. After 0 steps\.", picture.get_attribute("aria-label")
+    )
+    assert "0 of 16 find all 8 heaps" in page.locator(".pg-said").inner_text()
+    assert "dashed line" in page.locator(".pg-chart canvas").get_attribute("aria-label")
+
+
+BROKEN = "async () => (await axe.run({preload: false})).violations.map(v => [v.id, v.nodes.map(n => n.html)])"
+TINY = """() => {
+  const found = document.querySelectorAll(".playground :is(button, select, summary, .pg-key, .pg-chip)");
+  const tiny = e => e.checkVisibility() && e.getBoundingClientRect().height < 24;
+  return [...found].filter(tiny).map(e => e.textContent);
+}"""
+VIEWS = [(1280, "light"), (390, "dark"), (320, "light"), (1280, "dark")]
+
+
+@pytest.mark.parametrize(("width", "theme"), VIEWS)
+def test_nothing_keeps_people_from_reading_and_nothing_is_too_wide(opened, width, theme):
+    for link in ("tour=ring", "tour=dirac", "data=strokes&strokes=AAAABBBBfQfQ", "data=bell&features=1"):
+        page = opened(link, theme, width=width)
+        for fold in page.locator(".pg-fold summary").all():
+            fold.click()
+        page.evaluate(AXE_SCRIPT)
+        assert page.evaluate(BROKEN) == [], link
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, link
+        assert page.evaluate(TINY) == [], link
+
+
+def inked(page, selector):
+    """How many colours there are on a canvas."""
+    return page.evaluate(
+        """selector => {
+          const canvas = document.querySelector(selector);
+          const copy = new OffscreenCanvas(canvas.width, canvas.height);
+          const pen = copy.getContext("2d", {willReadFrequently: true});
+          pen.drawImage(canvas, 0, 0);
+          const {data} = pen.getImageData(0, 0, canvas.width, canvas.height);
+          return new Set(new Uint32Array(data.buffer)).size;
+        }""",
+        selector,
+    )
+
+
+LINKS_TO_DRAW = ["tour=ring", "tour=fifty", "tour=line", "tour=dirac", "data=grid", "data=moons"]
+
+
+@pytest.mark.parametrize("link", LINKS_TO_DRAW)
+def test_pictures_show_something_and_follow_the_theme(opened, link):
+    page = opened(link)
+    for selector in (".pg-large canvas", ".pg-tile canvas", ".pg-chart canvas"):
+        assert inked(page, selector) > 3, selector
+    colour = "getComputedStyle(document.querySelector('.playground')).getPropertyValue('--real')"
+    before = page.evaluate(colour), int(data(page)["drawn"])
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    wait(page, f"Number(data.drawn) > {before[1]}")
+    assert page.evaluate(colour) != before[0]
+
+
+def test_layers_are_shown_and_hidden(opened):
+    page = opened("tour=ring")
+    for name in ("real", "fakes", "D: taken for real"):
+        page.get_by_label(name, exact=True).uncheck()
+    assert inked(page, ".pg-large canvas") == 1
+    for name in ("which way D’s slope pushes", "the noise as G bends it"):
+        page.get_by_label(name).check()
+        assert inked(page, ".pg-large canvas") > 1
+        page.get_by_label(name).uncheck()
+
+
+def test_what_the_reader_draws_is_learned(opened):
+    page = opened("tour=ring")
+    page.locator(".pg-choices summary").click()
+    page.get_by_label("what I draw").check()
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator(".pg-problem").inner_text() == "There is no stroke to learn: draw one first."
+    box = page.locator(".pg-pad").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 3 * box["width"] / 4, box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+    assert page.locator(".pg-problem").inner_text() == ""
+    wait(page, "data.step === '0'")
+    page.locator(".pg-share summary").click()
+    points = re.findall(r"\[(-?[\d.]+), (-?[\d.]+)\]", page.locator("pre code").inner_text())
+    x, y = zip(*((float(a), float(b)) for a, b in points), strict=True)
+    assert (min(x), max(x)) == (pytest.approx(-1, abs=0.05), pytest.approx(1, abs=0.09))
+    assert max(map(abs, y)) < 0.05 and len(points) == pytest.approx(2 / 0.06, abs=2)
+    gaps = [later - before for before, later in zip(x, x[1:], strict=False)]
+    assert gaps == pytest.approx([0.06] * len(gaps), abs=0.002)
+
+
+def test_without_javascript_a_sentence_stands_in_its_place(visit, address):
+    page = visit(address(), script=False).page
+    assert page.locator(".playground").inner_text().startswith("With JavaScript, sixteen GANs learn here.")
+
+
+def test_a_browser_that_cannot_says_so(browser, address):
+    context = browser.new_context()
+    context.add_init_script("delete globalThis.Worker")
+    page = context.new_page()
+    page.goto(address())
+    assert "This browser has no workers" in page.locator(".pg-problem").inner_text()
+    context.close()
+
+
+# From here to code
+
+
+def programs(node):
+    """The programs of all tours, repaired and not, and of odd settings, by name."""
+    tours = node("need('presets').TOURS")
+    some = ODD | {name: tour["settings"] for name, tour in tours.items()}
+    some |= {f"{name}, repaired": tour["repaired"]["settings"] for name, tour in tours.items()}
+    whole = settings_of(node, list(some.values()))
+    made = "given.map(s => [recipe.parts(s, 20), recipe.python(s, 20), recipe.notebook(s, 20, 'x')])"
+    written = node(f"(recipe => {made})(need('recipe'))", whole)
+    return dict(zip(some, written, strict=True))
+
+
+def test_each_program_runs_and_says_how_many_succeed(node, capsys, monkeypatch):
+    matplotlib.use("Agg")
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    for name, (parts, text, stored) in programs(node).items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the same seeds meet the same numbers again
+            exec(compile(text, name, "exec"), {"__name__": name})
+        (said,) = capsys.readouterr().out.splitlines()
+        assert re.match(r"\d+ of (16|3) (find|have|come home)", said), (name, said)
+        book = nbformat.reads(stored, as_version=4)
+        nbformat.validate(book)
+        assert [cell.source for cell in book.cells if cell.cell_type == "code"] == parts, name
+        assert re.sub(r"\s", "", text) == re.sub(r"\s", "", "".join(parts)), name
+
+
+def test_the_program_is_on_the_page_and_the_notebook_is_handed_over(opened, node):
+    page = opened("tour=line")
+    page.locator(".pg-share summary").click()
+    (settings,) = settings_of(node, [node("need('presets').TOURS.line.settings")])
+    shown = page.locator("pre code").inner_text()
+    assert shown.strip() == node("need('recipe').python(given, 500)", settings).strip()
+    with page.expect_download() as handed:
+        page.get_by_role("button", name="Open as a notebook").click()
+    assert handed.value.suggested_filename == "sixteen-gans-tilted.ipynb"
+    content = nbformat.read(handed.value.path(), as_version=4)
+    assert "STEPS = 16, 0, 500" in content.cells[1].source
