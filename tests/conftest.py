@@ -9,8 +9,9 @@ import torch
 from hypothesis import settings
 
 from tests.browsing import address, browser, browser_file, pages_tested, reader, site, visit
+from tests.playground import in_browser, modules_page, node
 
-__all__ = ["address", "browser", "reader", "site", "visit"]
+__all__ = ["address", "browser", "in_browser", "modules_page", "node", "reader", "site", "visit"]
 
 # A slow machine is no failure; and the same examples everywhere make a failure one that can be repeated.
 settings.register_profile("book", deadline=None, derandomize=True, database=None, max_examples=50)

@@ -37,14 +37,14 @@ Playground.define("crew", ["team"], (team) => {
   function onPage(hear) {
     let ended = false;
     const later = (/** @type {() => void} */ then) => setTimeout(() => ended || then(), 4);
-    const handle = team.host((message) => later(() => hear(message)), later);
+    const handle = team.host((/** @type {any} */ message) => later(() => hear(message)), later);
     return { send: handle, end: () => { ended = true; } };
   }
 
   /** The games of all seeds. */
   class Crew {
     /**
-     * @param {any} settings
+     * @param {Settings} settings
      * @param {number} workers how many, at most
      */
     constructor(settings, workers) {
@@ -52,11 +52,11 @@ Playground.define("crew", ["team"], (team) => {
       this.running = false;
       this.until = Infinity; // steps at which all stop
       this.ended = false;
-      /** @type {(state: any) => void} */
+      /** @type {(state: State) => void} */
       this.show = () => {};
       /** @type {(words: string) => void} */
       this.complain = () => {};
-      /** @type {any[]} the last news of each worker */
+      /** @type {News[]} the last news of each worker */
       this.news = [];
       this.awaited = 0; // workers that have not answered yet
       this.fresh = true; // something may have changed since the last frame
@@ -113,7 +113,7 @@ Playground.define("crew", ["team"], (team) => {
       this.show(this.state());
     }
 
-    /** What the page shows. */
+    /** What the page shows. @returns {State} */
     state() {
       const step = Math.min(...this.steps());
       const now = performance.now();
@@ -166,7 +166,7 @@ Playground.define("crew", ["team"], (team) => {
       this.fresh = true;
     }
 
-    /** Call a function with each new state. @param {(state: any) => void} show @returns {void} */
+    /** Call a function with each new state. @param {(state: State) => void} show @returns {void} */
     onframe(show) {
       this.show = show;
       this.fresh = true;
@@ -186,7 +186,7 @@ Playground.define("crew", ["team"], (team) => {
 
   /**
    * Start the games of some settings.
-   * @param {any} settings
+   * @param {Settings} settings
    * @param {{workers?: number}} [options]
    * @returns {Crew}
    */

@@ -3,21 +3,6 @@ Playground.define("data", ["numbers"], (numbers) => {
   "use strict";
   const { Stream } = numbers;
 
-  /**
-   * A law.
-   * @typedef {object} Law
-   * @property {number} features
-   * @property {number[]} view [x0, x1, y0, y1] of a window that shows it
-   * @property {number[][]|null} modes the heaps of a mixture
-   * @property {number} sd of a heap, or of the law on the line
-   * @property {number} mean of the law on the line
-   * @property {{mean: number[], covariance: number[][]}|null} gaussian
-   * @property {(out: Float64Array, columns: number, n: number, stream: Stream, place: number) => void} fill
-   *   writes n samples, feature by feature
-   * @property {(n: number, stream: Stream, place: number) => Float32Array} sample returns n samples, one by one
-   * @property {Float32Array} points 600 samples, always the same
-   */
-
   /** What draws one sample: z has a normal number for each feature and u two uniform ones. */
   /** @typedef {(z: Float64Array, u: Float64Array, x: number[]) => void} Draw it writes x */
 
@@ -101,7 +86,7 @@ Playground.define("data", ["numbers"], (numbers) => {
     return { features, view, modes: null, sd: NaN, mean: NaN, gaussian: null, ...facts, fill, sample, points };
   }
 
-  /** @type {Record<string, (settings: any) => Law>} */
+  /** @type {Record<string, (settings: Partial<Settings>) => Law>} */
   const LAWS = {
     bell({ features }) {
       if (features === 1) {
@@ -122,7 +107,7 @@ Playground.define("data", ["numbers"], (numbers) => {
 
   /**
    * Return the law of some settings.
-   * @param {{data: string, features?: number, strokes?: number[][]}} settings
+   * @param {Pick<Settings, "data"> & Partial<Settings>} settings
    * @returns {Law}
    */
   function of(settings) {

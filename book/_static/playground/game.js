@@ -7,15 +7,10 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
     const NEVER = 0x7fffffff; // a place that no training reaches
     const VIEWED = 256; // points that go through a network at a time
 
-    /**
-     * Batches that were made elsewhere, in the order in which they are asked for, one sample after the other.
-     * @typedef {{data: Float32Array[], noise: Float32Array[], mix?: Float32Array[]}} Feed
-     */
-
     /** A generator against a discriminator. */
     class Game {
       /**
-       * @param {any} settings
+       * @param {Settings} settings
        * @param {number} member which of the seeds
        * @param {Feed} [feed] batches instead of drawn ones
        */
@@ -24,15 +19,22 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
         this.member = member;
         this.law = data.of(settings);
         this.dirac = settings.data === "dirac";
-        ({ players: this.players, view: this.view } = kernels.make((made) => this.build(made, feed)));
-        [this.G, this.D] = [this.players.G, this.players.D];
+        const made = kernels.make((/** @type {Kernels} */ products) => this.build(products, feed));
+        /** @type {ReturnType<Game["build"]>} */
+        const { players, view } = made;
+        this.players = players;
+        this.view = view;
+        /** @type {Network} */
+        this.G = players.G;
+        /** @type {Network} */
+        this.D = players.D;
         this.begin();
         this.players.average?.weights.set(this.G.weights);
       }
 
       /**
        * Build the two players, and room for points that are only looked at.
-       * @param {import("./kernels").Kernels} made
+       * @param {Kernels} made
        * @param {Feed} [feed]
        */
       build(made, feed) {
@@ -205,7 +207,7 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
       /**
        * Measure what G makes.
        * @param {boolean} [all] also what takes long and is not what a run is judged by
-       * @returns {Record<string, any>}
+       * @returns {Meters}
        */
       meters(all = true) {
         if (this.dirac) {
@@ -215,7 +217,7 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
         return meters.measure(this.samples(meters.needed(this.settings)), this.law, all);
       }
 
-      /** What real samples have. @returns {Record<string, any>} */
+      /** What real samples have. @returns {Meters} */
       floor() {
         return meters.floor(this.settings);
       }
@@ -292,7 +294,7 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
 
     /**
      * Return a game before its first step.
-     * @param {any} settings
+     * @param {Settings} settings
      * @param {number} member
      * @param {Feed} [feed]
      * @returns {Game}

@@ -6,19 +6,6 @@ Playground.define("kernels", ["assembly"], (assembly) => {
   /** Columns come in packs of as many as a SIMD register holds twice. @type {(n: number) => number} */
   const padded = (n) => Math.ceil(n / 8) * 8;
 
-  /**
-   * The products, and the memory that they work on.
-   * @typedef {object} Kernels
-   * @property {string} name
-   * @property {(n: number) => Float64Array} take returns room for n numbers, all 0
-   * @property {(out: Float64Array, rows: number, w: Float64Array, down: number, along: number, bias: Float64Array|null,
-   *   x: Float64Array, inner: number, columns: number) => void} mix
-   *   out[o] = bias[o] + sum over i of w[o * down + i * along] x[i], for each of `rows` o
-   * @property {(out: Float64Array, a: Float64Array, rows: number, b: Float64Array, across: number,
-   *   columns: number) => void} dots
-   *   out[i, j] += sum over the columns of a[i] b[j], for each of `rows` i and `across` j
-   */
-
   /** Products in plain JavaScript. @returns {Kernels} */
   function plain() {
     /** @type {Kernels["mix"]} */

@@ -4,9 +4,6 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
   "use strict";
   const { Stream, quantile } = numbers;
 
-  /** @typedef {import("./data").Law} Law */
-  /** @typedef {Record<string, any>} Meters */
-
   const SAMPLES = 2500; // as in the paper that counts modes
   const PAIRED = 200; // samples that are paired with as many real ones, which takes time of the order of n^3
   const FLOORS = 11; // real samples whose median is the floor
@@ -143,7 +140,7 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
   /**
    * The Gaussian closest to a sample in two dimensions, which divides by n.
    * @param {Float32Array} x one sample after the other
-   * @returns {{mean: number[], covariance: number[][]}}
+   * @returns {Normal2}
    */
   function fitGaussian(x) {
     const n = x.length / 2;
@@ -162,8 +159,8 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
   /**
    * The 2-Wasserstein distance of two Gaussians in two dimensions, in its form with an orthogonal U that does
    * not cancel. Bhatia, Jain and Lim (2019), https://arxiv.org/abs/1712.01504
-   * @param {{mean: number[], covariance: number[][]}} p
-   * @param {{mean: number[], covariance: number[][]}} q
+   * @param {Normal2} p
+   * @param {Normal2} q
    * @returns {number}
    */
   function w2Gaussian(p, q) {
@@ -186,7 +183,7 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
 
   /**
    * What is measured of each law: by name, and by which of it a run is judged.
-   * @param {any} settings
+   * @param {Settings} settings
    * @returns {{law: Law, headline: string}}
    */
   function judged(settings) {
@@ -196,7 +193,7 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
     return { law, headline: law.gaussian ? "w2" : "w1" };
   }
 
-  /** The samples that are enough for all measures. @param {any} settings @returns {number} */
+  /** The samples that are enough for all measures. @param {Settings} settings @returns {number} */
   const needed = (settings) => (settings.data === "dirac" ? 1 : data.of(settings).features === 1 ? 1000 : SAMPLES);
 
   /**
@@ -222,12 +219,12 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
 
   /**
    * What real samples of the same size have: the median of several.
-   * @param {any} settings
+   * @param {Settings} settings
    * @returns {Meters}
    */
   const floor = (settings) => ofReal(settings).floor;
 
-  /** @param {any} settings @returns {{floor: Meters, worst: Meters}} */
+  /** @param {Settings} settings @returns {{floor: Meters, worst: Meters}} */
   function ofReal(settings) {
     if (settings.data === "dirac") return { floor: { distance: 0, theta: 0, psi: 0 }, worst: {} };
     const key = JSON.stringify([settings.data, settings.features, settings.strokes]);
@@ -252,9 +249,8 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
 
   /**
    * What a run is judged by, and when it is a success.
-   * @param {any} settings
-   * @returns {{key: string, name: string, more: boolean, most: number|null, words: string, many: string,
-   *   floor: number, range: number[], good: (meters: Meters) => boolean}}
+   * @param {Settings} settings
+   * @returns {Rule}
    */
   function rule(settings) {
     const { law, headline: key } = judged(settings);

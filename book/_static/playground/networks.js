@@ -39,28 +39,12 @@ Playground.define("networks", ["kernels"], (kernels) => {
   /** @type {Record<string, Activation>} */
   const ACTIVATIONS = { relu: rectifier(0), leaky_relu: rectifier(0.2), tanh };
 
-  /** A linear map of a network; all are views of the network's numbers. */
-  /** @typedef {{from: number, to: number, w: Float64Array, b: Float64Array|null,
-   *   dw: Float64Array, db: Float64Array|null}} Layer */
-
-  /**
-   * What one batch leaves behind on its way through a network.
-   * @typedef {object} Pass
-   * @property {number} columns
-   * @property {Float64Array[]} y the input, and the output of each layer
-   * @property {Float64Array[]} back the derivative in each of these, of what is descended
-   * @property {Float64Array[]} slope the derivative of the output in each of these
-   * @property {Float64Array[]} inner that of the output in what enters the activation, by layer
-   * @property {Float64Array[]} push the derivatives of the penalty in `slope`
-   * @property {Float64Array[]} bent what the penalty adds to the derivatives of what enters the activation
-   */
-
   /** A perceptron: linear maps with an activation between each two. */
   class Network {
     /**
      * @param {number[]} sizes features of the input, of each hidden layer and of the output
      * @param {string} activation one of ACTIVATIONS
-     * @param {import("./kernels").Kernels} made
+     * @param {Kernels} made
      * @param {boolean} [biases]
      */
     constructor(sizes, activation, made, biases = true) {
@@ -88,7 +72,7 @@ Playground.define("networks", ["kernels"], (kernels) => {
 
     /**
      * Draw first weights as torch.nn.Linear does, U(-a, a) with a = 1 / sqrt(inputs).
-     * @param {import("./numbers").Stream} stream
+     * @param {Stream} stream
      * @returns {void}
      */
     start(stream) {

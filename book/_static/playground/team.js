@@ -15,7 +15,7 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
 
   /** One game, and what is known of it. */
   class Member {
-    /** @param {any} settings @param {number} member @param {any} rule */
+    /** @param {Settings} settings @param {number} member @param {Rule} rule */
     constructor(settings, member, rule) {
       this.game = games.create(settings, member);
       this.rule = rule;
@@ -23,6 +23,10 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
       this.path = /** @type {number[]} */ ([]);
       this.every = 1; // steps from one point of the path to the next
       this.failed = false;
+      /** @type {{at: number|undefined, meters: Meters}|null} what takes long to measure, and when it was */
+      this.all = null;
+      /** @type {Meters} */
+      this.meters = {};
       this.measure();
     }
 
@@ -48,7 +52,7 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
     measure() {
       if (this.curve.at.at(-1) === this.game.steps) return;
       this.failed ||= this.game.failed();
-      if (!this.failed || !this.meters) this.meters = this.game.meters(false);
+      if (!this.failed) this.meters = this.game.meters(false);
       this.curve.at.push(this.game.steps);
       this.curve.values.push(this.value());
       if (this.game.steps === 0 && this.game.dirac) this.trace();
@@ -56,10 +60,10 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
 
     /** What the game is judged by. @returns {number} */
     value() {
-      return this.failed ? NaN : this.meters?.[this.rule.key];
+      return this.failed ? NaN : this.meters[this.rule.key];
     }
 
-    /** The small picture. */
+    /** The small picture. @returns {Small} */
     small() {
       const { at, values } = this.curve;
       return {
@@ -70,7 +74,7 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
       };
     }
 
-    /** The large picture. */
+    /** The large picture. @returns {Large} */
     large() {
       const { game } = this;
       const { features, view } = game.law;
@@ -127,13 +131,14 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
     const most = () => Math.max(...members.map((m) => m.game.steps));
     const wait = () => ({ from: first().game.steps, at: performance.now() });
 
-    /** How many steps may have been taken by now. */
+    /** How many steps may have been taken by now. @returns {number} */
     function allowed() {
       if (!running) return goal;
       const inTime = paced.from + (pace * (performance.now() - paced.at)) / 1000;
       return Math.min(pace === Infinity ? goal : inTime, goal, slowest + AHEAD);
     }
 
+    /** Take steps for a while, and go on soon if there is more to do. @returns {void} */
     function work() {
       const until = performance.now() + SLICE;
       const limit = allowed();
@@ -146,6 +151,7 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
       if (busy) soon(work);
     }
 
+    /** Begin to work, if nobody does. @returns {void} */
     function wake() {
       if (!busy && members.length) {
         busy = true;

@@ -3,10 +3,6 @@
 Playground.define("training", ["networks", "losses"], (networks, losses) => {
   "use strict";
 
-  /** @typedef {import("./networks").Network} Network */
-  /** @typedef {import("./networks").Pass} Pass */
-  /** @typedef {{step: (weights: Float64Array, gradient: Float64Array) => void}} Optimiser */
-
   /**
    * Adam, as torch has it. Kingma and Ba (2015), https://arxiv.org/abs/1412.6980
    * @param {number} n how many weights
@@ -72,21 +68,12 @@ Playground.define("training", ["networks", "losses"], (networks, losses) => {
     }
   }
 
-  /**
-   * Where the batches come from. Each call fills the rows of a new batch, feature by feature.
-   * @typedef {object} Source
-   * @property {(out: Float64Array, columns: number) => void} data
-   * @property {(out: Float64Array, columns: number) => void} noise
-   * @property {(out: Float64Array) => void} mix the shares of real samples in the points of the gradient penalty
-   */
-
   /** Both players, and what a step of theirs needs. */
   class Players {
     /**
      * @param {Network} G
      * @param {Network} D
-     * @param {{loss: string, r1: number, r2: number, gp: number, dSteps: number, batch: number,
-     *   simultaneous: boolean, ema: number}} rules
+     * @param {Rules} rules
      * @param {{G: Optimiser, D: Optimiser}} optimisers
      * @param {Source} source
      */
