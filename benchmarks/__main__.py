@@ -10,6 +10,7 @@ it stores nothing in the book, and neither does one of a recipe that is no chapt
   make bench ARGS="--check"                 only check that all do the same work
   make bench ARGS="--busy"                  only the package, beside busy processes and without
   make bench ARGS="--book"                  also run all chapters and build the pages
+  make bench ARGS="--playground"            only the playground, in a browser
   make bench ARGS="--draw"                  measure nothing: tables and figure of what is stored
 """
 
@@ -29,7 +30,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import chapters, checks, environment, extras, fleet, measure, page
+from benchmarks import chapters, checks, environment, extras, fleet, measure, page, playground
 from benchmarks.facts import facts
 from benchmarks.results import STORED, Results
 
@@ -44,7 +45,9 @@ def main() -> None:
         return
     started = time.perf_counter()
     results = Results(machine=machine())
-    if args.busy:
+    if args.playground:
+        measure_playground(args, results)
+    elif args.busy:
         measure_crowded(args, results)
     else:
         environment.make()
@@ -72,6 +75,7 @@ def arguments() -> argparse.Namespace:
         ("busy", "only the package, beside busy processes and without"),
         ("book", "also run all chapters and build the pages, which takes about ten minutes"),
         ("draw", "measure nothing, and draw what is stored"),
+        ("playground", "only the playground, in a browser"),
     ):
         parser.add_argument(f"--{name}", action="store_true", help=words)
     args = parser.parse_args()
@@ -163,6 +167,15 @@ def measure_crowded(args: argparse.Namespace, results: Results) -> None:
         results.busy += measure.crowded(recipe, effort_of(args))
         results.dates["busy"] = datetime.date.today().isoformat()
         keep(args, results)
+
+
+def measure_playground(args: argparse.Namespace, results: Results) -> None:
+    """Measure what the page does that trains in the reader's browser."""
+    say("the playground, in a browser")
+    here = f"{results.machine['Processor']}, {results.machine['Cores']} cores"
+    results.machine = {"Browser": f"Chromium {playground.version()} on {here}"}  # the rest tells of the others
+    results.others |= playground.measure(effort_of(args).turns)
+    results.dates["playground"] = datetime.date.today().isoformat()
 
 
 def effort_of(args: argparse.Namespace) -> measure.Effort:

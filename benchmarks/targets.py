@@ -31,6 +31,11 @@ def seconds(value: float) -> str:
     return f"{value:.0f} s"
 
 
+def a_second(value: float) -> str:
+    """Write how often something happens."""
+    return f"{value:.0f} a second"
+
+
 def gigabytes(value: float) -> str:
     """Write an amount of memory, given in MB."""
     return f"{value / 1_000:.2f} GB"
@@ -134,6 +139,12 @@ def other(name: str) -> Figure:
     return figure
 
 
+def beside_tensorflow(results: Results, threads: int) -> float:
+    """Return how many steps the playground takes for one in TensorFlow.js."""
+    ours, theirs = (other(f"playground_{name}")(results, threads) for name in ("one", "tfjs"))
+    return ours / theirs
+
+
 #: Those that are about no single chapter; a chapter's own are in its module of `benchmarks.chapters`.
 OWN = [
     Target(
@@ -150,6 +161,22 @@ OWN = [
     Target("The book", "its pages built", 60, other("pages_s"), seconds, threads=(0,)),
     Target(
         "The book", "most memory of a notebook", 1_500, other("chapters_peak_mb"), gigabytes, threads=(0,)
+    ),
+    Target(
+        "The playground", "steps of one GAN, 2-32-32-2 against 2-32-32-1, batch 128, with $R_1$",
+        100, other("playground_one"), a_second, at_least=True, threads=(0,),
+    ),
+    Target(
+        "The playground", "steps of each of sixteen such GANs",
+        10, other("playground_sixteen"), a_second, at_least=True, threads=(0,),
+    ),
+    Target(
+        "The playground", "pictures that are drawn meanwhile",
+        59, other("playground_frames"), a_second, at_least=True, threads=(0,),
+    ),
+    Target(
+        "The playground", "steps of one GAN over those in TensorFlow.js, without a GPU",
+        1.0, beside_tensorflow, at_least=True, threads=(0,),
     ),
 ]  # fmt: skip
 

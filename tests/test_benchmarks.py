@@ -268,6 +268,8 @@ class Run:
             (program, "QUICK_RESULT", self.quick),
             (program, "all_checks", lambda *_: [self.check]),
             (program.extras, "imports", lambda turns: {"import_s": 0.01}),
+            (program.playground, "version", lambda: "1.2"),
+            (program.playground, "measure", lambda turns: {"playground_one": 150.0, "playground_tfjs": 50.0}),
             (measure, "recipe", self.measure),
             (measure, "crowded", lambda name, effort: [Busy(name, 16, 1, "", [1.0], [2.0])]),
             (page, "draw", self.drawn.append),
@@ -316,6 +318,13 @@ def test_runs_can_be_of_a_part_and_store_that_alone(run: Run) -> None:
     stored = Results.load(run.stored)
     assert not run.measured and not stored.rows and not stored.checks
     assert [r.recipe for r in stored.busy] == [PLAIN] and run.drawn == [stored]
+    run("--playground")
+    stored = Results.load(run.stored)
+    assert not run.measured and stored.others == {"playground_one": 150.0, "playground_tfjs": 50.0}
+    assert stored.machine.pop("Browser").startswith("Chromium 1.2 on ") and not stored.machine
+    lines = page.aims(stored).splitlines()
+    assert any(line.startswith("yes") and "one GAN, 2-32-32-2" in line for line in lines)
+    assert any(line.startswith("yes") and line.endswith("; 3.00.") for line in lines)
 
 
 def test_what_is_not_the_same_work_is_not_measured(run: Run) -> None:
