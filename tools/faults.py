@@ -25,7 +25,7 @@ import tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = "tests/faults.toml"
-SEARCHED = {".ini", ".ipynb", ".md", ".py", ".toml", ".txt", ".yml", ""}
+SEARCHED = {".ini", ".ipynb", ".js", ".md", ".py", ".toml", ".txt", ".yml", ""}
 COPIES = 2
 PATIENCE = 900  # seconds for the tests of a fault
 
