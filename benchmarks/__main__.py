@@ -173,7 +173,8 @@ def measure_playground(args: argparse.Namespace, results: Results) -> None:
     """Measure what the page does that trains in the reader's browser."""
     say("the playground, in a browser")
     here = f"{results.machine['Processor']}, {results.machine['Cores']} cores"
-    results.machine = {"Browser": f"Chromium {playground.version()} on {here}"}  # the rest tells of the others
+    # The rest of the machine tells of the other measurements.
+    results.machine = {"Browser": f"Chromium {playground.version()} on {here}"}
     results.others |= playground.measure(effort_of(args).turns)
     results.dates["playground"] = datetime.date.today().isoformat()
 
