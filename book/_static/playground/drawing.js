@@ -25,6 +25,21 @@ Playground.define("drawing", [], () => {
     return /** @type {any} */ (Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()])));
   }
 
+  /** How large each canvas is. To ask the page in each frame would have it laid out each time. @type {WeakMap<Element, number[]>} */
+  const sizes = new WeakMap();
+  const watcher = typeof ResizeObserver === "undefined" ? null : new ResizeObserver((entries) => {
+    for (const { target, contentRect: { width, height } } of entries) sizes.set(target, [width, height]);
+  });
+
+  /** @param {HTMLCanvasElement} canvas @returns {number[]} */
+  function size(canvas) {
+    if (!sizes.has(canvas)) {
+      sizes.set(canvas, [canvas.clientWidth, canvas.clientHeight]);
+      watcher?.observe(canvas);
+    }
+    return (sizes.get(canvas) ?? []).map((length) => length || 100);
+  }
+
   /**
    * Make a canvas as sharp as the screen and empty it.
    * @param {HTMLCanvasElement} canvas
@@ -32,7 +47,7 @@ Playground.define("drawing", [], () => {
    */
   function sheet(canvas) {
     const scale = Math.min(window.devicePixelRatio || 1, 2);
-    const [width, height] = [canvas.clientWidth || 100, canvas.clientHeight || 100];
+    const [width, height] = size(canvas);
     const wanted = [Math.round(width * scale), Math.round(height * scale)];
     if (canvas.width !== wanted[0] || canvas.height !== wanted[1]) [canvas.width, canvas.height] = wanted;
     const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
@@ -112,6 +127,24 @@ Playground.define("drawing", [], () => {
     ctx.lineWidth = 1.5;
     ctx.stroke();
     ctx.setLineDash([]);
+  }
+
+  /** @type {{key: string, points: any, canvas: HTMLCanvasElement | null}} */
+  const kept = { key: "", points: null, canvas: null };
+
+  /** Draw the real samples, which stay the same: they are drawn once, and then copied. */
+  function background(ctx, points, place, colour, radius, [width, height]) {
+    const scale = ctx.getTransform().a;
+    const key = [place.X(0), place.Y(0), place.unit, colour, width, height, scale].join();
+    if (kept.key !== key || kept.points !== points) {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [width * scale, height * scale];
+      const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+      pen.scale(scale, scale);
+      discs(pen, points, place, colour, radius, 0.55);
+      Object.assign(kept, { key, points, canvas });
+    }
+    ctx.drawImage(/** @type {HTMLCanvasElement} */ (kept.canvas), 0, 0, width, height);
   }
 
   /** Draw points of (x, y, x, y, ...) as discs. */
@@ -253,7 +286,7 @@ Playground.define("drawing", [], () => {
       surface(ctx, large.surface, place, colours.judge);
       undecided(ctx, large.surface, place, colours.ink);
     }
-    if (layers.real) discs(ctx, real, place, colours.real, dot, 0.55);
+    if (layers.real) background(ctx, real, place, colours.real, dot, [width, height]);
     if (layers.warp && large.warp) net(ctx, large.warp, place, colours.ink);
     if (layers.fakes) triangles(ctx, large.samples, place, colours.fake, 1.25 * dot, 0.8);
     if (layers.arrows && large.arrows) arrows(ctx, large.arrows, 2, place, colours.ink, 0.09 * width, 0);

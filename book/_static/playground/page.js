@@ -14,6 +14,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
   };
   const SLOW = 4; // steps a second
   const DIRAC = 30; // the smallest game would be over at once
+  const TOLD = 200; // ms from one change of the words to the next
   const STILL = 1000; // ms from one picture to the next where motion is unwelcome
   const THREADS = Math.max(2, Math.min(8, (globalThis.navigator?.hardwareConcurrency ?? 2) - 1));
 
@@ -60,6 +61,8 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     let answered = false;
     let due = 0; // the frame that will be drawn
     let drawn = 0; // when the last one was
+    let told = 0; // when words were last changed
+    let colours = drawing.palette(root);
     let written = ""; // the link that this page wrote itself
     const layers = { real: true, fakes: true, surface: true, arrows: false, warp: false };
 
@@ -70,8 +73,10 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     const tabs = make("div", { class: "pg-tabs", role: "group", "aria-label": "Guided tours" });
     const card = make("div", { class: "pg-card" });
     const notes = make("p", { class: "pg-problem", role: "alert" });
-    const score = make("p", { class: "pg-score" });
-    const dots = make("div", { class: "pg-dots", "aria-hidden": "true" });
+    const count = make("b");
+    const words = make("span");
+    const score = make("p", { class: "pg-score" }, count, words);
+    const dots = make("div", { class: "pg-dots", "aria-hidden": "true" }, ...Array.from({ length: 16 }, () => make("i")));
     const big = make("canvas", { role: "img", "aria-label": "The GAN that is looked at" });
     const keys = make("div", { class: "pg-keys", role: "group", "aria-label": "What is drawn" });
     const play = button("", () => run(!wish), { class: "pg-play" });
@@ -88,9 +93,9 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     const said = make("p", { class: "pg-said", role: "status" });
     const choices = make("div");
     const code = make("code");
-    const told = make("span", { class: "pg-told", role: "status" });
+    const handed = make("span", { class: "pg-told", role: "status" });
     const copied = (words, text) => async () => {
-      told.textContent = (await copy(text())) ? words : "This browser does not let a page copy: mark and copy it yourself.";
+      handed.textContent = (await copy(text())) ? words : "This browser does not let a page copy: mark and copy it yourself.";
     };
     const link = make("input", { type: "text", readonly: true, "aria-label": "Link to these settings", onfocus: (event) => event.target.select() });
 
@@ -114,7 +119,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
         make("div", { class: "pg-row" }, link, button("Copy link", copied("The link is copied.", () => link.value))),
         make("p", {}, "The same game for ", make("code", {}, "gan_helpers"), ", the package of this book:"),
         make("div", { class: "pg-row" },
-          button("Open as a notebook", download), button("Copy the Python", copied("The program is copied.", () => code.textContent)), told),
+          button("Open as a notebook", download), button("Copy the Python", copied("The program is copied.", () => code.textContent)), handed),
         make("pre", { tabindex: 0, "aria-label": "Python program" }, code)));
 
     /** The key of the picture, which is also what shows and hides its parts. A tour has its own. */
@@ -241,6 +246,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
         run(false);
         showTour();
         speak();
+        reveal(card);
       }
       if (!due) due = requestAnimationFrame(() => { due = 0; draw(false); });
     }
@@ -283,7 +289,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       const address = URL.createObjectURL(new Blob([content], { type: "application/x-ipynb+json" }));
       make("a", { href: address, download: `sixteen-gans-${settings.data}.ipynb` }).click();
       setTimeout(() => URL.revokeObjectURL(address), 1000);
-      told.textContent = "The notebook is among your downloads: open it in Jupyter, VS Code or Colab.";
+      handed.textContent = "The notebook is among your downloads: open it in Jupyter, VS Code or Colab.";
     }
 
     // Words.
@@ -307,7 +313,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
         showTour();
         card.querySelector("[aria-pressed=true]")?.focus();
         run(true);
-        if (innerWidth < 700) root.querySelector(".pg-top").scrollIntoView({ behavior: plainMotion() ? "auto" : "smooth" });
+        reveal(root.querySelector(".pg-top"));
       }, { "aria-pressed": String(guess === words), disabled: answered && guess !== words });
       const parts = [
         make("p", { class: "pg-story" }, repaired ? `The repair: ${fix.changes}` : story),
@@ -329,6 +335,11 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
             make("a", { href: `${chapter}.html` }, `Why: “${of}”`)));
       } else parts.push(make("p", { class: "pg-watch" }, repaired ? fix.watch : watch));
       card.replaceChildren(...parts);
+    }
+
+    /** On a phone, go where there is something to see. */
+    function reveal(element) {
+      if (innerWidth < 700 && seen) element.scrollIntoView({ behavior: plainMotion() ? "auto" : "smooth" });
     }
 
     function showChoices() {
@@ -387,39 +398,75 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       const now = performance.now();
       if (!asked && plainMotion() && wish && now - drawn < STILL) return;
       drawn = now;
-      const colours = drawing.palette(root);
       const base = scene();
       const { large, members } = state;
       const last = Math.max(state.step, Number.isFinite(until) ? until : 100);
-      const scale = { range: rule.range, floor: rule.floor, last };
+      const scale = { range: range(members), floor: rule.floor, last };
       drawing.large(big, { ...base, large, path: members[large.member].path ?? [] }, layers, colours);
-      tiles.forEach(({ tile, canvas, tag }, i) => {
-        const member = members[i];
-        tile.hidden = !member;
-        if (!member) return;
-        drawing.small(canvas, { ...base, member }, scale, colours);
-        const number = rule.key === "modes" ? `${member.value}/${rule.range[1]}` : fixed(member.value, 2);
-        tag.textContent = member.failed ? "✗" : `${member.good ? "✓ " : ""}${number}`;
-        tile.classList.toggle("good", member.good);
-        tile.setAttribute("aria-checked", String(i === chosen));
-        tile.tabIndex = i === chosen ? 0 : -1;
-        tile.setAttribute("aria-label", inWords(i));
-      });
-      const format = (v) => fixed(v, rule.key === "modes" ? 0 : 1);
-      drawing.curves(chart, members.map((member) => member.curve), chosen, { ...scale, format }, colours);
-      const found = goods();
-      score.replaceChildren(make("b", {}, `${found} of ${settings.seeds}`), ` ${rule.many}`);
-      dots.replaceChildren(...members.map((member) => make("i", { class: member.good ? "good" : "" }, member.good ? "✓" : "")));
-      clock.textContent = `step ${thousands(state.step)}${wish && state.rate ? `, ${thousands(Math.round(state.rate))} a second` : ""}`;
-      for (const row of table.querySelectorAll("[data-meter]")) {
-        row.children[1].textContent = shown(row.dataset.meter, large.meters[row.dataset.meter]);
+      const changed = tiles.filter((tile, i) => asked || tile.shown !== members[i]);
+      for (const tile of changed) {
+        const member = members[tiles.indexOf(tile)];
+        tile.shown = member;
+        tile.tile.hidden = !member;
+        if (member) drawing.small(tile.canvas, { ...base, member }, scale, colours);
       }
-      losses.textContent = large.losses && Number.isFinite(large.losses.d) && large.step
-        ? `D’s loss ${fixed(large.losses.d, 3)}, G’s loss ${fixed(large.losses.g, 3)}: neither says how good the fakes are.` : "";
-      big.setAttribute("aria-label", `${inWords(large.member)} After ${thousands(large.step)} steps.`);
-      chart.setAttribute("aria-label", `${chartTitle.textContent}; the dashed line is what real samples have, ${shown(rule.key, rule.floor)}.`);
-      Object.assign(root.dataset, { step: state.step, good: found, rate: Math.round(state.rate ?? 0), drawn: Number(root.dataset.drawn ?? 0) + 1 });
+      if (changed.length) {
+        const format = (v) => fixed(v, rule.key === "modes" ? 0 : 1);
+        drawing.curves(chart, members.map((member) => member.curve), chosen, { ...scale, format }, colours);
+      }
+      Object.assign(root.dataset, { step: state.step, good: goods(), rate: Math.round(state.rate ?? 0), drawn: Number(root.dataset.drawn ?? 0) + 1 });
+      if (asked || !wish || now - told > TOLD) {
+        told = now;
+        tell();
+      }
       if (!wish) speak();
+    }
+
+    /** What the curves run between: a round number above all of them, unless it is a count. */
+    function range(members) {
+      const [low, high] = rule.range;
+      if (rule.more) return [low, high];
+      const most = Math.min(1e6, Math.max(high, ...members.flatMap((member) => member.curve.values.filter(Number.isFinite))));
+      const power = 10 ** Math.floor(Math.log10(most));
+      return [low, [1, 2, 5, 10].map((k) => k * power).find((round) => round >= most)];
+    }
+
+    /** Set the text of an element, if it is another one. */
+    function say(element, text) {
+      if (element.textContent !== text) element.textContent = text;
+    }
+
+    /** Set an attribute, if it is another one. */
+    function mark(element, name, value) {
+      if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
+    }
+
+    /** Say in words what the pictures show. */
+    function tell() {
+      const { large, members } = state;
+      tiles.forEach(({ tile, tag }, i) => {
+        const member = members[i];
+        if (!member) return;
+        const number = rule.key === "modes" ? `${member.value}/${rule.range[1]}` : fixed(member.value, 2);
+        say(tag, member.failed ? "✗" : `${member.good ? "✓ " : ""}${number}`);
+        tile.classList.toggle("good", member.good);
+        mark(tile, "aria-checked", i === chosen);
+        mark(tile, "tabindex", i === chosen ? 0 : -1);
+        mark(tile, "aria-label", inWords(i));
+      });
+      say(count, `${goods()} of ${settings.seeds}`);
+      say(words, ` ${rule.many}`);
+      [...dots.children].forEach((dot, i) => {
+        dot.hidden = !members[i];
+        dot.classList.toggle("good", Boolean(members[i]?.good));
+        say(dot, members[i]?.good ? "✓" : "");
+      });
+      say(clock, `step ${thousands(state.step)}${wish && state.rate ? `, ${thousands(Math.round(state.rate))} a second` : ""}`);
+      for (const row of table.querySelectorAll("[data-meter]")) say(row.children[1], shown(row.dataset.meter, large.meters[row.dataset.meter]));
+      say(losses, large.losses && Number.isFinite(large.losses.d) && large.step
+        ? `D’s loss ${fixed(large.losses.d, 3)}, G’s loss ${fixed(large.losses.g, 3)}: neither says how good the fakes are.` : "");
+      mark(big, "aria-label", `${inWords(large.member)} After ${thousands(large.step)} steps.`);
+      mark(chart, "aria-label", `${chartTitle.textContent}; the dashed line is what real samples have, ${shown(rule.key, rule.floor)}.`);
     }
 
     document.addEventListener("visibilitychange", go);
@@ -429,6 +476,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     }).observe(root.querySelector(".pg-stage"));
     new ResizeObserver(() => requestAnimationFrame(() => draw(true))).observe(root);
     new MutationObserver(() => {
+      colours = drawing.palette(root);
       draw(true);
       showForm();
     }).observe(document.documentElement, { attributeFilter: ["data-theme"] });

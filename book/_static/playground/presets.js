@@ -154,6 +154,9 @@ Playground.define("presets", [], () => {
   const FIFTY = {
     ...DEFAULTS, data: "bell", features: 1, noise: "uniform", batch: 100, gRate: 1e-3, dRate: 1e-3, beta1: 0.9,
   };
+  const CRITIC = {
+    ...DEFAULTS, data: "bell", features: 1, noise: "uniform", loss: "wasserstein", gp: 10, dSteps: 5, beta1: 0, beta2: 0.9,
+  };
   const DIRAC = { ...DEFAULTS, data: "dirac", features: 1, loss: "minimax", turns: "simultaneous", gRate: 0.2, dRate: 0.2, beta1: 0 };
 
   /**
@@ -189,12 +192,12 @@ Playground.define("presets", [], () => {
     fifty: {
       title: "A bell in fifty lines",
       chapter: "fifty_lines", of: "A GAN in fifty lines",
-      settings: FIFTY, until: 1000, layers: ["warp"],
+      settings: FIFTY, until: 1500, layers: ["warp"],
       story: "The real data are numbers in a bell around 4. Fakes start near 0 and have to walk there.",
-      question: "After 1,000 steps, how many of the sixteen will have a bell that is right?",
+      question: "After 1,500 steps, how many of the sixteen will have a bell that is right?",
       watch: "Watch the fakes arrive, and shoot past. Do they come back, and do they ever stop?",
       repaired: {
-        settings: { ...FIFTY, r1: 0.1, dRate: 4e-3, beta1: 0, ema: 0.99 }, until: 1000,
+        settings: { ...FIFTY, r1: 0.1, dRate: 4e-3, beta1: 0, ema: 0.99 }, until: 1500,
         changes: "R1 of 0.1, no momentum, a D that learns four times as fast, and G’s weights averaged over the last steps.",
         watch: "The fakes stop where the data are.",
       },
@@ -213,6 +216,19 @@ Playground.define("presets", [], () => {
         until: 500,
         changes: "Wider networks with leaky units, batches of 64, gentler rates, less momentum, R1 of 0.1, and G’s weights averaged.",
         watch: "The net stays open, and lies where the data lie.",
+      },
+    },
+    critic: {
+      title: "The wrong way",
+      chapter: "distances", of: "How far apart are two distributions?",
+      settings: CRITIC, until: 400, layers: ["arrows"],
+      story: "The same bell, with a Wasserstein loss and its published gradient penalty: D’s slope should be 1, up or down.",
+      question: "After 400 steps, how many of the sixteen will have a bell that is right?",
+      watch: "Watch D, the green dots, and the arrows: which way does it send the fakes?",
+      repaired: {
+        settings: { ...CRITIC, gp: 0, r1: 1 }, until: 400,
+        changes: "R1 of 1 in place of the gradient penalty. It asks for a slope of 0 at real samples. Nothing else.",
+        watch: "D’s slope now points to the data.",
       },
     },
     dirac: {
