@@ -78,6 +78,7 @@ def address(tmp_path):
     (tmp_path / "_static").mkdir()
     for name in ("custom.css", "theory.js", "theory.css"):
         shutil.copy(BOOK / "_static" / name, tmp_path / "_static")
+    shutil.copytree(BOOK / "_static" / "playground", tmp_path / "_static" / "playground")
     page = tmp_path / "book" / "figure.html"
     page.write_text(PAGE.format(figure=one_cell('<figure class="theory">')), encoding="utf-8")
     return page.as_uri()

@@ -1,5 +1,6 @@
 /* The figure that the reader moves, in the chapter on the minimax game. It works on <figure class="theory">,
-   needs nothing but theory.css beside it, and leaves all that it computes in data attributes of the figure. */
+   needs theory.css beside it and the numbers of the playground, and leaves all that it computes in data attributes of
+   the figure. */
 (() => {
   "use strict";
 
@@ -15,8 +16,7 @@
 
   // The theory. A law is {mean, sd}.
 
-  const softplus = (a) => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a))); // no overflow anywhere
-  const sigmoid = (a) => Math.exp(-softplus(-a));
+  const { softplus, sigmoid } = Playground.require("numbers");
   const score = (x, { mean, sd }) => (x - mean) / sd;
   const density = (x, law) => Math.exp(-(score(x, law) ** 2) / 2) / (law.sd * Math.sqrt(2 * Math.PI));
   const logit = (x, law) => (score(x, law) ** 2 - score(x, REAL) ** 2) / 2 + Math.log(law.sd / REAL.sd);
