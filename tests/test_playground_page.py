@@ -5,19 +5,13 @@ browser complains about, and any request to anywhere, fails the test.
 """
 
 import gzip
-import json
-import random
 import re
 import shutil
-import subprocess
-import warnings
 from pathlib import Path
 
-import matplotlib
 import nbformat
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from matplotlib import pyplot as plt
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 FOLDER = BOOK / "_static" / "playground"
@@ -40,40 +34,7 @@ body {{ background: var(--pst-color-background); color: var(--pst-color-text-bas
 <p style="height: 200vh">The end.</p></main></body></html>
 """
 QUICK = "data=dirac&loss=minimax&gRate=0.2&dRate=0.2&beta1=0&turns=simultaneous"  # the smallest game
-IN_BROWSERS = ("crew", "team", "drawing", "controls", "page")
 MOST = 60_000  # bytes of all that is sent, compressed
-#: Settings that no tour has.
-ODD = {
-    "penalties": {"loss": "wasserstein", "r1": 0.5, "r2": 0.25, "gp": 10, "dSteps": 3, "noise": "uniform"},
-    "nothing hidden": {"data": "moons", "layers": 0, "loss": "hinge", "ema": 0.5, "batch": 7},
-    "drawn": {"data": "strokes", "strokes": [[0, 0], [1, 1.5], [-0.5, 0.123]], "loss": "least_squares"},
-    "two bells": {"data": "bell", "features": 2, "turns": "simultaneous", "activation": "tanh", "beta2": 0.9},
-    "saturating": {"data": "grid", "loss": "minimax", "activation": "leaky_relu", "width": 3, "layers": 4},
-    "relativistic": {"data": "bell", "features": 1, "loss": "relativistic", "seeds": 3},
-    "answers": {"data": "dirac", "loss": "non_saturating", "r1": 0.3, "beta1": -0.5, "turns": "alternating"},
-    "a faster D": {"data": "dirac", "dRate": 0.4, "gRate": 0.1},
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def node():
-    """A function that runs an expression of `need("module")` and of what is handed over, under node."""
-    found = shutil.which("node")
-    if found is None:
-        pytest.skip("node is not on the path")
-    files = [str(FOLDER / f"{name}.js") for name in SCRIPTS if name not in IN_BROWSERS]
-
-    def run(expression, given=None):
-        program = f"""const vm = require("vm"), fs = require("fs");
-        for (const file of {json.dumps(files)}) vm.runInThisContext(fs.readFileSync(file, "utf8"), file);
-        const need = vm.runInThisContext("Playground").require;
-        const given = JSON.parse(fs.readFileSync(0, "utf8"));
-        process.stdout.write(JSON.stringify({expression}));"""
-        done = subprocess.run([found, "-e", program], input=json.dumps(given), capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -144,54 +105,6 @@ def test_exported_functions_say_what_they_take():
 
 
 # Links
-
-
-def settings_of(node, some):
-    """Some settings made whole."""
-    return node("given.map(some => need('presets').validate(some).settings)", some)
-
-
-def test_a_link_holds_all_settings(node):
-    numbers = random.Random(0)
-    bounds, choices = node("[need('presets').NUMBERS, need('presets').CHOICES]")
-    wanted = []
-    for _ in range(200):
-        some = {name: numbers.choice(list(of)) for name, of in choices.items()}
-        for name, (least, most, *whole) in bounds.items():
-            value = numbers.uniform(least, most)
-            some[name] = round(value) if whole else float(f"{value:.6g}")
-        points = numbers.randrange(1, 240)
-        some["strokes"] = [[round(numbers.uniform(-2, 2), 3) for _ in "xy"] for _ in range(points)]
-        wanted.append(some)
-    told = node(
-        """given.map(some => {
-          const {validate, toLink, fromLink} = need("presets");
-          const {settings} = validate(some);
-          const link = toLink(settings);
-          return {settings, link, back: fromLink(link)};
-        })""",
-        wanted,
-    )
-    for one in told:
-        settings, back = one["settings"], one["back"]
-        assert back["problems"] == [] and back["tour"] == "" and not back["repaired"]
-        points = settings.pop("strokes"), back["settings"].pop("strokes")
-        assert back["settings"] == settings
-        if settings["data"] == "strokes":
-            assert sum(points[1], []) == pytest.approx(sum(points[0], []), abs=1e-9)
-    assert len({one["link"] for one in told}) == len(told)
-
-
-def test_a_tour_is_known_by_its_link(node):
-    for name, tour in node("need('presets').TOURS").items():
-        for settings, repaired in ((tour["settings"], False), (tour["repaired"]["settings"], True)):
-            for seed in (0, 5):
-                (whole,) = settings_of(node, [settings | {"seed": seed}])
-                link = node("need('presets').toLink(given.whole, given.name)", {"whole": whole, "name": name})
-                back = node("need('presets').fromLink(given)", link)
-                assert (back["tour"], back["repaired"], back["settings"]) == (name, repaired, whole)
-        bare = node("need('presets').fromLink(given).settings", f"tour={name}")
-        assert [bare] == settings_of(node, [tour["settings"]])
 
 
 LINKS = {
@@ -477,38 +390,15 @@ def test_a_browser_that_cannot_says_so(browser, address):
 # From here to code
 
 
-def programs(node):
-    """The programs of all tours, repaired and not, and of odd settings, by name."""
-    tours = node("need('presets').TOURS")
-    some = ODD | {name: tour["settings"] for name, tour in tours.items()}
-    some |= {f"{name}, repaired": tour["repaired"]["settings"] for name, tour in tours.items()}
-    whole = settings_of(node, list(some.values()))
-    made = "given.map(s => [recipe.parts(s, 20), recipe.python(s, 20), recipe.notebook(s, 20, 'x')])"
-    written = node(f"(recipe => {made})(need('recipe'))", whole)
-    return dict(zip(some, written, strict=True))
-
-
-def test_each_program_runs_and_says_how_many_succeed(node, capsys, monkeypatch):
-    matplotlib.use("Agg")
-    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
-    for name, (parts, text, stored) in programs(node).items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the same seeds meet the same numbers again
-            exec(compile(text, name, "exec"), {"__name__": name})
-        (said,) = capsys.readouterr().out.splitlines()
-        assert re.match(r"\d+ of (16|3) (find|have|come home)", said), (name, said)
-        book = nbformat.reads(stored, as_version=4)
-        nbformat.validate(book)
-        assert [cell.source for cell in book.cells if cell.cell_type == "code"] == parts, name
-        assert re.sub(r"\s", "", text) == re.sub(r"\s", "", "".join(parts)), name
-
-
-def test_the_program_is_on_the_page_and_the_notebook_is_handed_over(opened, node):
+def test_the_program_is_on_the_page_and_the_notebook_is_handed_over(opened):
     page = opened("tour=line")
     page.locator(".pg-share summary").click()
-    (settings,) = settings_of(node, [node("need('presets').TOURS.line.settings")])
+    written = """() => {
+      const {TOURS, validate} = Playground.require("presets");
+      return Playground.require("recipe").python(validate(TOURS.line.settings).settings, 500);
+    }"""
     shown = page.locator("pre code").inner_text()
-    assert shown.strip() == node("need('recipe').python(given, 500)", settings).strip()
+    assert shown.strip() == page.evaluate(written).strip()
     with page.expect_download() as handed:
         page.get_by_role("button", name="Open as a notebook").click()
     assert handed.value.suggested_filename == "sixteen-gans-tilted.ipynb"
