@@ -14,6 +14,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "_static" / "playground"
+PAGE = FOLDER.parents[1] / "playground.md"
 MODULES = ("modules", "numbers", "data", "meters", "presets", "recipe")
 #: Settings that no tour has.
 ODD = {
@@ -96,6 +97,7 @@ def test_a_tour_is_known_by_its_link(ask):
                 link = ask("need('presets').toLink(given.whole, given.name)", {"whole": whole, "name": name})
                 back = ask("need('presets').fromLink(given)", link)
                 assert (back["tour"], back["repaired"], back["settings"]) == (name, repaired, whole)
+        assert f'id="tour={name}"' in PAGE.read_text("utf-8")  # links lead there without JavaScript too
         bare = ask("need('presets').fromLink(given).settings", f"tour={name}")
         assert [bare] == settings_of(ask, [tour["settings"]])
 
