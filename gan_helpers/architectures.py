@@ -25,7 +25,7 @@ LAYERS: dict[str, type[nn.Module]] = {
     )
 }  # fmt: skip
 
-#: What is no property of a layer: where and in which precision it is made.
+# No property of a layer, but where and in which precision it is made.
 PLACE = {"self", "device", "dtype", "_weight", "_freeze"}
 
 Made = dict[str, Any]

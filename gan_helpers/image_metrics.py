@@ -14,6 +14,7 @@ Raises:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -158,11 +159,44 @@ def density_coverage(x: Tensor, real: Tensor, k: int = 5) -> DensityCoverage:
         https://arxiv.org/abs/2002.09797.
     """
     x, real = (t.detach().double() for t in _compare(x, real))
+    inside = torch.stack([near.double().sum(0) for near in _inside(x, real, k)])
+    return DensityCoverage(inside.sum(1) / (k * x.shape[1]), (inside > 0).double().mean(1))
+
+
+def precision(x: Tensor, real: Tensor, k: int = 5) -> Tensor:
+    r"""Return the share of each seed's samples that lie among the real points.
+
+    .. math:: \frac{1}{n} \sum_{j=1}^{n} [\, \exists i: |x_j - r_i| < d_k(r_i) \,]
+
+    with :math:`d_k(r)` as in `density_coverage`. One far real point has a wide neighbourhood and lets many
+    samples in, which is why the density is told beside it.
+
+    Args:
+        x: samples, ``(seeds, n, features)``.
+        real: real points, ``(m, features)``, more than ``k``.
+        k: which neighbour sets the size of a neighbourhood.
+
+    Returns:
+        The shares, ``(seeds,)``.
+
+    Raises:
+        ValueError: if ``k`` is not below m.
+
+    Reference:
+        Kynkäänniemi et al., *Improved precision and recall metric for assessing generative models*, 2019,
+        https://arxiv.org/abs/1904.06991.
+    """
+    x, real = (t.detach().double() for t in _compare(x, real))
+    return torch.stack([near.any(1).double().mean() for near in _inside(x, real, k)])
+
+
+def _inside(x: Tensor, real: Tensor, k: int) -> Iterator[Tensor]:
+    """Yield for each seed which samples are in the neighbourhood of which real points, ``(n, m)``."""
     if _checks.whole("k", k) >= len(real):
         raise ValueError(f"k must be below the number of real points, {len(real)}, not {k}.")
     radius = torch.cdist(real, real).fill_diagonal_(torch.inf).kthvalue(k, dim=1).values
-    inside = torch.stack([(torch.cdist(sample, real) < radius).double().sum(0) for sample in x])
-    return DensityCoverage(inside.sum(1) / (k * x.shape[1]), (inside > 0).double().mean(1))
+    for sample in x:
+        yield torch.cdist(sample, real) < radius
 
 
 def nearest(x: Tensor, real: Tensor) -> Nearest:

@@ -59,7 +59,7 @@ class Number:
 
     def encoded(self, values: Array) -> Tensor:
         """Return ``(n, width)`` numbers in units of s from m."""
-        own = torch.as_tensor(np.asarray(values, dtype=np.float64)).reshape(len(values), self.width)
+        own = torch.from_numpy(np.array(values, dtype=np.float64)).reshape(len(values), self.width)
         return (own - self.mean) / self.sd
 
     def numbers(self, x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from gan_helpers.image_metrics import (
     density_coverage,
     frechet_distance,
     nearest,
+    precision,
 )
 from gan_helpers.randomness import Stream
 
@@ -86,6 +87,14 @@ def test_density_and_coverage_are_those_of_the_definition(k):
     assert result.coverage.tolist() == pytest.approx([c for _, c in expected])
 
 
+def test_precision_is_the_share_of_samples_with_a_real_neighbourhood_around_them():
+    x = (4 * torch.tensor([0.5, 1, 2]).view(3, 1, 1) * normal(3, 25, 2)).round()
+    real = (4 * normal(20, 2, name="real")).round()
+    expected = [sum(by_loops(point[None], real, 3)[0] > 0 for point in sample) / 25 for sample in x]
+    assert precision(x, real, 3).tolist() == pytest.approx(expected) and 0 < min(expected) < max(expected)
+    assert precision(real[None], real).item() == 1
+
+
 @pytest.mark.parametrize(("n", "m", "k"), [(50, 50, 5), (20, 60, 3), (80, 30, 1)])
 def test_samples_of_the_real_distribution_are_at_the_stated_expectation(n, m, k):
     results = [
@@ -133,6 +142,7 @@ METRICS = {
     "frechet": frechet_distance,
     "density": lambda x, real: density_coverage(x, real).density,
     "coverage": lambda x, real: density_coverage(x, real).coverage,
+    "precision": precision,
     "nearest": lambda x, real: nearest(x, real).distance.mean(1),
     "copying": lambda x, real: copying(x, real, real.flip(1)),
 }
