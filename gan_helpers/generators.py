@@ -111,7 +111,7 @@ class Generators:
             member: which generator makes them; unless given, each is made by one that is drawn for it.
 
         Returns:
-            What the data were: an array, a table by its columns, a data frame. Without units a tensor.
+            An array, a table by its columns or a data frame, as the data were. Without units a tensor.
 
         Raises:
             TypeError: if an argument is of the wrong type.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm
 from torch.nn.utils.parametrizations import spectral_norm as spectral
 
 from gan_helpers import losses, penalties
-from gan_helpers._stacking import ELEMENTWISE, STACKED
+from gan_helpers._stacking import ELEMENTWISE, KNOWN, STACKED
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.models import Maxout, MinibatchDiscrimination, Standardise, mlp
 from gan_helpers.randomness import Stream
@@ -264,6 +266,15 @@ def refused(function: Callable[[Tensor], Tensor], message: str = "other numbers 
 #: Networks without a stacked form, the shape of a sample, and what is said of them.
 UNSTACKED: dict[str, tuple[Make, tuple[int, ...] | str, str]] = {
     "GRU": (lambda: nn.GRU(4, 3), (4,), "GRU has no stacked form: build members of Linear"),
+    "Conv1d": (lambda: nn.Conv1d(2, 3, 3), (2, 5), "Conv1d has no stacked form"),
+    "Conv3d": (lambda: nn.Conv3d(2, 3, 2), (2, 3, 3, 3), "Conv3d has no stacked form"),
+    "InstanceNorm2d": (lambda: nn.InstanceNorm2d(2, affine=True), (2, 3, 3), "InstanceNorm2d has no stacked"),
+    "PReLU": (lambda: nn.PReLU(4), (4,), "PReLU has no stacked form"),
+    "Softmax": (lambda: nn.Softmax(-1), (4,), "Softmax has no stacked form"),
+    "TransformerEncoderLayer": (
+        lambda: nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True), (3, 4),
+        "[A-Z]\\w+ has no stacked form",
+    ),
     "a subclass": (lambda: Doubled(4, 4), (4,), "Doubled has no stacked form"),
     "a buffer": (Counting, (4,), "Counting has no stacked form"),
     "weight norm": (
@@ -349,6 +360,18 @@ def test_what_has_no_stacked_form_is_named_and_runs_one_after_the_other(network:
         Ensemble.of(plain_networks(make, SEEDS))(inputs_of(shape))
     if network != "two batch axes":
         assert_does_as_alone(make, shape, stacked=False)
+
+
+def test_the_table_of_the_reference_names_every_layer_and_how_it_runs() -> None:
+    page = (Path(__file__).resolve().parent.parent / "book" / "helpers.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in page.partition("### Layer by layer")[2].splitlines()[:40]
+            if line.startswith("| ")]  # fmt: skip
+    told = {way: re.findall(r"`([A-Za-z]\w+)`", "".join(row[0] for row in rows if way in row[1]))
+            for way in ("at once", "one by one")}  # fmt: skip
+    ours = {"Maxout", "MinibatchDiscrimination", "Standardise", "Shares", "spectral_norm"}
+    assert {*told["at once"]} - ours == {kind.__name__ for kind in KNOWN}
+    tried = {type(part).__name__ for make, *_ in UNSTACKED.values() for part in make().modules()}
+    assert {*told["one by one"]} - {"weight_norm"} <= tried and "weight norm" in UNSTACKED
 
 
 @pytest.mark.parametrize("layer", ["linear", "maxout", "minibatch discrimination", "batch norm",
