@@ -1,8 +1,11 @@
 """After 100 steps the playground's weights are those of the package, for each loss and each penalty."""
 
-import pytest
+import json
 
-from tests.playground import LOSSES, PENALTIES, SETTINGS, check_parity
+import pytest
+import torch
+
+from tests.playground import LOSSES, PENALTIES, PLAY, SETTINGS, check_parity, furthest, trained
 
 
 @pytest.mark.parametrize("penalty", ["both", "gp"])  # all of them in a browser, below
@@ -33,6 +36,16 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_networks_end_there_too(node, name):
     check_parity(node, SETTINGS | OTHERS[name])
+
+
+@pytest.mark.parametrize("penalty", ["none", "r1", "gp"])
+@pytest.mark.parametrize("loss", ["minimax", "non_saturating"])
+def test_in_single_precision_the_package_ends_there_too(node, loss, penalty):
+    """As a reader trains. Of these games no gradient is a sum that is exactly 0, so roundings stay small."""
+    settings = SETTINGS | {"loss": loss} | PENALTIES[penalty]
+    first, feed, last, _, _ = trained(json.dumps(settings), dtype=torch.float32)
+    got = node(PLAY, settings=settings, first=first, feed=feed, steps=100)
+    assert max(furthest(got[name], last[name]) for name in "GD") < 1e-4
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -64,7 +64,27 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
     const [u, v] = [new Float64Array(n), new Float64Array(n)]; // prices of rows and columns
     const [far, before] = [new Float64Array(n), new Int32Array(n)]; // the way to each column, and its last row
     const left = new Int32Array(n); // columns whose way is not known yet
+    const pair = (/** @type {number} */ i, /** @type {number} */ j) => {
+      if (rowOf[j] >= 0 || columnOf[i] >= 0) return;
+      rowOf[j] = i;
+      columnOf[i] = j;
+    };
+    // Most find a partner at once: each column the row that is nearest, and each row the cheapest column.
+    for (let j = 0; j < n; j++) {
+      let nearest = 0;
+      for (let i = 1; i < n; i++) if (cost[i * n + j] < cost[nearest * n + j]) nearest = i;
+      v[j] = cost[nearest * n + j];
+      pair(nearest, j);
+    }
+    for (let i = 0; i < n; i++) {
+      if (columnOf[i] >= 0) continue;
+      let cheapest = 0;
+      for (let j = 1; j < n; j++) if (cost[i * n + j] - v[j] < cost[i * n + cheapest] - v[cheapest]) cheapest = j;
+      u[i] = cost[i * n + cheapest] - v[cheapest];
+      pair(i, cheapest);
+    }
     for (let row = 0; row < n; row++) {
+      if (columnOf[row] >= 0) continue;
       far.fill(Infinity);
       for (let j = 0; j < n; j++) left[j] = j;
       let [many, from, gone, end] = [n, row, 0, -1];
