@@ -129,22 +129,26 @@ Playground.define("drawing", [], () => {
     ctx.setLineDash([]);
   }
 
-  /** @type {{key: string, points: any, canvas: HTMLCanvasElement | null}} */
-  const kept = { key: "", points: null, canvas: null };
+  const KEPT = 4; // backgrounds: the large one, the small ones, and those of other sizes before them
+  /** @type {{key: string, points: any, canvas: HTMLCanvasElement}[]} */
+  const kept = [];
 
   /** Draw the real samples, which stay the same: they are drawn once, and then copied. */
   function background(ctx, points, place, colour, radius, [width, height]) {
     const scale = ctx.getTransform().a;
     const key = [place.X(0), place.Y(0), place.unit, colour, width, height, scale].join();
-    if (kept.key !== key || kept.points !== points) {
+    let found = kept.find((one) => one.key === key && one.points === points);
+    if (!found) {
       const canvas = document.createElement("canvas");
       [canvas.width, canvas.height] = [width * scale, height * scale];
       const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
       pen.scale(scale, scale);
       discs(pen, points, place, colour, radius, 0.55);
-      Object.assign(kept, { key, points, canvas });
+      found = { key, points, canvas };
+      kept.unshift(found);
+      kept.length = Math.min(kept.length, KEPT);
     }
-    ctx.drawImage(/** @type {HTMLCanvasElement} */ (kept.canvas), 0, 0, width, height);
+    ctx.drawImage(found.canvas, 0, 0, width, height);
   }
 
   /** Draw points of (x, y, x, y, ...) as discs. */
@@ -238,7 +242,15 @@ Playground.define("drawing", [], () => {
     return heights;
   }
 
-  /** Draw a density on the line: what is real as a filled bell, or the fakes as dashed steps. */
+  /**
+   * Draw a density on the line: what is real as a filled bell, or the fakes as dashed steps.
+   * @param {CanvasRenderingContext2D} ctx
+   * @param {number[]} heights
+   * @param {number[]} box left, floor, width, height
+   * @param {number} most the density that reaches the top
+   * @param {string} colour
+   * @param {boolean} filled
+   */
   function steps(ctx, heights, [left, floor, width, height], most, colour, filled) {
     const each = width / heights.length;
     ctx.beginPath();
@@ -349,7 +361,15 @@ Playground.define("drawing", [], () => {
     for (let x = Math.ceil(low); x <= high; x += 2) words(ctx, String(x).replace("-", "−"), X(x), floor + 15, colours, "center", 12);
   }
 
-  /** The smallest game: where the fakes are and how D slopes, and the way that they came. */
+  /**
+   * The smallest game: where the fakes are and how D slopes, and the way that they came.
+   * @param {CanvasRenderingContext2D} ctx
+   * @param {number[]} box left, top, width, height
+   * @param {ArrayLike<number> & {slice: Function}} path
+   * @param {number} limit of both weights, of what is shown
+   * @param {Palette} colours
+   * @param {boolean} thin
+   */
   function phase(ctx, [left, top, width, height], path, limit, colours, thin) {
     const place = fitted([-limit, limit, -limit, limit], [left, top, width, height]);
     ctx.strokeStyle = colours.line;
@@ -393,7 +413,14 @@ Playground.define("drawing", [], () => {
 
   // The small ones.
 
-  /** Draw how a number went, from the start to the last step, with the floor of real samples. */
+  /**
+   * Draw how a number went, from the start to the last step, with the floor of real samples.
+   * @param {CanvasRenderingContext2D} ctx
+   * @param {{at: number[], values: number[]}} course
+   * @param {{range: number[], floor: number, last: number}} scale
+   * @param {number[]} box left, top, width, height
+   * @param {Palette} colours
+   */
   function curve(ctx, { at, values }, { range, floor, last }, [left, top, width, height], colours) {
     const [low, high] = range;
     const X = (step) => left + (width * step) / Math.max(last, 1);
@@ -440,7 +467,7 @@ Playground.define("drawing", [], () => {
       ctx.rect(box[0], box[1], box[2], box[3]);
       ctx.clip();
       const place = fitted(scene.view, box);
-      discs(ctx, scene.real.subarray(0, 600), place, colours.real, 1.1, 0.5);
+      background(ctx, scene.real, place, colours.real, 1.1, [box[2], box[3]]);
       triangles(ctx, member.samples, place, colours.fake, 1.7, 0.85);
       ctx.restore();
     }

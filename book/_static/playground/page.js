@@ -61,6 +61,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     let answered = false;
     let due = 0; // the frame that will be drawn
     let drawn = 0; // when the last one was
+    let shownLarge = null; // what the large picture shows
     let told = 0; // when words were last changed
     let colours = drawing.palette(root);
     let written = ""; // the link that this page wrote itself
@@ -100,6 +101,8 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     const link = make("input", { type: "text", readonly: true, "aria-label": "Link to these settings", onfocus: (event) => event.target.select() });
 
     const heading = make("h3");
+    const choicesFold = make("details", { class: "pg-fold pg-choices" },
+      make("summary", {}, "Change anything: data, loss, penalties, rates, networks"), choices);
     root.replaceChildren(
       tabs, card, notes,
       make("div", { class: "pg-top" }, score, dots),
@@ -113,7 +116,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
         make("div", {}, chartTitle, make("div", { class: "pg-chart" }, chart)),
         make("div", {}, make("h3", {}, "The one that is large, in numbers"), table, losses)),
       said,
-      make("details", { class: "pg-fold pg-choices" }, make("summary", {}, "Change anything: data, loss, penalties, rates, networks"), choices),
+      choicesFold,
       make("details", { class: "pg-fold pg-share" }, make("summary", {}, "Share it, or take it to Python"),
         make("p", {}, "This link holds all settings and the seed:"),
         make("div", { class: "pg-row" }, link, button("Copy link", copied("The link is copied.", () => link.value))),
@@ -144,7 +147,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
         tiles[chosen].tile.focus();
       });
       grid.append(tile);
-      return { tile, canvas, tag };
+      return { tile, canvas, tag, shown: null };
     });
 
     // What happens.
@@ -301,7 +304,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     function showTour() {
       tabs.replaceChildren(
         ...Object.entries(TOURS).map(([name, { title }]) => button(title, () => visit(name), { "aria-pressed": String(tour === name) })),
-        button("Your own", () => { change({}); root.querySelector(".pg-choices").open = true; }, { "aria-pressed": String(!tour) }));
+        button("Your own", () => { change({}); choicesFold.open = true; }, { "aria-pressed": String(!tour) }));
       if (!tour) {
         card.replaceChildren(make("p", {}, "Your own game. Choose the data, the loss and all the rest ",
           make("a", { href: "#", onclick: (event) => { event.preventDefault(); showChoices(); } }, "below"), ", then press Play. What do you expect?"));
@@ -343,7 +346,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     }
 
     function showChoices() {
-      const fold = root.querySelector(".pg-choices");
+      const fold = choicesFold;
       fold.open = true;
       fold.scrollIntoView({ behavior: plainMotion() ? "auto" : "smooth" });
       fold.querySelector("input:checked").focus();
@@ -402,7 +405,8 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       const { large, members } = state;
       const last = Math.max(state.step, Number.isFinite(until) ? until : 100);
       const scale = { range: range(members), floor: rule.floor, last };
-      drawing.large(big, { ...base, large, path: members[large.member].path ?? [] }, layers, colours);
+      if (asked || large !== shownLarge) drawing.large(big, { ...base, large, path: members[large.member].path ?? [] }, layers, colours);
+      shownLarge = large;
       const changed = tiles.filter((tile, i) => asked || tile.shown !== members[i]);
       for (const tile of changed) {
         const member = members[tiles.indexOf(tile)];
@@ -447,7 +451,8 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       tiles.forEach(({ tile, tag }, i) => {
         const member = members[i];
         if (!member) return;
-        const number = rule.key === "modes" ? `${member.value}/${rule.range[1]}` : fixed(member.value, 2);
+        const all = member.value === rule.range[1] && !member.good ? " loose" : ""; // all heaps, and most samples beside them
+        const number = rule.key === "modes" ? `${member.value}/${rule.range[1]}${all}` : fixed(member.value, 2);
         say(tag, member.failed ? "✗" : `${member.good ? "✓ " : ""}${number}`);
         tile.classList.toggle("good", member.good);
         mark(tile, "aria-checked", i === chosen);

@@ -2,32 +2,6 @@
 Playground.define("presets", [], () => {
   "use strict";
 
-  /**
-   * All that decides a game but for the reader's patience.
-   * @typedef {object} Settings
-   * @property {string} data what is learned
-   * @property {number[][]} strokes the reader's own points, in [-2, 2] x [-2, 2]
-   * @property {number} features 1 for numbers, 2 for points in the plane
-   * @property {string} loss
-   * @property {number} r1 weight of the penalty on D's slope at real samples
-   * @property {number} r2 the same at fakes
-   * @property {number} gp weight of the penalty on slopes that are not 1, between real samples and fakes
-   * @property {number} gRate
-   * @property {number} dRate
-   * @property {number} beta1
-   * @property {number} beta2
-   * @property {number} dSteps updates of D in a step
-   * @property {string} turns whether D moves first, or both at once
-   * @property {number} batch
-   * @property {number} width of each hidden layer
-   * @property {number} layers how many hidden layers
-   * @property {string} activation
-   * @property {number} ema decay of the average of G's weights; 0 for none
-   * @property {string} noise
-   * @property {number} seed
-   * @property {number} seeds how many GANs
-   */
-
   /** The reader's choices by name, in words. */
   const CHOICES = {
     data: {
@@ -43,7 +17,7 @@ Playground.define("presets", [], () => {
     noise: { normal: "normal", uniform: "uniform" },
   };
 
-  /** The numbers: least, most, whether whole. */
+  /** The numbers: least, most, whether whole. @type {Record<string, [number, number, boolean?]>} */
   const NUMBERS = {
     features: [1, 2, true], r1: [0, 100], r2: [0, 100], gp: [0, 100], gRate: [1e-6, 1], dRate: [1e-6, 1],
     beta1: [-0.9, 0.99], beta2: [0, 0.9999], dSteps: [1, 10, true], batch: [1, 512, true], width: [1, 128, true],
@@ -147,16 +121,21 @@ Playground.define("presets", [], () => {
 
   // The tours: the settings, what to guess, how long to watch, and the repair. Their numbers were measured by the tests.
 
+  /** @type {Settings} */
   const RING = { ...DEFAULTS };
+  /** @type {Settings} */
   const LINE = {
     ...DEFAULTS, data: "tilted", activation: "tanh", width: 8, batch: 8, gRate: 0.01, dRate: 0.05, beta1: 0.9,
   };
+  /** @type {Settings} */
   const FIFTY = {
     ...DEFAULTS, data: "bell", features: 1, noise: "uniform", batch: 100, gRate: 1e-3, dRate: 1e-3, beta1: 0.9,
   };
+  /** @type {Settings} */
   const CRITIC = {
     ...DEFAULTS, data: "bell", features: 1, noise: "uniform", loss: "wasserstein", gp: 10, dSteps: 5, beta1: 0, beta2: 0.9,
   };
+  /** @type {Settings} */
   const DIRAC = { ...DEFAULTS, data: "dirac", features: 1, loss: "minimax", turns: "simultaneous", gRate: 0.2, dRate: 0.2, beta1: 0 };
 
   /**

@@ -2,8 +2,6 @@
 Playground.define("recipe", ["data", "meters"], (data, meters) => {
   "use strict";
 
-  /** @typedef {import("./presets").Settings} Settings */
-
   const GAMES = { // by loss: what D descends and what G descends
     minimax: ["minimax_d", "minimax_g"], non_saturating: ["minimax_d", "non_saturating_g"],
     least_squares: ["least_squares_d", "least_squares_g"], hinge: ["hinge_d", "wasserstein_g"],
