@@ -62,6 +62,7 @@ TREES = 50
 MODES = (2, 4, 8, 16)  # of a mixture; the one with the lowest BIC is taken
 FULL = 32  # features up to which a mixture has whole covariances
 TOLD = 0.05  # below which probability two are told apart
+TINY, FAR = 1e-12, 99.0  # 0 over 0 is 1, and no closeness is above the second
 NEAR = 0.5  # the closeness below which samples are no new rows
 FEW = 5  # seeds, below which even the clearest difference may be chance
 
@@ -79,6 +80,12 @@ MEASURES = {
     "membership": "membership",
     "passes": "passes",
 }
+
+
+REPEATED = (
+    "Copying cannot be told: half of the held-out rows or more equal a training row, as they do where rows "
+    "repeat."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +198,7 @@ class _Judge:
             **_among(x, self._held),
             "told": torch.stack([self._told(sample, self._held, k) for k, sample in enumerate(x)]),
             "copying": image_metrics.copying(x, self._same_size, self._held),
-            "closeness": self._to_train(x) / self._own_closeness.clamp(min=1e-12),
+            "closeness": ((self._to_train(x) + TINY) / (self._own_closeness + TINY)).clamp(max=FAR),
             "membership": membership(x, self._same_size, self._held),
         }
 
@@ -274,7 +281,9 @@ def verdicts(rows: dict[str, Columns], real: Columns) -> list[str]:
     gan = rows["GAN"]
     passed, seeds = int(gan["passes"].sum()), len(gan["passes"])
     said = [f"{passed} of {seeds} seeds pass: as near, as various and as hard to tell as real rows."]
-    return [*said, *_against_rivals(rows), _on_copying(gan, real)]
+    # Copies of training rows are as near as unseen rows only where those are copies as well.
+    repeat = "bootstrap" in rows and bool((rows["bootstrap"]["closeness"] > NEAR).any())
+    return [*said, *_against_rivals(rows), REPEATED if repeat else _on_copying(gan, real)]
 
 
 def _against_rivals(rows: dict[str, Columns]) -> list[str]:

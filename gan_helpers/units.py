@@ -286,7 +286,8 @@ def number(name: str, values: Array, width: int = 1) -> Number:
         width: how many there are in a row.
     """
     found = np.asarray(values, dtype=np.float64)
-    sd = float(found.std())
+    with np.errstate(over="ignore", under="ignore"):
+        sd = float(found.std())
     return Number(
         name,
         mean=float(found.mean()),

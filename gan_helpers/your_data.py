@@ -132,6 +132,7 @@ def curves(y: Any) -> Rows:
     _refuse_gaps("y", found)
     _refuse_few(len(found))
     _refuse_constant({"All curves": found})
+    _refuse_without_spread("y", found)
     return Rows((found,), Units((number("y", found, found.shape[1]),), shape=found.shape[1:]))
 
 
@@ -170,6 +171,12 @@ def _read(folder: str | os.PathLike[str]) -> Array:
         if one.size != read[0].size:
             sizes = f"{files[0].name} has {_size(read[0])} pixels and {file.name} {_size(one)}"
             raise ValueError(f"All images must have one size, but {sizes}: resize or crop them first.")
+    for file, one in zip(files, read, strict=True):
+        if one.mode.startswith(("I", "F")):
+            raise ValueError(
+                f"{file.name} has pixels of more than 8 bits: convert all images to 8 bits, or give images() "
+                "an array of them and the brightest value."
+            )
     grey = all(one.mode in ("1", "L", "LA") for one in read)
     return np.stack([np.asarray(one.convert("L" if grey else "RGB")) for one in read])
 
@@ -217,6 +224,8 @@ def _rows(names: list[str], values: list[Array], units: Units, categories: Itera
     for unit, plain in found:
         if isinstance(unit, Category):
             _refuse_rare(unit.name, plain)
+        else:
+            _refuse_without_spread(unit.name, plain)
     columns = tuple(unit for unit, _ in found)
     return Rows(tuple(plain for _, plain in found), replace(units, columns=columns))
 
@@ -285,6 +294,17 @@ def _refuse_constant(columns: Mapping[str, Array]) -> None:
         has, leave = ("holds", "it") if len(same) == 1 else ("hold", "them")
         raise ValueError(
             f"{_list(same)} {has} the same value in all rows: leave {leave} out, there is nothing to learn."
+        )
+
+
+def _refuse_without_spread(name: str, values: Array) -> None:
+    """Check that the squares of all deviations can be had in double precision."""
+    with np.errstate(over="ignore", under="ignore"):
+        spread = float(np.std(values.astype(np.float64)))
+    if not 0 < spread < np.inf:
+        raise ValueError(
+            f"{name} has a standard deviation of {spread:g} as computers see it, with values from "
+            f"{values.min():g} to {values.max():g}: give it in another unit."
         )
 
 

@@ -140,6 +140,8 @@ BAD = {
     "complex": (lambda: table({"c": AGE * 1j}), "c holds complex numbers"),
     "unknown": (lambda: table(COLUMNS, ["twon"]), "categories must name columns, and twon is none"),
     "nothing": (lambda: table({}), "data has no columns"),
+    "tiny": (lambda: array(WAVES * 1e-200), "column 0 has a standard deviation of 0 as .* in another unit"),
+    "huge": (lambda: curves(WAVES * 1e200), "y has a standard deviation of inf as computers see it"),
     "two axes": (lambda: table({"w": WAVES}), "w must hold one value per row, not an array of shape"),
     "all held out": (lambda: split(array(WAVES), 0.9), "held_out must leave 20 rows in each part of 120"),
 }  # fmt: skip
@@ -163,6 +165,9 @@ def test_data_of_another_type_are_refused(call) -> None:
 def test_images_of_mixed_sizes_and_broken_ones_are_named(folder: Path) -> None:
     Image.new("L", (9, 9)).save(folder / "050.png")
     with pytest.raises(ValueError, match="one size, but 000.png has 5 x 4 pixels and 050.png 9 x 9: resize"):
+        images(folder)
+    Image.fromarray(PIXELS[0].astype(np.uint16) * 200).save(folder / "050.png")
+    with pytest.raises(ValueError, match="050.png has pixels of more than 8 bits: convert all images"):
         images(folder)
     (folder / "050.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match="050.png is no image that can be read"):
@@ -371,6 +376,14 @@ def test_leaning_to_the_training_rows_is_said(copying: float, closeness: float, 
     rows = {"GAN": columns([1.0] * 6, copying, closeness), "Gaussian": columns([1.0] * 6)}
     found = judging.verdicts(rows, {"copying": torch.linspace(0.4, 0.6, 100)})[-1]
     assert ("leans to the rows" in found) == leans and ("no proof of privacy" in found) != leans
+
+
+def test_where_rows_repeat_copying_cannot_be_told() -> None:
+    rows = table({"town": TOWN, "smokes": COLUMNS["smokes"]})
+    judged = report(small(rows), rows, seed=1)
+    assert judged.verdicts[-1].startswith("Copying cannot be told") and len(judged.verdicts) == 4
+    assert all(columns["closeness"].isfinite().all() for columns in judged.rows.values())
+    assert judged.rows["bootstrap"]["closeness"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("kind", ["table", "images", "curves", "line"])
