@@ -248,7 +248,7 @@ def ranking_table(columns: Mapping[str, Tensor], unit: float, limit: float, leve
     Raises:
         ValueError: if the columns differ in length, or hold what is not a number.
     """
-    order = sorted(columns, key=lambda name: columns[name].median().item())
+    order = sorted(columns, key=lambda name: _middle(columns[name]).item())
     p = told_apart({name: columns[name] for name in order})
     lines = []
     for i, name in enumerate(order):
@@ -256,7 +256,7 @@ def ranking_table(columns: Mapping[str, Tensor], unit: float, limit: float, leve
         good = distances <= limit
         low, high = (round(100 * end) for end in wilson(good))
         same = [str(j + 1) for j in range(len(order)) if j != i and p[i, j] >= level]
-        numbers = [distances.median(), distances.min(), distances.max()]
+        numbers = [_middle(distances), distances.min(), distances.max()]
         middle, least, most = (_number(value.item()) for value in numbers)
         lines.append(
             [f"{i + 1}. {name}", f"{middle} ({least} to {most})", f"{int(good.sum())} of {len(good)}",
@@ -281,6 +281,12 @@ def _cell(values: Tensor | None) -> str:
     ends = values.nanquantile(torch.tensor([0.5, 0.0, 1.0], dtype=values.dtype)).tolist()
     middle, low, high = map(_number, ends)
     return f"{middle} ({low} to {high})"
+
+
+def _middle(values: Tensor) -> Tensor:
+    """Return the median, halfway between two middle values; infinite if one of them is."""
+    ordered, n = values.sort().values, len(values)
+    return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
 
 
 def _number(value: float) -> str:

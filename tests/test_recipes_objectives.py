@@ -22,6 +22,7 @@ from gan_helpers.recipes import fifty_lines, mxnet_gaussian
 from gan_helpers.recipes import objectives as chapter
 from gan_helpers.recipes.objectives import ALL, TARGETS
 from gan_helpers.rivals import RIVALS, Networks
+from tests.chapters import Chapter
 from tests.plain_gan import numbers
 
 RING = TARGETS["ring"]
@@ -360,3 +361,27 @@ def test_the_command_says_what_it_takes() -> None:
         [sys.executable, "-m", chapter.__name__, "--help"], capture_output=True, text=True, check=True
     )
     assert "{bell,tilted,ring,grid}" in done.stdout and "relativistic_r1_r2" in done.stdout
+
+
+# The chapter
+
+CHAPTER = Chapter("objectives")
+
+
+def test_the_game_of_the_chapter_is_that_of_the_package() -> None:
+    G, D, x, z = players()
+    written, theirs = CHAPTER.define("ours")["ours"], GAMES["non_saturating_r1"]
+    assert (written.powers, written.clips) == (theirs.powers, theirs.clips)
+    for name in ("d_loss", "g_loss"):
+        ours, expected = (getattr(game, name)(G, D, x, z, OWN) for game in (written, theirs))
+        torch.testing.assert_close(ours, expected)
+
+
+def test_the_objective_of_a_reader_is_tuned_with_the_settings_of_the_others() -> None:
+    mine, plain = CHAPTER.define("mine")["mine"], chapter.tried(PLAIN)
+    assert [replace(s, own=0) for s in chapter.tried(mine)] == [replace(s, own=0) for s in plain]
+    G, D, x, z = players()
+    zero = mine.g_loss(G, D, x, z, torch.zeros(2))
+    torch.testing.assert_close(zero, PLAIN.g_loss(G, D, x, z, OWN))
+    gap = G(z).mean(1) - x.mean(1)
+    torch.testing.assert_close(mine.g_loss(G, D, x, z, OWN) - zero, OWN * gap.square().sum(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -135,8 +136,14 @@ def test_columns_are_told_apart_by_signs_alone_and_corrected_for_all_pairs() -> 
 
 def test_a_ranking_goes_by_medians_and_names_what_is_not_told_apart() -> None:
     near = torch.arange(1.0, 11)
-    far, close = near + 20, near + torch.tensor([1.0, -1] * 5) / 100
+    far, close = near + 20, near + torch.tensor([-1.0] * 4 + [1] * 5 + [-1]) / 100
     lines = str(ranking_table({"far": far, "near": near, "close": close}, unit=2.0, limit=2.0)).splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["1. near", "2. close", "3. far"]
-    assert lines[2] == "| 1. near | 2.5 (0.5 to 5) | 4 of 10 | 17 to 69 % | 2 |"
+    assert lines[2] == "| 1. near | 2.75 (0.5 to 5) | 4 of 10 | 17 to 69 % | 2 |"
     assert lines[4].endswith("| 0 of 10 | 0 to 28 % | none |")
+
+
+def test_a_ranking_puts_the_median_halfway_between_two_and_at_infinity_if_one_of_them_is() -> None:
+    halves = {"lost": torch.tensor([1.0, math.inf, math.inf, 1]), "kept": torch.tensor([4.0, 3, 9, 2])}
+    lines = str(ranking_table(halves, unit=1.0, limit=1.0)).splitlines()
+    assert [line.split("(")[0] for line in lines[2:]] == ["| 1. kept | 3.5 ", "| 2. lost | inf "]

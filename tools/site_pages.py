@@ -8,6 +8,8 @@ nowhere.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from html import escape
 from pathlib import Path
@@ -39,6 +41,13 @@ FORMULA = re.compile(
 )
 OUTPUT = re.compile(r'<div class="(output stream[^"]*)"><div class="highlight"><pre>(.*?)</pre>', re.DOTALL)
 FIGURE = re.compile(r'<figure [^>]*id="fig-([a-z0-9-]+)">')
+RUNS = re.compile(r'<figure [^>]*id="fig-obj-runs">')  # of the chapter on objectives
+MEASURES = {  # what rankings.js shows, and where a success begins
+    "distance": ("distance in floors", 2),
+    "modes": ("modes found", None),
+    "high_quality": ("share of sharp samples", None),
+    "reverse_kl": ("unevenness, as a reverse KL", None),
+}
 HOLDS = re.compile(r"^(<span></span>)?(Holds:)", re.MULTILINE)
 
 
@@ -111,6 +120,46 @@ def with_snapshots(html: str) -> str:
     return FIGURE.sub(joined, html)
 
 
+def results() -> list[dict[str, Any]]:
+    """Return the results of the chapter on objectives, by target, measure and row, for rankings.js."""
+    from gan_helpers.recipes import objectives  # no other page needs torch for its scripts
+    from gan_helpers.tables import ledger
+
+    names = {k: w.replace("$R_1$", "R₁").replace("$R_2$", "R₂") for k, w in objectives.WORDS.items()}
+    names["floor"] = "real samples"
+
+    def rows(table: dict[str, Any], measure: str) -> list[dict[str, Any]]:
+        unit = table["distance_floor"].median() if measure == "distance" else 1
+        found = {key: table[f"{measure}_{key}"] / unit for key in names if f"{measure}_{key}" in table}
+        short = {k: [float(f"{v:.4g}") for v in runs.tolist()] for k, runs in found.items()}
+        return [  # JSON has no infinity
+            {"name": names[k], "runs": [v if math.isfinite(v) else None for v in runs]}
+            for k, runs in short.items()
+        ]
+
+    return [
+        {
+            "words": objectives.TARGETS[name].words,
+            "measures": [
+                {"key": key, "words": words, "limit": limit, "rows": shown}
+                for key, (words, limit) in MEASURES.items()
+                if (shown := rows(ledger(f"objectives_{name}"), key))
+            ],
+        }
+        for name in objectives.MEASURED
+    ]
+
+
+def with_results(html: str) -> str:
+    """Put the tables of results into the figure of all runs, for rankings.js."""
+
+    def joined(match: re.Match[str]) -> str:
+        content = json.dumps(results(), ensure_ascii=False, separators=(",", ":")).replace("<", r"\u003c")
+        return f'{match[0]}<script type="application/json" class="rankings">{content}</script>'
+
+    return RUNS.sub(joined, html)
+
+
 def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Repair what Sphinx and its extensions write, before it goes into the page's template."""
     if "body" in context:
@@ -118,7 +167,11 @@ def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctr
         if body != context["body"]:  # whose scripts and styles no other page needs
             app.add_js_file("sliders.js", loading_method="defer")
             app.add_css_file("sliders.css")
-        context["body"] = body
+        context["body"] = with_results(body)
+        if context["body"] != body:
+            app.add_js_file("rankings.js", loading_method="defer")
+            app.add_css_file("sliders.css")
+            app.add_css_file("rankings.css")
     styles = context.get("css_files", [])
     context["css_files"] = [style for style in styles if "sphinx-thebe" not in str(style.filename)]
     if "body" in context:
