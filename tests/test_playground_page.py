@@ -29,7 +29,7 @@ html[data-theme=dark] {{ --pst-color-text-base: #ced6dd; --pst-color-text-muted:
 html[data-theme=dark] a {{ color: #7fb2ff; }}
 body {{ background: var(--pst-color-background); color: var(--pst-color-text-base); font-family: sans-serif;
   margin: 1rem; }}
-</style></head><body><main><h1>The playground</h1><h2>Alone</h2>
+</style></head><body><main><h1>The playground</h1>
 {markup}
 <p style="height: 200vh">The end.</p></main></body></html>
 """

@@ -102,19 +102,6 @@ def test_a_tour_is_known_by_its_link(ask):
         assert [bare] == settings_of(ask, [tour["settings"]])
 
 
-# Types
-
-
-def test_the_type_checker_has_nothing_to_complain_about():
-    compiler = shutil.which("tsc")
-    if compiler is None:
-        pytest.skip("tsc is not on the path")
-    names = ("types.d.ts", "presets.js", "recipe.js", "drawing.js", "controls.js", "page.js")
-    options = "--noEmit --allowJs --checkJs --target es2022 --lib es2023,dom,dom.iterable".split()
-    done = subprocess.run([compiler, *options, *(FOLDER / n for n in names)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-
-
 # Programs
 
 

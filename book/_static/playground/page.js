@@ -81,14 +81,14 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     const big = make("canvas", { role: "img", "aria-label": "The GAN that is looked at" });
     const keys = make("div", { class: "pg-keys", role: "group", "aria-label": "What is drawn" });
     const play = button("", () => run(!wish), { class: "pg-play" });
-    const one = button("Step", () => { run(false); team.step(1); }, { title: "One update of each player" });
+    const one = button("Step", () => { run(false); team?.step(1); }, { title: "One update of each player" });
     const slower = button("Slow motion", () => pace(!slow), { "aria-pressed": "false" });
     const again = button("Restart", () => begin(false));
     const other = button("Other seeds", () => change({ seed: (settings.seed + 1) % 4294967296 }, true), { title: "Sixteen other starts" });
     const clock = make("span", { class: "pg-clock" });
     const grid = make("div", { class: "pg-grid", role: "radiogroup", "aria-label": "The sixteen GANs: choose which one is large" });
     const chart = make("canvas", { role: "img" });
-    const chartTitle = make("h3");
+    const chartTitle = make("h2");
     const table = make("table", { class: "pg-meters" });
     const losses = make("p", { class: "pg-losses" });
     const said = make("p", { class: "pg-said", role: "status" });
@@ -100,7 +100,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     };
     const link = make("input", { type: "text", readonly: true, "aria-label": "Link to these settings", onfocus: (event) => event.target.select() });
 
-    const heading = make("h3");
+    const heading = make("h2");
     const choicesFold = make("details", { class: "pg-fold pg-choices" },
       make("summary", {}, "Change anything: data, loss, penalties, rates, networks"), choices);
     root.replaceChildren(
@@ -111,10 +111,10 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
           heading, make("div", { class: "pg-large" }, big), keys,
           make("div", { class: "pg-bar", role: "group", "aria-label": "Playing" }, play, one, slower, again, other, clock)),
         make("div", { class: "pg-right" },
-          make("h3", {}, "All, equal but for their seed"), grid)),
+          make("h2", {}, "All, equal but for their seed"), grid)),
       make("div", { class: "pg-under" },
         make("div", {}, chartTitle, make("div", { class: "pg-chart" }, chart)),
-        make("div", {}, make("h3", {}, "The one that is large, in numbers"), table, losses)),
+        make("div", {}, make("h2", {}, "The one that is large, in numbers"), table, losses)),
       said,
       choicesFold,
       make("details", { class: "pg-fold pg-share" }, make("summary", {}, "Share it, or take it to Python"),
@@ -367,7 +367,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     /** Say aloud where things stand; while it runs nobody wants to hear each step. */
     function speak() {
       if (!state) return;
-      said.textContent = `After ${thousands(state.step)} steps ${goods()} of ${settings.seeds} ${rule.many}. ${inWords(state.large.member)}`;
+      say(said, `After ${thousands(state.step)} steps ${goods()} of ${settings.seeds} ${rule.many}. ${inWords(state.large.member)}`);
     }
 
     function inWords(member) {
@@ -469,7 +469,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       say(clock, `step ${thousands(state.step)}${wish && state.rate ? `, ${thousands(Math.round(state.rate))} a second` : ""}`);
       for (const row of table.querySelectorAll("[data-meter]")) say(row.children[1], shown(row.dataset.meter, large.meters[row.dataset.meter]));
       say(losses, large.losses && Number.isFinite(large.losses.d) && large.step
-        ? `D’s loss ${fixed(large.losses.d, 3)}, G’s loss ${fixed(large.losses.g, 3)}: neither says how good the fakes are.` : "");
+        ? `D’s loss ${fixed(large.losses.d, 3)}, G’s loss ${fixed(large.losses.g, 3)}, each of one batch.` : "");
       mark(big, "aria-label", `${inWords(large.member)} After ${thousands(large.step)} steps.`);
       mark(chart, "aria-label", `${chartTitle.textContent}; the dashed line is what real samples have, ${shown(rule.key, rule.floor)}.`);
     }
@@ -486,6 +486,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       showForm();
     }).observe(document.documentElement, { attributeFilter: ["data-theme"] });
     window.addEventListener("pagehide", () => team?.pause());
+    window.addEventListener("pageshow", go);
 
     begin();
   }

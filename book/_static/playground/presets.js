@@ -207,7 +207,7 @@ Playground.define("presets", [], () => {
       repaired: {
         settings: { ...CRITIC, gp: 0, r1: 1 }, until: 400,
         changes: "R1 of 1 in place of the gradient penalty. It asks for a slope of 0 at real samples. Nothing else.",
-        watch: "D’s slope now points to the data.",
+        watch: "D now points to the data, and all walk there. To be as wide as the bell takes most of them longer than 400 steps.",
       },
     },
     dirac: {
