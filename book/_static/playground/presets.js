@@ -201,7 +201,7 @@ Playground.define("presets", [], () => {
       title: "The wrong way",
       chapter: "distances", of: "How far apart are two distributions?",
       settings: CRITIC, until: 400, layers: ["arrows"],
-      story: "The same bell, with a Wasserstein loss and its published gradient penalty: D’s slope should be 1, up or down.",
+      story: "The real data are a bell around 4. The loss is Wasserstein’s, with its published penalty: D’s slope should be 1, up or down.",
       question: "After 400 steps, how many of the sixteen will have a bell that is right?",
       watch: "Watch D, the green dots, and the arrows: which way does it send the fakes?",
       repaired: {
