@@ -9,7 +9,8 @@ CREW = """async ({settings, workers, without}) => {
   const crew = Playground.require("crew").start(settings, {workers});
   let state, complaint = "";
   crew.onerror(words => { complaint = words; });
-  const until = test => new Promise(done => {
+  const until = test => new Promise((done, fail) => {
+    setTimeout(() => fail(new Error(`waited in vain for ${test}`)), 60000);
     const look = (now) => { state = now; if (test(now)) done(now); };
     crew.onframe(look);
     const wait = setInterval(() => { if (complaint) { clearInterval(wait); done(); } }, 50);

@@ -371,7 +371,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(node):
       game.step(10);
       return game.weights();
     }"""
-    settings = SETTINGS | {"r1": 0.1, "gp": 1}
+    settings = SETTINGS | {"r1": 0.1, "gp": 1, "ema": 0.9}
     one = node(code, settings=settings, member=2)
     assert one == node(plain, settings=settings, member=2)  # looking changes nothing
     assert one != node(plain, settings=settings, member=3)
