@@ -68,7 +68,11 @@ def test_the_columns_of_the_tables_are_named_by_measure_and_row(monkeypatch: pyt
 def test_the_page_tells_what_the_tables_hold() -> None:
     page = (BOOK / "helpers.md").read_text(encoding="utf-8")
     assert str(recipe.told("diabetes")).replace("| W1 |", "| $W_1$ |") in page
+    assert str(recipe.told("digits")).replace("| W1 |", "| $W_1$ |") in page
     assert str(recipe.leaked()) in page
+    digits = ledger("your_data_digits")
+    found = effect(digits["distance_gaussian"], digits["distance_gan"])
+    assert f"by ${found.median:.2f}$ (${found.low:.2f}$ to ${found.high:.2f}$)" in page and found.p < 0.05
     columns = ledger("your_data_diabetes")
     for measure, said in (("distance", "$-0.05$, with a 95 % interval from $-0.08$ to $0.01$"),
                           ("told", "$0.08$ ($0.04$ to $0.15$)")):  # fmt: skip

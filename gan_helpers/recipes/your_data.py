@@ -186,6 +186,7 @@ def leaks(seeds: int, seed: int) -> Columns:
 
 
 TABLES = {
+    "digits": Table(partial(judged, "digits"), 8, ensemble=8),
     "diabetes": Table(partial(judged, "diabetes"), 16, ensemble=8),
     "leaks": Table(leaks, 8, ensemble=8),
 }
