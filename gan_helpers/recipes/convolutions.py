@@ -116,6 +116,7 @@ def generator(
     leaky: bool = False,
     grey: bool = False,
     source_start: bool = True,
+    colours: int = 1,
 ) -> nn.Module:
     """Return a generator: noise to 7 by 7 pixels of many channels, twice doubled, to rows of 784 pixels.
 
@@ -129,6 +130,7 @@ def generator(
         leaky: leaky relu in place of relu.
         grey: a sigmoid in place of tanh, so that pixels are from 0 to 1.
         source_start: first weights of the source, or else torch's own.
+        colours: channels of an image; one behind the other in its row.
     """
     few, many = channels
 
@@ -144,8 +146,8 @@ def generator(
         *active(many),
         *doubled(many, few, kernel, up),
         *active(few),
-        *doubled(few, 1, kernel, up),
-        *([nn.BatchNorm2d(1)] if norm_last else []),
+        *doubled(few, colours, kernel, up),
+        *([nn.BatchNorm2d(colours)] if norm_last else []),
         nn.Sigmoid() if grey else nn.Tanh(),
         nn.Flatten(1),
     )
@@ -162,6 +164,7 @@ def discriminator(
     hidden: int = 0,
     relu: bool = False,
     source_start: bool = True,
+    colours: int = 1,
 ) -> nn.Module:
     """Return a discriminator: rows of 784 pixels, twice halved, to a logit.
 
@@ -174,13 +177,14 @@ def discriminator(
         hidden: so many leaky relu in a dense layer before the logit; none if 0.
         relu: relu in place of leaky relu.
         source_start: first weights of the source, or else torch's own.
+        colours: channels of an image.
     """
     few, many = channels
     active = nn.ReLU if relu else partial(nn.LeakyReLU, 0.2)
     last = [nn.Linear(many * 49, hidden), active()] if hidden else []
     network = nn.Sequential(
-        nn.Unflatten(-1, (1, SIDE, SIDE)),
-        *halved(1, few, kernel, down),
+        nn.Unflatten(-1, (colours, SIDE, SIDE)),
+        *halved(colours, few, kernel, down),
         *([nn.BatchNorm2d(few)] if norm_first else []),
         active(),
         *halved(few, many, kernel, down),
