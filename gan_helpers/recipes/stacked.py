@@ -97,7 +97,7 @@ def spread(modes: Tensor) -> Columns:
     """
     counts = torch.stack([row.bincount(minlength=MODES) for row in modes]).double()
     q = counts / counts.sum(1, keepdim=True)
-    return {"modes": (counts > 0).double().sum(1), "kl": math.log(MODES) + torch.xlogy(q, q).sum(1)}
+    return {"modes": (counts > 0).sum(1).double(), "kl": math.log(MODES) + torch.xlogy(q, q).sum(1)}
 
 
 def judged(parts: Iterable[Tensor]) -> Columns:
