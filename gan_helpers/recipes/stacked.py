@@ -49,7 +49,9 @@ class Stacked:
 
     def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
         """Draw a batch for each seed, ``(seeds, batch, 2352)``; see `gan_helpers.data.Sampler`."""
-        return self.digits(seeds, COLOURS * batch, rng).unflatten(1, (batch, COLOURS)).flatten(2)
+        digits = self.digits(seeds, COLOURS * batch, rng)
+        images: Tensor = digits.unflatten(1, (batch, COLOURS)).flatten(2)
+        return images
 
 
 every_digit = partial(full_digits, 60_000)
