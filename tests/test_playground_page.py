@@ -26,7 +26,8 @@ html {{ --pst-color-text-base: #222832; --pst-color-text-muted: #48566b; --pst-c
   --pst-color-surface: #f3f4f5; --pst-color-border: #d1d5da; }}
 html[data-theme=dark] {{ --pst-color-text-base: #ced6dd; --pst-color-text-muted: #9ca4af;
   --pst-color-background: #121212; --pst-color-surface: #29313d; --pst-color-border: #48566b; }}
-html[data-theme=dark] a {{ color: #7fb2ff; }}
+a {{ color: #0b57b8; }}
+html[data-theme=dark] a {{ color: #528fe4; }}
 body {{ background: var(--pst-color-background); color: var(--pst-color-text-base); font-family: sans-serif;
   margin: 1rem; }}
 </style></head><body><main><h1>The playground</h1>
@@ -108,15 +109,16 @@ def test_exported_functions_say_what_they_take():
 
 
 LINKS = {
-    "width=5000": "width is from 1 to 128 and whole, not 5000; here it is 128.",
-    "loss=best": "There is no loss called “best”; here it is “non_saturating”.",
-    "gRate=fast": "gRate is from 0.000001 to 1, not fast; here it is 0.001.",
+    "width=5000": "Units in a layer: from 1 to 128 and whole, not 5000; here it is 128.",
+    "loss=best": "Loss: there is no “best”; here it is “non-saturating”.",
+    "gRate=fast": "G’s learning rate: from 0.000001 to 1, not fast; here it is 0.001.",
     "data=strokes&strokes=AAAA": "",
     "data=strokes": "There is no stroke to learn: draw one first.",
-    "data=__proto__": "There is no data called “__proto__”",
+    "data=__proto__": "What is learned: there is no “__proto__”",
     "tour=nowhere": "There is no tour called “nowhere”.",
+    "turns=simultaneous&dSteps=3": "D moves as often as G: once, not 3 times.",
     "data=dirac&loss=hinge": "The smallest game is played with minimax or non_saturating, not hinge",
-    "seed=1.5": "seed is from 0 to 4294967295 and whole, not 1.5; here it is 2.",
+    "seed=1.5": "Seed: from 0 to 4294967295 and whole, not 1.5; here it is 2.",
 }
 
 
@@ -162,6 +164,21 @@ def test_the_same_link_begins_with_the_same_steps(opened):
     assert "seed=13" in page.evaluate("location.hash")
 
 
+def test_headings_stay_in_the_address_and_links_are_followed_when_open(opened):
+    page = opened("what-to-look-at")
+    assert page.evaluate("location.hash") == "#what-to-look-at"
+    assert page.get_by_role("button", name="The ring").get_attribute("aria-pressed") == "true"
+    assert (
+        page.get_by_label("Link to these settings", exact=True).input_value().endswith("#tour=ring&data=ring")
+    )
+    page.evaluate("location.hash = 'width=7&data=moons'")
+    page.get_by_role("button", name="Your own").and_(page.locator("[aria-pressed=true]")).wait_for()
+    assert page.evaluate("location.hash") == "#data=moons&width=7"
+    page.evaluate("location.hash = 'what-happens-where'")
+    page.wait_for_timeout(200)
+    assert page.evaluate("location.hash") == "#what-happens-where"
+
+
 # Playing
 
 
@@ -199,6 +216,51 @@ def test_networks_learn_when_played_and_stop_when_paused(opened):
     assert 0 < float(shown[1]) < float(shown[0])  # the floor is not zero, and not reached after 20 steps
     page.get_by_role("button", name="Restart").click()
     wait(page, "data.step === '0'")
+
+
+def test_a_guess_stands_and_where_to_look_is_in_sight(opened):
+    page = opened("tour=dirac", width=1000)
+    page.set_viewport_size({"width": 1000, "height": 800})
+    page.get_by_role("button", name="none").click()
+    page.get_by_role("button", name="all 16").dispatch_event("click")
+    assert page.locator(".pg-guesses [aria-pressed=true]").inner_text() == "none"
+    assert page.locator(".pg-bar").evaluate("e => e.getBoundingClientRect().bottom <= innerHeight")
+    page.wait_for_selector(".pg-next")
+    assert page.locator(".pg-verdict").inner_text() == "You said none, and so it is. It is 0 of 16."
+    assert page.locator(".pg-card").evaluate("e => e.getBoundingClientRect().top >= 0")
+    page.get_by_role("button", name="none").click()
+    page.wait_for_timeout(200)
+    assert data(page)["step"] == "150" and page.locator(".pg-next").count() == 1
+    page.get_by_role("button", name="Play").click()
+    wait(page, "Number(data.step) > 1000")
+    page.get_by_role("button", name="Pause").click()
+    page.locator(".pg-share summary").click()
+    wait(page, "data.playing === 'false'")
+    page.wait_for_timeout(500)
+    assert f"STEPS = 16, 0, {int(data(page)['step']):_}" in page.locator("pre code").inner_text()
+
+
+def test_a_game_that_comes_apart_is_still_a_picture(opened):
+    page = opened("data=dirac&r1=100&gRate=1&dRate=1")
+    page.get_by_role("button", name="Play").click()
+    wait(page, "Number(data.step) > 200")
+    page.get_by_role("button", name="Pause").click()
+    wait(page, "data.playing === 'false'")
+    assert inked(page, ".pg-large canvas") > 3
+    assert max(map(len, page.locator(".pg-meters td").all_inner_texts())) <= 8
+    assert "its numbers overflowed" in page.locator(".pg-said").inner_text()
+
+
+def test_samples_without_spread_have_no_shape(opened):
+    page = opened("data=bell&features=1&layers=1&width=1&gRate=1&dRate=1&activation=relu&noise=uniform")
+    words = page.evaluate(
+        """() => {
+          const {moments} = Playground.require("meters");
+          return [moments([3, 3, 3]).sd, moments([3, 3, 3]).skewness];
+        }"""
+    )
+    assert words[0] == 0 and words[1] != words[1]
+    assert "not a number" not in page.locator(".pg-meters").inner_text()
 
 
 def test_slow_motion_is_slow(opened):
@@ -279,6 +341,43 @@ def test_keys_choose_play_and_change(opened):
     assert set(reached) >= {"Play", "Step", "Slow motion", "Restart", "Other seeds"}
 
 
+def test_keys_keep_their_place(opened):
+    page = opened("tour=dirac")
+
+    def place():
+        return page.evaluate(
+            "[document.activeElement.className, document.activeElement.textContent.slice(0, 20)]"
+        )
+
+    tab = page.get_by_role("button", name="Dirac’s")
+    tab.focus()
+    page.keyboard.press("Enter")
+    assert place()[1] == "Dirac’s spiral"
+    page.get_by_role("button", name="6 to 10").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".pg-next")
+    assert place()[1] == "6 to 10"
+    page.get_by_role("button", name="Now the repair").focus()
+    page.keyboard.press("Enter")
+    assert place()[0] == "pg-card"
+    page.keyboard.press("Tab")
+    assert place()[1] == "none"
+    page.get_by_role("button", name="Your own").focus()
+    page.keyboard.press("Enter")
+    assert place()[1] == "Your own"
+    page.get_by_label("two moons").check()
+    for name, after in (("Batch", "turns"), ("Units in a layer", "layers")):
+        page.get_by_label(name).fill("9999")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.name") == after
+    assert page.get_by_label("Batch").input_value() == "512"
+    assert page.locator(".pg-choices .pg-problem").inner_text().startswith("Units in a layer: from 1 to 128")
+    page.get_by_label("Batch").fill("")
+    page.get_by_role("button", name="Restart").click()  # with one click
+    assert page.get_by_label("Batch").input_value() == "512"
+    assert page.locator(".pg-verdict[role=status]").count() == 1
+
+
 def test_what_is_drawn_is_also_said(opened):
     page = opened("tour=ring")
     picture = page.locator(".pg-large canvas")
@@ -305,6 +404,9 @@ def test_nothing_keeps_people_from_reading_and_nothing_is_too_wide(opened, width
         for fold in page.locator(".pg-fold summary").all():
             fold.click()
         page.evaluate(AXE_SCRIPT)
+        if link == "tour=dirac":
+            page.get_by_role("button", name="none").click()
+            page.wait_for_selector(".pg-next")
         assert page.evaluate(BROKEN) == [], link
         assert page.evaluate("document.documentElement.scrollWidth") <= width, link
         assert page.evaluate(TINY) == [], link
@@ -357,11 +459,15 @@ def test_what_the_reader_draws_is_learned(opened):
     page.get_by_label("what I draw").check()
     page.get_by_role("button", name="Clear").click()
     assert page.locator(".pg-problem").inner_text() == "There is no stroke to learn: draw one first."
+    for name in ("Play", "Step", "Restart", "Other seeds"):
+        assert page.get_by_role("button", name=name, exact=True).is_disabled()
+    assert inked(page, ".pg-large canvas") == 1 and page.locator("pre code").text_content() == ""
     box = page.locator(".pg-pad").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + 3 * box["width"] / 4, box["y"] + box["height"] / 2, steps=5)
     page.mouse.up()
+    assert page.get_by_role("button", name="Play").is_enabled()
     assert page.locator(".pg-problem").inner_text() == ""
     wait(page, "data.step === '0'")
     page.locator(".pg-share summary").click()
@@ -371,6 +477,66 @@ def test_what_the_reader_draws_is_learned(opened):
     assert max(map(abs, y)) < 0.05 and len(points) == pytest.approx(2 / 0.06, abs=2)
     gaps = [later - before for before, later in zip(x, x[1:], strict=False)]
     assert gaps == pytest.approx([0.06] * len(gaps), abs=0.002)
+
+
+def test_a_stroke_ends_at_the_pad_and_leaves_earlier_ones_alone(opened):
+    told = opened("tour=ring").evaluate(
+        """() => {
+          const {spaced, thinned, pad} = Playground.require("controls");
+          const beside = spaced([[0, 0], [3, 0], [3, 1], [0, 1]]);
+          const most = Playground.require("presets").MOST_POINTS;
+          const before = Array.from({length: most - 5}, (_, i) => [i / 1000, 0]);
+          let now;
+          const made = pad(before, points => now = points);
+          document.body.append(made);
+          const canvas = made.querySelector("canvas");
+          canvas.setPointerCapture = () => 0;
+          const box = canvas.getBoundingClientRect();
+          const go = (kind, x) => canvas.dispatchEvent(
+            new PointerEvent(kind, {clientX: box.left + x * box.width, clientY: box.top + box.height / 4}));
+          go("pointerdown", 0.1);
+          go("pointermove", 0.9);
+          go("pointerup", 0.9);
+          return {beside, before, now, most, said: made.querySelector("[role=status]").textContent};
+        }"""
+    )
+    assert max(x for x, _ in told["beside"]) <= 2 and {y for _, y in told["beside"]} == {0, 1}
+    assert told["now"][:-5] == told["before"] and len(told["now"]) == told["most"]
+    new = [x for x, _ in told["now"][-5:]]
+    assert min(b - a for a, b in zip(new, new[1:], strict=False)) > 0.5  # all along the stroke
+    assert told["said"].startswith("The pad is full")
+
+
+LABELS = {
+    "data=bell&features=1": "−2 0 2 4 6 8 10",
+    "data=tilted&gRate=1&dRate=1": "",
+    "data=dirac&r1=100&gRate=1&dRate=1": "",
+}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_label_is_cut(visit, address, width):
+    for link, axis in LABELS.items():
+        page = visit("about:blank", width=width).page
+        page.add_init_script(
+            """window.written = [];
+            const {fillText} = CanvasRenderingContext2D.prototype;
+            CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+              const {actualBoundingBoxLeft: left, actualBoundingBoxRight: right} = this.measureText(text);
+              const scale = this.getTransform().a;
+              written.push([text, x - left >= -0.5 && x + right <= this.canvas.width / scale + 0.5]);
+              return fillText.call(this, text, x, y);
+            };"""
+        )
+        page.goto(address(link))
+        page.wait_for_selector(".playground[data-step]")
+        page.get_by_role("button", name="Play").click()
+        wait(page, "Number(data.step) > 60")
+        page.get_by_role("button", name="Pause").click()
+        wait(page, "data.playing === 'false'")
+        written = page.evaluate("written")
+        assert [text for text, whole in written if not whole] == [], link
+        assert set(axis.split()) <= {text for text, _ in written}
 
 
 def test_without_javascript_a_sentence_stands_in_its_place(visit, address):

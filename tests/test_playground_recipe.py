@@ -25,6 +25,8 @@ ODD = {
     "saturating": {"data": "grid", "loss": "minimax", "activation": "leaky_relu", "width": 3, "layers": 4},
     "relativistic": {"data": "bell", "features": 1, "loss": "relativistic", "seeds": 3},
     "answers": {"data": "dirac", "loss": "non_saturating", "r1": 0.3, "beta1": -0.5, "turns": "alternating"},
+    "all diverge": {"data": "ring", "beta2": 0, "gRate": 1, "dRate": 1, "layers": 4, "activation": "relu"},
+    "more turns than it has": {"data": "moons", "turns": "simultaneous", "dSteps": 3},
     "a faster D": {"data": "dirac", "dRate": 0.4, "gRate": 0.1},
 }  # fmt: skip
 
@@ -85,7 +87,7 @@ def test_a_link_holds_all_settings(ask):
         points = settings.pop("strokes"), back["settings"].pop("strokes")
         assert back["settings"] == settings
         if settings["data"] == "strokes":
-            assert sum(points[1], []) == pytest.approx(sum(points[0], []), abs=1e-9)
+            assert points[1] == points[0]  # exactly: the same run
     assert len({one["link"] for one in told}) == len(told)
 
 
@@ -102,6 +104,37 @@ def test_a_tour_is_known_by_its_link(ask):
         assert [bare] == settings_of(ask, [tour["settings"]])
 
 
+def test_a_story_is_told_of_its_own_game_alone(ask):
+    for link in ("tour=ring&data=moons&gRate=0.5", "seeds=3&tour=ring", "tour=ring&data=ring&r1=0.3"):
+        back = ask("need('presets').fromLink(given)", link)
+        assert (back["tour"], back["repaired"]) == ("", False), link
+    assert ask("need('presets').fromLink('tour=ring&seed=7').tour") == "ring"
+
+
+def test_a_heading_is_no_link_to_settings(ask):
+    links = ("what-to-look-at", "%E0%A4%A", "", "toString=1", "width=3", "tour=ring", "data=ring&x=1")
+    assert ask("given.map(need('presets').isLink)", links) == [False] * 4 + [True] * 3
+
+
+def test_the_smallest_game_has_nothing_hidden(ask):
+    tours = ask("need('presets').TOURS")
+    bare, *others = settings_of(
+        ask, [{"data": "dirac"}] + [t["settings"] | {"data": "dirac"} for t in tours.values()]
+    )
+    shown = set(ask("need('presets').DIRAC_HAS"))
+    for settings in others:
+        assert {name: v for name, v in settings.items() if name not in shown} == {
+            name: v for name, v in bare.items() if name not in shown
+        }
+    assert (bare["gp"], bare["dSteps"], bare["strokes"], bare["noise"]) == (0, 1, [], "normal")
+
+
+def test_both_at_once_move_equally_often(ask):
+    told = ask("need('presets').validate({turns: 'simultaneous', dSteps: 3})")
+    assert told["settings"]["dSteps"] == 1
+    assert told["problems"] == ["When both move at once, D moves as often as G: once, not 3 times."]
+
+
 # Programs
 
 
@@ -114,6 +147,15 @@ def programs(ask):
     made = "given.map(s => [recipe.parts(s, 20), recipe.python(s, 20), recipe.notebook(s, 20, 'x')])"
     written = ask(f"(recipe => {made})(need('recipe'))", whole)
     return dict(zip(some, written, strict=True))
+
+
+def test_a_notebook_leads_back_to_where_the_page_is(ask):
+    (whole,) = settings_of(ask, [{}])
+    write = "need('recipe').notebook(given.whole, 20, given.link)"
+    first = ask(write, {"whole": whole, "link": "https://example.org/playground.html#data=ring"})
+    assert "(https://example.org/playground.html#data=ring)" in json.loads(first)["cells"][0]["source"][2]
+    kept = ask(write, {"whole": whole, "link": "file:///home/me/playground.html#data=ring"})
+    assert "file:" not in kept and "`#data=ring`" in kept and "Colab" not in kept
 
 
 def test_each_program_runs_and_says_how_many_succeed(ask, capsys, monkeypatch):

@@ -38,7 +38,7 @@ Playground.define("controls", ["presets", "data", "drawing"], (presets, data, dr
   const curve = (n, at) => Array.from({ length: n }, (_, i) => at((2 * Math.PI * (i + 0.5)) / n).map(rounded));
 
   /**
-   * Return points along a way at equal distances.
+   * Return points along a way at equal distances, without those beside the pad.
    * @param {number[][]} way
    * @returns {number[][]}
    */
@@ -51,7 +51,7 @@ Playground.define("controls", ["presets", "data", "drawing"], (presets, data, dr
       for (; left <= length; left += SPACING) points.push([x0 + ((x1 - x0) * left) / length, y0 + ((y1 - y0) * left) / length]);
       left -= length;
     }
-    return points.map((p) => p.map((v) => rounded(Math.min(2, Math.max(-2, v)))));
+    return points.map((p) => p.map(rounded)).filter((p) => p.every((v) => Math.abs(v) <= 2));
   }
 
   /** Return at most so many of some points, evenly chosen. */
@@ -80,8 +80,10 @@ Playground.define("controls", ["presets", "data", "drawing"], (presets, data, dr
       const { X, Y, unit } = place();
       return [(event.clientX - box.left - X(0)) / unit, -(event.clientY - box.top - Y(0)) / unit];
     };
+    const full = make("p", { role: "status" });
     const set = (next) => {
-      points = thinned(next, presets.MOST_POINTS);
+      points = next;
+      full.textContent = points.length < presets.MOST_POINTS ? "" : `The pad is full: it holds ${points.length} points. Clear it to draw anew.`;
       show();
       drawn(points);
     };
@@ -99,23 +101,17 @@ Playground.define("controls", ["presets", "data", "drawing"], (presets, data, dr
       canvas.addEventListener(end, () => {
         const done = way;
         way = [];
-        if (done.length) set([...points, ...spaced(done)]);
+        if (done.length) set([...points, ...thinned(spaced(done), presets.MOST_POINTS - points.length)]);
       });
     }
     const button = (words, next) => make("button", { type: "button", onclick: () => set(next()) }, words);
     requestAnimationFrame(show);
     return make("div", { class: "pg-drawing" }, canvas,
-      make("div", { role: "group", "aria-label": "Drawings" }, button("Clear", () => []), ...Object.entries(DRAWINGS).map(([name, points]) => button(name, points))));
+      make("div", { role: "group", "aria-label": "Drawings" }, button("Clear", () => []), ...Object.entries(DRAWINGS).map(([name, points]) => button(name, points))), full);
   }
 
   // The form.
 
-  const HELP = {
-    data: "What is learned", features: "Numbers or points", loss: "Loss", r1: "R1: D’s slope at real samples costs", r2: "R2: D’s slope at fakes costs",
-    gp: "Gradient penalty: slopes other than 1 cost", gRate: "G’s learning rate", dRate: "D’s learning rate", beta1: "β₁, the momentum",
-    beta2: "β₂, of Adam’s scale", dSteps: "Updates of D for one of G", turns: "Who moves", batch: "Batch", width: "Units in a layer",
-    layers: "Hidden layers", activation: "Units are", ema: "Averaging of G’s weights", noise: "Noise", seed: "Seed",
-  };
   // A slider has a hundred places. What lies between them keeps its value until it is moved.
   const two = (v) => Number(v.toPrecision(2));
   const log = (low, high) => ({
@@ -144,29 +140,36 @@ Playground.define("controls", ["presets", "data", "drawing"], (presets, data, dr
     ["The networks", ["width", "layers", "activation", "noise", "ema"]],
     ["The start", ["seed"]],
   ];
-  const ON_DIRAC = ["loss", "r1", "gRate", "dRate", "beta1", "turns", "seed"]; // the smallest game has no more
 
   /**
    * Make the form.
    * @param {any} settings
    * @param {(changed: any) => void} changed gets some settings that the reader chose
-   * @returns {any} its element
+   * @returns {any} its element, whose `show` shows other settings for the same data
    */
   function form(settings, changed) {
-    const label = (name, input, ...more) => make("label", { class: "pg-field" }, make("span", {}, HELP[name]), ...more, input);
-    const select = (name, choices) => label(name, make("select",
-      { name, onchange: (event) => changed({ [name]: event.target.value }) },
-      ...Object.entries(choices).map(([value, words]) => make("option", { value, selected: String(settings[name]) === value }, words))));
+    const label = (name, input, ...more) => make("label", { class: "pg-field" }, make("span", {}, presets.NAMES[name]), ...more, input);
+    const put = {}; // what shows a setting in its field
+    const select = (name, choices) => {
+      const input = make("select", { name, onchange: () => changed({ [name]: input.value }) },
+        ...Object.entries(choices).map(([value, words]) => make("option", { value }, words)));
+      put[name] = (value) => { input.value = value; };
+      return label(name, input);
+    };
     const slider = (name) => {
       const { value, place } = name === "beta1" && settings.data === "dirac" ? linear(-0.9, 0.9) : SLIDERS[name];
-      const shown = make("b", { "aria-hidden": "true" }, String(settings[name]));
-      const input = make("input", { type: "range", name, min: 0, max: 100, step: "any", "aria-valuetext": settings[name] });
-      input.value = place(settings[name]);
+      const shown = make("b", { "aria-hidden": "true" });
+      const input = make("input", { type: "range", name, min: 0, max: 100, step: "any" });
       const now = () => value(input.valueAsNumber);
-      input.addEventListener("input", () => {
-        shown.textContent = String(now());
-        input.setAttribute("aria-valuetext", String(now()));
-      });
+      const say = (number) => {
+        shown.textContent = String(number);
+        input.setAttribute("aria-valuetext", String(number));
+      };
+      put[name] = (number) => {
+        input.value = place(number);
+        say(number);
+      };
+      input.addEventListener("input", () => say(now()));
       input.addEventListener("keydown", (event) => { // a step of a hundredth, whatever the browser thinks of "any"
         const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
         if (!step) return;
@@ -180,10 +183,13 @@ Playground.define("controls", ["presets", "data", "drawing"], (presets, data, dr
     };
     const count = (name) => {
       const [min, max] = presets.NUMBERS[name];
-      return label(name, make("input", { type: "number", name, min, max, step: 1, value: settings[name], onchange: (event) => {
-        const value = event.target.valueAsNumber;
+      const input = make("input", { type: "number", name, min, max, step: 1, onchange: () => {
+        const value = input.valueAsNumber;
         if (Number.isFinite(value)) changed({ [name]: value });
-      } }));
+        else input.value = settings[name]; // an empty field
+      } });
+      put[name] = (value) => { input.value = value; };
+      return label(name, input);
     };
     const field = (name) => {
       if (name in SLIDERS) return slider(name);
@@ -192,14 +198,20 @@ Playground.define("controls", ["presets", "data", "drawing"], (presets, data, dr
       const narrow = settings.data === "dirac" && name === "loss";
       return select(name, Object.fromEntries(narrow ? words.filter(([loss]) => presets.ON_DIRAC.includes(loss)) : words));
     };
-    const shown = (name) => settings.data !== "dirac" || ON_DIRAC.includes(name);
+    const shown = (name) => settings.data !== "dirac" || presets.DIRAC_HAS.includes(name);
     const groups = GROUPS.map(([title, names]) => {
       const fields = names.filter(shown).map(field);
       return fields.length ? make("fieldset", {}, make("legend", {}, title), ...fields) : "";
     });
-    return make("form", { class: "pg-form", onsubmit: (event) => event.preventDefault() }, chips(settings, changed),
+    const made = make("form", { class: "pg-form", onsubmit: (event) => event.preventDefault() }, chips(settings, changed),
       settings.data === "bell" ? select("features", { 1: "numbers", 2: "points in the plane" }) : "",
       settings.data === "strokes" ? pad(settings.strokes, (strokes) => changed({ strokes })) : "", ...groups);
+    made.show = (now) => {
+      settings = now;
+      for (const [name, set] of Object.entries(put)) set(now[name]);
+    };
+    made.show(settings);
+    return made;
   }
 
   /** The data to choose from, each with its picture. */
@@ -211,7 +223,7 @@ Playground.define("controls", ["presets", "data", "drawing"], (presets, data, dr
         onchange: () => changed({ data: name, ...(name === "strokes" && !settings.strokes.length ? { strokes: DRAWINGS.heart() } : {}), ...(name === "bell" ? { features: 1 } : {}) }) });
       return make("label", { class: "pg-chip" }, input, canvas, make("span", {}, words));
     };
-    return make("fieldset", { class: "pg-chips" }, make("legend", {}, HELP.data), ...Object.entries(presets.CHOICES.data).map(chip));
+    return make("fieldset", { class: "pg-chips" }, make("legend", {}, presets.NAMES.data), ...Object.entries(presets.CHOICES.data).map(chip));
   }
 
   function thumbnail(canvas, settings) {

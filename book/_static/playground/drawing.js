@@ -4,17 +4,6 @@ Playground.define("drawing", [], () => {
   "use strict";
 
   /**
-   * @typedef {object} Palette colours by what they stand for, as CSS writes them
-   * @property {string} real
-   * @property {string} fake
-   * @property {string} judge
-   * @property {string} ink
-   * @property {string} faint
-   * @property {string} line
-   * @property {string} card
-   */
-
-  /**
    * Return the colours that a part of the page has now, light or dark.
    * @param {Element} element
    * @returns {Palette}
@@ -274,9 +263,11 @@ Playground.define("drawing", [], () => {
     ctx.setLineDash([]);
   }
 
+  const FONT = (size) => `${size}px system-ui, sans-serif`;
+
   /** Draw words with a rim in the colour of the ground, so that they can be read on anything. */
   function words(ctx, text, x, y, colours, align = "left", size = 13) {
-    ctx.font = `${size}px system-ui, sans-serif`;
+    ctx.font = FONT(size);
     ctx.textAlign = /** @type {CanvasTextAlign} */ (align);
     ctx.lineWidth = 4;
     ctx.lineJoin = "round";
@@ -358,7 +349,9 @@ Playground.define("drawing", [], () => {
       words(ctx, "noise", 0.75 * width + 8, foot, colours);
     }
     if (layers.arrows && large.arrows) arrows(ctx, large.arrows, 1, { X }, colours.ink, 0.09 * width, floor - 6);
-    for (let x = Math.ceil(low); x <= high; x += 2) words(ctx, String(x).replace("-", "−"), X(x), floor + 15, colours, "center", 12);
+    for (let x = Math.ceil(low); x <= high; x += 2) { // the first and the last stand at the edge
+      words(ctx, String(x).replace("-", "−"), Math.min(width - 9, Math.max(9, X(x))), floor + 15, colours, "center", 12);
+    }
   }
 
   /**
@@ -382,7 +375,10 @@ Playground.define("drawing", [], () => {
     ctx.stroke();
     discs(ctx, [0, 0], place, colours.real, thin ? 3 : 7);
     ctx.beginPath();
-    for (let i = 0; i + 1 < path.length; i += 2) ctx[i ? "lineTo" : "moveTo"](place.X(path[i]), place.Y(path[i + 1]));
+    for (let i = 0; i + 1 < path.length; i += 2) {
+      if (!(Math.hypot(path[i], path[i + 1]) < 1e3 * limit)) break; // too far for a canvas
+      ctx[i ? "lineTo" : "moveTo"](place.X(path[i]), place.Y(path[i + 1]));
+    }
     ctx.strokeStyle = colours.fake;
     ctx.lineWidth = thin ? 1 : 1.6;
     ctx.stroke();
@@ -484,8 +480,10 @@ Playground.define("drawing", [], () => {
    */
   function curves(canvas, curves, chosen, scale, colours) {
     const { ctx, width, height } = sheet(canvas);
-    const [left, top, right, bottom] = [34, 8, width - 8, height - 20];
     const [low, high] = scale.range;
+    ctx.font = FONT(12);
+    const widest = Math.max(...[low, (low + high) / 2, high].map((value) => ctx.measureText(scale.format(value)).width));
+    const [left, top, right, bottom] = [Math.max(34, widest + 9), 8, width - 8, height - 20];
     const X = (step) => left + ((right - left) * step) / Math.max(scale.last, 1);
     const Y = (value) => top + (bottom - top) * (1 - Math.min(1, Math.max(0, (value - low) / (high - low))));
     for (const value of [low, (low + high) / 2, high]) {

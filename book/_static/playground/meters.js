@@ -292,9 +292,9 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
       };
     }
     const [most, why] = law.gaussian
-      ? [LINE, settings.data === "tilted" ? ", less than a line without width" : ""]
-      : law.features === 1 ? [BLOCK, ", less than a block of the right mean and width"]
-        : [Math.max(2 * least, 1.5 * worst[key]), ", not far from that of real samples"];
+      ? [LINE, settings.data === "tilted" ? ": less than a line without width has" : ""]
+      : law.features === 1 ? [BLOCK, ": less than a flat block as wide as the bell has"]
+        : [Math.max(2 * least, 1.5 * worst[key]), ": not far from that of real samples"];
     const name = law.gaussian ? "W2" : "W1";
     const [words, many] = ["has", "have"].map((verb) => `${verb} a ${name} below ${most.toFixed(3)}${why}`);
     return { ...rest, name, most, words, many, range: [0, Math.max(2, 4 * most)], good: (m) => m[key] < most };

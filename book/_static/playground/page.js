@@ -8,7 +8,8 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
   const GUESSES = { none: [0, 0], "1 to 5": [1, 5], "6 to 10": [6, 10], "11 to 15": [11, 15], "all 16": [16, 16] };
   const LAYERS = { real: "real", fakes: "fakes", surface: "D: taken for real", arrows: "which way D’s slope pushes", warp: "the noise as G bends it" };
   const METERS = {
-    modes: "heaps found", high: "share of samples on a heap", klReverse: "unevenness, reverse KL", w1: "W1, a distance", w2: "W2, a distance",
+    modes: "heaps found", high: "share of samples on a heap", klReverse: "unevenness of the heaps (reverse KL)",
+    w1: "W1, distance from real", w2: "W2, distance from real",
     mean: "mean", sd: "standard deviation", skewness: "skewness", kurtosis: "excess kurtosis", theta: "G’s weight θ", psi: "D’s weight ψ",
     distance: "distance from rest",
   };
@@ -18,13 +19,16 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
   const STILL = 1000; // ms from one picture to the next where motion is unwelcome
   const THREADS = Math.max(2, Math.min(8, (globalThis.navigator?.hardwareConcurrency ?? 2) - 1));
 
-  const fixed = (v, digits) => (Number.isFinite(v) ? (Math.abs(v) < 0.5 * 10 ** -digits ? 0 : v).toFixed(digits).replace("-", "−") : "not a number");
+  const written = (v, digits) => (Math.abs(v) >= 1e5 ? v.toExponential(1).replace("+", "") : (Math.abs(v) < 0.5 * 10 ** -digits ? 0 : v).toFixed(digits));
+  const fixed = (v, digits) => (Number.isFinite(v) ? written(v, digits).replaceAll("-", "−") : "not a number");
   const thousands = (v) => v.toLocaleString("en");
   const plainMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  /** Return a meter in words. */
-  function shown(name, value) {
+  /** Return one of some meters in words. */
+  function shown(name, found) {
+    const value = found[name];
     if (value === undefined) return "–";
+    if (found.sd === 0 && Number.isNaN(value)) return "no spread"; // all samples are one: it has no shape
     if (Array.isArray(value)) return value.map((v) => fixed(v, 2)).join(", ");
     return fixed(value, name === "modes" ? 0 : name === "high" ? 2 : 3);
   }
@@ -48,11 +52,14 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       return;
     }
 
-    let { settings, tour, repaired, problems } = presets.fromLink(location.hash.slice(1) || "tour=ring");
+    const asked = location.hash.slice(1);
+    let foreign = asked !== "" && !presets.isLink(asked); // a heading of the page, which stays in the address
+    let { settings, tour, repaired, problems } = presets.fromLink(presets.isLink(asked) ? asked : "tour=ring");
     let team = null; // the crew at work
     let state = null; // what it last said
     let law, rule, floor, until;
     let chosen = 0; // which GAN is large
+    let form = null;
     let wish = false; // whether the reader wants it to go on
     let slow = false;
     let seen = true; // whether any of it is in sight
@@ -64,15 +71,25 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     let shownLarge = null; // what the large picture shows
     let told = 0; // when words were last changed
     let colours = drawing.palette(root);
-    let written = ""; // the link that this page wrote itself
+    let ours = ""; // the link that this page wrote itself
     const layers = { real: true, fakes: true, surface: true, arrows: false, warp: false };
 
     // The skeleton.
 
     const icon = (path) => `<svg viewBox="0 0 16 16" aria-hidden="true"><path d="${path}"/></svg>`;
     const button = (words, onclick, more = {}) => make("button", { type: "button", onclick, ...more }, words);
-    const tabs = make("div", { class: "pg-tabs", role: "group", "aria-label": "Guided tours" });
-    const card = make("div", { class: "pg-card" });
+    // What a key has just pressed stays where it is, for the keyboard would lose its place with it.
+    const tabs = new Map([...Object.keys(TOURS), ""].map((name) => [name, name
+      ? button(TOURS[name].title, () => visit(name))
+      : button("Your own", () => { change({}); choicesFold.open = true; })]));
+    const chips = Object.keys(GUESSES).map((words) => button(words, () => predict(words)));
+    const story = make("p", { class: "pg-story" });
+    const question = make("p", { class: "pg-question", id: "pg-question" });
+    const guesses = make("div", { class: "pg-guesses", role: "group", "aria-labelledby": "pg-question" }, ...chips);
+    const watch = make("p", { class: "pg-watch" });
+    const verdict = make("p", { class: "pg-verdict", role: "status" });
+    const next = make("p", { class: "pg-row" });
+    const card = make("div", { class: "pg-card", tabindex: -1, role: "group", "aria-label": "The story" }, story, question, guesses, watch, verdict, next);
     const notes = make("p", { class: "pg-problem", role: "alert" });
     const count = make("b");
     const words = make("span");
@@ -83,7 +100,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     const play = button("", () => run(!wish), { class: "pg-play" });
     const one = button("Step", () => { run(false); team?.step(1); }, { title: "One update of each player" });
     const slower = button("Slow motion", () => pace(!slow), { "aria-pressed": "false" });
-    const again = button("Restart", () => begin(false));
+    const again = button("Restart", () => { guess = ""; begin(false); });
     const other = button("Other seeds", () => change({ seed: (settings.seed + 1) % 4294967296 }, true), { title: "Sixteen other starts" });
     const clock = make("span", { class: "pg-clock" });
     const grid = make("div", { class: "pg-grid", role: "radiogroup", "aria-label": "The sixteen GANs: choose which one is large" });
@@ -96,6 +113,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     const code = make("code");
     const handed = make("span", { class: "pg-told", role: "status" });
     const copied = (words, text) => async () => {
+      program();
       handed.textContent = (await copy(text())) ? words : "This browser does not let a page copy: mark and copy it yourself.";
     };
     const link = make("input", { type: "text", readonly: true, "aria-label": "Link to these settings", onfocus: (event) => event.target.select() });
@@ -103,8 +121,9 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     const heading = make("h2");
     const choicesFold = make("details", { class: "pg-fold pg-choices" },
       make("summary", {}, "Change anything: data, loss, penalties, rates, networks"), choices);
+    const handing = [button("Open as a notebook", download), button("Copy the Python", copied("The program is copied.", () => code.textContent))];
     root.replaceChildren(
-      tabs, card, notes,
+      make("div", { class: "pg-tabs", role: "group", "aria-label": "Guided tours" }, ...tabs.values()), card, notes,
       make("div", { class: "pg-top" }, score, dots),
       make("div", { class: "pg-stage" },
         make("div", { class: "pg-left" },
@@ -122,7 +141,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
         make("div", { class: "pg-row" }, link, button("Copy link", copied("The link is copied.", () => link.value))),
         make("p", {}, "The same game for ", make("code", {}, "gan_helpers"), ", the package of this book:"),
         make("div", { class: "pg-row" },
-          button("Open as a notebook", download), button("Copy the Python", copied("The program is copied.", () => code.textContent)), handed),
+          ...handing, handed),
         make("pre", { tabindex: 0, "aria-label": "Python program" }, code)));
 
     /** The key of the picture, which is also what shows and hides its parts. A tour has its own. */
@@ -167,16 +186,33 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       } catch (error) {
         notes.textContent = error.message;
         team = null;
+        wish = false;
+        clear();
+        go();
         return;
       }
+      able(true);
       team.onerror((words) => { notes.textContent = words; });
       team.onframe(receive);
       team.ask(chosen);
       pace(slow);
-      until = tour ? (repaired ? TOURS[tour].repaired.until : TOURS[tour].until) : Infinity;
+      until = TOURS[tour]?.until ?? Infinity;
       heading.textContent = `GAN ${chosen + 1}, large`;
       describe();
       go();
+    }
+
+    /** Let what needs a game be pressed, or not. */
+    function able(on) {
+      for (const each of [play, one, slower, again, other, ...handing, ...tiles.map(({ tile }) => tile)]) each.disabled = !on;
+    }
+
+    /** Show nothing, for there is nothing to learn. */
+    function clear() {
+      able(false);
+      for (const canvas of [big, chart, ...tiles.map(({ canvas }) => canvas)]) drawing.sheet(canvas);
+      for (const element of [count, words, clock, table, losses, said, code, ...tiles.map(({ tag }) => tag)]) element.textContent = "";
+      for (const dot of dots.children) dot.hidden = true;
     }
 
     /** Let the reader's wish be done, but only where it can be seen. */
@@ -209,22 +245,21 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
 
     /** Take some other settings, and start again. What the reader changes leaves the tour behind, but for the seed. */
     function change(some, keepsTour = false) {
-      const found = presets.validate({ ...settings, ...some });
-      ({ settings, problems } = found);
+      ({ settings, problems } = presets.validate({ ...settings, ...some }));
       if (!keepsTour) [tour, repaired] = ["", false];
-      const focus = document.activeElement?.getAttribute("name");
-      const redrawn = !("strokes" in some && !("data" in some)); // the pad stays under the reader's hand
       guess = "";
       before = null;
-      begin(redrawn);
-      if (focus && redrawn) choices.querySelector(`[name=${focus}]${focus === "data" ? ":checked" : ""}`)?.focus();
+      begin("data" in some);
+      if ("data" in some) choices.querySelector("[name=data]:checked").focus();
     }
 
-    /** Show what was chosen, and start it. */
+    /** Show what was chosen, and start it. A form for the same data stays as it is, but for its values. */
     function begin(withForm = true) {
       answered = false;
       showLayers();
       if (withForm) showForm();
+      else form.show(settings);
+      card.after(notes);
       showTour();
       write();
       restart();
@@ -237,7 +272,19 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       const seed = fixedUp ? settings.seed : 0;
       ({ settings, problems } = presets.validate({ ...wanted, seed }));
       [tour, repaired, guess, wish] = [name, fixedUp, "", false];
+      const inside = card.contains(document.activeElement);
       begin();
+      if (inside) card.focus({ preventScroll: true });
+      reveal(card);
+    }
+
+    /** Take the reader's guess, which stands until the next start. */
+    function predict(words) {
+      if (guess || answered) return;
+      guess = words;
+      showTour();
+      run(true);
+      reveal(root.querySelector(".pg-top"), root.querySelector(".pg-bar"));
     }
 
     const goods = () => state.members.filter((member) => member.good).length;
@@ -257,14 +304,15 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     // Links.
 
     function write() {
-      written = presets.toLink(settings, tour);
-      if (location.hash.slice(1) !== written) location.replace(`#${written}`);
-      link.value = location.href;
+      ours = presets.toLink(settings, tour);
+      if (!foreign && location.hash.slice(1) !== ours) location.replace(`#${ours}`);
+      foreign = false;
+      link.value = `${location.href.split("#")[0]}#${ours}`;
     }
 
     window.addEventListener("hashchange", () => {
       const now = location.hash.slice(1);
-      if (now === written || !/(^|&)(tour|data)=/.test(now)) return; // a heading of this page, perhaps
+      if (now === ours || !presets.isLink(now)) return; // a heading of this page, perhaps
       ({ settings, tour, repaired, problems } = presets.fromLink(now));
       [guess, before, wish] = ["", null, false];
       begin();
@@ -285,64 +333,62 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       }
     }
 
+    const program = () => say(code, team ? recipe.python(settings, steps()) : "");
     const steps = () => (Number.isFinite(until) ? until : Math.max(1000, state?.step ?? 0));
 
     function download() {
-      const content = recipe.notebook(settings, steps(), location.href);
+      const content = recipe.notebook(settings, steps(), link.value);
       const address = URL.createObjectURL(new Blob([content], { type: "application/x-ipynb+json" }));
       make("a", { href: address, download: `sixteen-gans-${settings.data}.ipynb` }).click();
       setTimeout(() => URL.revokeObjectURL(address), 1000);
-      handed.textContent = "The notebook is among your downloads: open it in Jupyter, VS Code or Colab.";
+      handed.textContent = "The notebook is among your downloads: open it in Jupyter or VS Code.";
     }
 
     // Words.
 
     function showForm() {
-      choices.replaceChildren(controls.form(settings, change));
+      form = controls.form(settings, (some) => { change(some); choicesFold.append(notes); }); // where the reader looks
+      choices.replaceChildren(form);
     }
 
+    /** Show the story, the question and, when it can be told, the answer. */
     function showTour() {
-      tabs.replaceChildren(
-        ...Object.entries(TOURS).map(([name, { title }]) => button(title, () => visit(name), { "aria-pressed": String(tour === name) })),
-        button("Your own", () => { change({}); choicesFold.open = true; }, { "aria-pressed": String(!tour) }));
+      for (const [name, tab] of tabs) tab.setAttribute("aria-pressed", String(tour === name));
+      for (const one of [question, guesses]) one.hidden = !tour;
       if (!tour) {
-        card.replaceChildren(make("p", {}, "Your own game. Choose the data, the loss and all the rest ",
-          make("a", { href: "#", onclick: (event) => { event.preventDefault(); showChoices(); } }, "below"), ", then press Play. What do you expect?"));
+        story.replaceChildren("Your own game. Choose the data, the loss and all the rest ",
+          make("a", { href: "#", onclick: (event) => { event.preventDefault(); showChoices(); } }, "below"), ", then press Play. What do you expect?");
+        for (const one of [watch, verdict, next]) one.replaceChildren();
         return;
       }
-      const { story, question, watch, chapter, of, repaired: fix } = TOURS[tour];
-      const chip = (words) => button(words, () => {
-        guess = words;
-        showTour();
-        card.querySelector("[aria-pressed=true]")?.focus();
-        run(true);
-        reveal(root.querySelector(".pg-top"));
-      }, { "aria-pressed": String(guess === words), disabled: answered && guess !== words });
-      const parts = [
-        make("p", { class: "pg-story" }, repaired ? `The repair: ${fix.changes}` : story),
-        make("p", { class: "pg-question", id: "pg-question" }, question),
-        make("div", { class: "pg-guesses", role: "group", "aria-labelledby": "pg-question" }, ...Object.keys(GUESSES).map(chip)),
-      ];
-      if (answered) {
-        const found = goods();
-        const [low, high] = GUESSES[guess] ?? [];
-        const verdict = !guess ? "" : found >= low && found <= high ? `You said ${guess}, and so it is. ` : `You said ${guess}. `;
-        const compared = before === null ? "" : ` Before the repair it was ${before}.`;
-        const names = Object.keys(TOURS);
-        const next = names[(names.indexOf(tour) + 1) % names.length];
-        parts.push(make("p", { class: "pg-verdict" }, verdict, make("b", {}, `It is ${found} of ${settings.seeds}.`), compared),
-          make("p", { class: "pg-row" },
-            repaired
-              ? button(`Next: ${TOURS[next].title}`, () => visit(next), { class: "pg-next" })
-              : button("Now the repair", () => visit(tour, true), { class: "pg-next" }),
-            make("a", { href: `${chapter}.html` }, `Why: “${of}”`)));
-      } else parts.push(make("p", { class: "pg-watch" }, repaired ? fix.watch : watch));
-      card.replaceChildren(...parts);
+      const { story: told, question: asks, watch: hint, chapter, of, repaired: fix } = TOURS[tour];
+      say(story, repaired ? `The repair: ${fix.changes}` : told);
+      say(question, asks);
+      say(watch, answered ? "" : repaired ? fix.watch : hint);
+      chips.forEach((chip) => {
+        chip.setAttribute("aria-pressed", String(guess === chip.textContent));
+        chip.setAttribute("aria-disabled", String(Boolean(answered || guess) && guess !== chip.textContent));
+      });
+      verdict.replaceChildren();
+      next.replaceChildren();
+      if (!answered) return;
+      const found = goods();
+      const [low, high] = GUESSES[guess] ?? [];
+      const names = Object.keys(TOURS);
+      const then = names[(names.indexOf(tour) + 1) % names.length];
+      verdict.append(!guess ? "" : found >= low && found <= high ? `You said ${guess}, and so it is. ` : `You said ${guess}. `,
+        make("b", {}, `It is ${found} of ${settings.seeds}.`), before === null ? "" : ` Before the repair it was ${before}.`);
+      next.append(
+        repaired
+          ? button(`Next: ${TOURS[then].title}`, () => visit(then), { class: "pg-next" })
+          : button("Now the repair", () => visit(tour, true), { class: "pg-next" }),
+        make("a", { href: `${chapter}.html` }, `Why: “${of}”`));
     }
 
-    /** On a phone, go where there is something to see. */
-    function reveal(element) {
-      if (innerWidth < 700 && seen) element.scrollIntoView({ behavior: plainMotion() ? "auto" : "smooth" });
+    /** Go where there is something to see, unless it can be seen, to its last part. */
+    function reveal(element, last = element) {
+      const [{ top }, { bottom }] = [element, last].map((one) => one.getBoundingClientRect());
+      if (top < 0 || bottom > innerHeight) element.scrollIntoView({ behavior: plainMotion() ? "auto" : "smooth" });
     }
 
     function showChoices() {
@@ -354,26 +400,31 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
 
     /** What does not change while a game goes on. */
     function describe() {
-      chartTitle.textContent = `${METERS[rule.key][0].toUpperCase()}${METERS[rule.key].slice(1)} of all, step by step`;
-      code.textContent = recipe.python(settings, steps());
+      chartTitle.textContent = `${METERS[rule.key][0].toUpperCase()}${METERS[rule.key].slice(1)} of all, step by step${rule.key === "modes" ? "; a success needs half of the samples on them" : ""}`;
+      program();
       const dirac = settings.data === "dirac";
       keys.hidden = dirac;
       const names = Object.keys(floor).filter((name) => name in METERS);
       table.replaceChildren(
         make("thead", {}, make("tr", {}, ...["", "this GAN", dirac ? "at rest" : "real samples"].map((words) => make("th", { scope: "col" }, words || make("span", { class: "pg-hidden" }, "meter"))))),
-        make("tbody", {}, ...names.map((name) => make("tr", { "data-meter": name }, make("th", { scope: "row" }, METERS[name]), make("td"), make("td", {}, shown(name, floor[name]))))));
+        make("tbody", {}, ...names.map((name) => make("tr", { "data-meter": name }, make("th", { scope: "row" }, METERS[name]), make("td"), make("td", {}, shown(name, floor))))));
     }
 
     /** Say aloud where things stand; while it runs nobody wants to hear each step. */
     function speak() {
       if (!state) return;
-      say(said, `After ${thousands(state.step)} steps ${goods()} of ${settings.seeds} ${rule.many}. ${inWords(state.large.member)}`);
+      const all = state.step === until ? "" : `After ${thousands(state.step)} steps ${goods()} of ${settings.seeds} ${rule.many}. `; // else the answer says it
+      say(said, all + inWords(state.large.member));
     }
+
+    /** Whether it finds all heaps, with most samples beside them. */
+    const loose = (member) => rule.key === "modes" && member.value === rule.range[1] && !member.good;
+    const percent = (share) => `${Math.floor(100 * share)} %`;
 
     function inWords(member) {
       const { meters: found, failed, good } = state.members[member];
       if (failed) return `GAN ${member + 1}: its numbers overflowed.`;
-      return `GAN ${member + 1}: ${METERS[rule.key]} ${shown(rule.key, found[rule.key])}, ${good ? "a success" : "not yet a success"}.`;
+      return `GAN ${member + 1}: ${METERS[rule.key]} ${shown(rule.key, found)}, ${loose(state.members[member]) ? `but only ${percent(found.high)} of its samples on them, ` : ""}${good ? "a success" : "not yet a success"}.`;
     }
 
     // Pictures.
@@ -389,7 +440,8 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
         });
       }
       if (kind === "dirac") {
-        const far = Math.max(1.2, ...state.members.flatMap(({ path }) => (path ? [path.at(-1), path.at(-2)] : [])).map((v) => 1.1 * Math.abs(v)));
+        const ends = state.members.flatMap(({ path }) => (path ? [path.at(-1), path.at(-2)] : [])).filter(Number.isFinite);
+        const far = Math.max(1.2, ...ends.map((v) => 1.1 * Math.abs(v)));
         made.limit = Math.min(far, 1e6);
       }
       return made;
@@ -451,7 +503,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       tiles.forEach(({ tile, tag }, i) => {
         const member = members[i];
         if (!member) return;
-        const all = member.value === rule.range[1] && !member.good ? " loose" : ""; // all heaps, and most samples beside them
+        const all = loose(member) ? `, ${percent(member.meters.high)} on` : "";
         const number = rule.key === "modes" ? `${member.value}/${rule.range[1]}${all}` : fixed(member.value, 2);
         say(tag, member.failed ? "✗" : `${member.good ? "✓ " : ""}${number}`);
         tile.classList.toggle("good", member.good);
@@ -467,11 +519,12 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
         say(dot, members[i]?.good ? "✓" : "");
       });
       say(clock, `step ${thousands(state.step)}${wish && state.rate ? `, ${thousands(Math.round(state.rate))} a second` : ""}`);
-      for (const row of table.querySelectorAll("[data-meter]")) say(row.children[1], shown(row.dataset.meter, large.meters[row.dataset.meter]));
+      for (const row of table.querySelectorAll("[data-meter]")) say(row.children[1], shown(row.dataset.meter, large.meters));
       say(losses, large.losses && Number.isFinite(large.losses.d) && large.step
         ? `D’s loss ${fixed(large.losses.d, 3)}, G’s loss ${fixed(large.losses.g, 3)}, each of one batch.` : "");
       mark(big, "aria-label", `${inWords(large.member)} After ${thousands(large.step)} steps.`);
-      mark(chart, "aria-label", `${chartTitle.textContent}; the dashed line is what real samples have, ${shown(rule.key, rule.floor)}.`);
+      mark(chart, "aria-label", `${chartTitle.textContent}; the dashed line is what real samples have, ${shown(rule.key, floor)}.`);
+      program();
     }
 
     document.addEventListener("visibilitychange", go);

@@ -24,7 +24,17 @@ Playground.define("presets", [], () => {
     layers: [0, 4, true], ema: [0, 0.9999], seed: [0, 4294967295, true], seeds: [1, 16, true],
   };
 
+  /** What each setting is called on the page; what follows a colon explains it. */
+  const NAMES = {
+    data: "What is learned", features: "Numbers or points", loss: "Loss", r1: "R1: D’s slope at real samples costs", r2: "R2: D’s slope at fakes costs",
+    gp: "Gradient penalty: slopes other than 1 cost", gRate: "G’s learning rate", dRate: "D’s learning rate", beta1: "β₁, the momentum",
+    beta2: "β₂, of Adam’s scale", dSteps: "Updates of D for one of G", turns: "Who moves", batch: "Batch", width: "Units in a layer",
+    layers: "Hidden layers", activation: "Units are", ema: "Averaging of G’s weights", noise: "Noise", seed: "Seed", seeds: "GANs",
+  };
+  const called = (name) => NAMES[name].split(":")[0];
+
   const ON_DIRAC = ["minimax", "non_saturating"]; // the losses of the smallest game
+  const DIRAC_HAS = ["loss", "r1", "gRate", "dRate", "beta1", "turns", "seed", "seeds"]; // of the settings
   const MOST_POINTS = 240;
 
   /** @type {Settings} */
@@ -46,17 +56,18 @@ Playground.define("presets", [], () => {
     for (const [name, allowed] of Object.entries(CHOICES)) {
       const value = wanted[name] ?? DEFAULTS[name];
       if (Object.hasOwn(allowed, value)) settings[name] = value;
-      else problems.push(`There is no ${name} called “${value}”; here it is “${settings[name]}”.`);
+      else problems.push(`${called(name)}: there is no “${value}”; here it is “${allowed[settings[name]]}”.`);
     }
     for (const [name, [least, most, whole]] of Object.entries(NUMBERS)) {
       const value = Number(wanted[name] ?? DEFAULTS[name]);
       const near = Math.min(most, Math.max(least, whole ? Math.round(value) : value));
       settings[name] = Number.isFinite(near) ? near : DEFAULTS[name];
       if (settings[name] !== value) {
-        problems.push(`${name} is from ${least} to ${most}${whole ? " and whole" : ""}, not ${wanted[name]}; here it is ${settings[name]}.`);
+        problems.push(`${called(name)}: from ${least} to ${most}${whole ? " and whole" : ""}, not ${wanted[name]}; here it is ${settings[name]}.`);
       }
     }
     if (settings.data === "dirac") {
+      for (const name of Object.keys(DEFAULTS)) if (name !== "data" && !DIRAC_HAS.includes(name)) settings[name] = DEFAULTS[name];
       settings.features = 1;
       if (!ON_DIRAC.includes(settings.loss)) {
         if (wanted.loss) problems.push(`The smallest game is played with ${ON_DIRAC.join(" or ")}, not ${settings.loss}; here it is minimax.`);
@@ -64,9 +75,13 @@ Playground.define("presets", [], () => {
       }
     } else if (settings.data !== "bell") settings.features = 2;
     if (settings.data !== "dirac") settings.beta1 = Math.max(0, settings.beta1); // a negative one is a momentum, and not Adam's
+    if (settings.turns === "simultaneous" && settings.dSteps > 1) {
+      problems.push(`When both move at once, D moves as often as G: once, not ${settings.dSteps} times.`);
+      settings.dSteps = 1;
+    }
     const inside = (v) => Number.isFinite(v) && Math.abs(v) <= 2;
     const points = (Array.isArray(wanted.strokes) ? wanted.strokes : []).filter((p) => p?.length === 2 && p.every(inside));
-    settings.strokes = points.slice(0, MOST_POINTS);
+    settings.strokes = settings.data === "dirac" ? [] : points.slice(0, MOST_POINTS);
     return { settings, problems };
   }
 
@@ -77,7 +92,7 @@ Playground.define("presets", [], () => {
     const n = Math.round(1000 * (v + 2));
     return LETTERS[n >> 6] + LETTERS[n & 63];
   };
-  const toNumber = (text) => (64 * LETTERS.indexOf(text[0]) + LETTERS.indexOf(text[1])) / 1000 - 2;
+  const toNumber = (text) => (64 * LETTERS.indexOf(text[0]) + LETTERS.indexOf(text[1]) - 2000) / 1000; // exactly what was rounded
 
   /**
    * Return the end of a link to some settings: all that are not the usual ones.
@@ -98,7 +113,14 @@ Playground.define("presets", [], () => {
   }
 
   /**
-   * Return what a link holds. One that names a tour and nothing else has the tour's settings.
+   * Return whether what is behind a # holds settings. It may be a heading of the page.
+   * @param {string} link
+   * @returns {boolean}
+   */
+  const isLink = (link) => [...new URLSearchParams(link).keys()].some((name) => name === "tour" || Object.hasOwn(DEFAULTS, name));
+
+  /**
+   * Return what a link holds. A tour's story is told of its own game and its repair alone. One that names a tour and nothing else has the tour's settings.
    * @param {string} link what is behind the #
    * @returns {{settings: Settings, tour: string, repaired: boolean, problems: string[]}}
    */
@@ -112,8 +134,9 @@ Playground.define("presets", [], () => {
     if (strokes) wanted.strokes = (strokes.match(/.{4}/g) ?? []).map((p) => [toNumber(p.slice(0, 2)), toNumber(p.slice(2))]);
     const { settings, problems } = validate(wanted);
     if (given.tour && !tour) problems.unshift(`There is no tour called “${given.tour}”.`);
-    const repaired = Boolean(tour) && same(settings, validate({ ...TOURS[tour].repaired.settings, seed: settings.seed }).settings);
-    return { settings, tour, repaired, problems };
+    const is = (some) => same(settings, validate({ ...some, seed: settings.seed }).settings);
+    const repaired = Boolean(tour) && is(TOURS[tour].repaired.settings);
+    return { settings, tour: repaired || (tour && is(TOURS[tour].settings)) ? tour : "", repaired, problems };
   }
 
   /** @param {Settings} a @param {Settings} b @returns {boolean} */
@@ -138,20 +161,6 @@ Playground.define("presets", [], () => {
   /** @type {Settings} */
   const DIRAC = { ...DEFAULTS, data: "dirac", features: 1, loss: "minimax", turns: "simultaneous", gRate: 0.2, dRate: 0.2, beta1: 0 };
 
-  /**
-   * @typedef {object} Tour
-   * @property {string} title
-   * @property {string} chapter the page that it leads to
-   * @property {string} of what that page is called
-   * @property {Partial<Settings>} settings
-   * @property {number} until at which step the guess is answered
-   * @property {string[]} layers what is drawn beside the usual
-   * @property {string} story
-   * @property {string} question
-   * @property {string} watch
-   * @property {{settings: Partial<Settings>, until: number, changes: string, watch: string}} repaired
-   */
-
   /** @type {Record<string, Tour>} */
   const TOURS = {
     ring: {
@@ -159,11 +168,10 @@ Playground.define("presets", [], () => {
       chapter: "modes", of: "Counting modes",
       settings: RING, until: 750, layers: [],
       story: "The real data are eight heaps on a ring. A good generator makes all eight.",
-      question: "After 750 steps, how many of the sixteen generators will make all eight heaps?",
+      question: "After 750 steps, how many of the sixteen generators will make all eight heaps, with at least half of their samples on them?",
       watch: "Watch the orange fakes of one GAN: they sit on a heap, D finds out, and they move on.",
       repaired: {
         settings: { ...RING, loss: "relativistic", r1: 0.1, r2: 0.1, gRate: 3e-3, dRate: 3e-3, beta1: 0, beta2: 0.99, ema: 0.99 },
-        until: 750,
         changes: "D compares pairs, its slope costs (R1 and R2), Adam has no momentum and higher rates, and G’s weights are averaged.",
         watch: "The fakes now spread over the ring before they gather on its heaps.",
       },
@@ -176,7 +184,7 @@ Playground.define("presets", [], () => {
       question: "After 1,500 steps, how many of the sixteen will have a bell that is right?",
       watch: "Watch the fakes arrive, and shoot past. Do they come back, and do they ever stop?",
       repaired: {
-        settings: { ...FIFTY, r1: 0.1, dRate: 4e-3, beta1: 0, ema: 0.99 }, until: 1500,
+        settings: { ...FIFTY, r1: 0.1, dRate: 4e-3, beta1: 0, ema: 0.99 },
         changes: "R1 of 0.1, no momentum, a D that learns four times as fast, and G’s weights averaged over the last steps.",
         watch: "The fakes stop where the data are.",
       },
@@ -192,7 +200,6 @@ Playground.define("presets", [], () => {
         settings: {
           ...LINE, activation: "leaky_relu", width: 32, batch: 64, gRate: 4e-3, dRate: 8e-3, beta1: 0.5, r1: 0.1, ema: 0.99,
         },
-        until: 500,
         changes: "Wider networks with leaky units, batches of 64, gentler rates, less momentum, R1 of 0.1, and G’s weights averaged.",
         watch: "The net stays open, and lies where the data lie.",
       },
@@ -205,7 +212,7 @@ Playground.define("presets", [], () => {
       question: "After 400 steps, how many of the sixteen will have a bell that is right?",
       watch: "Watch D, the green dots, and the arrows: which way does it send the fakes?",
       repaired: {
-        settings: { ...CRITIC, gp: 0, r1: 1 }, until: 400,
+        settings: { ...CRITIC, gp: 0, r1: 1 },
         changes: "R1 of 1 in place of the gradient penalty. It asks for a slope of 0 at real samples. Nothing else.",
         watch: "D now points to the data, and all walk there. To be as wide as the bell takes most of them longer than 400 steps.",
       },
@@ -218,12 +225,12 @@ Playground.define("presets", [], () => {
       question: "After 150 steps, how many of the sixteen will have come home to the blue dot?",
       watch: "Each player steps downhill on its own loss. Watch where the two together go.",
       repaired: {
-        settings: { ...DIRAC, r1: 0.5 }, until: 150,
+        settings: { ...DIRAC, r1: 0.5 },
         changes: "D’s slope at the real sample costs (R1 of 0.5). Nothing else.",
         watch: "The same spiral, turned inwards.",
       },
     },
   };
 
-  return { CHOICES, ON_DIRAC, NUMBERS, DEFAULTS, TOURS, MOST_POINTS, validate, toLink, fromLink, same };
+  return { CHOICES, NAMES, ON_DIRAC, DIRAC_HAS, NUMBERS, DEFAULTS, TOURS, MOST_POINTS, validate, toLink, isLink, fromLink, same };
 });

@@ -61,13 +61,12 @@ Playground.define("recipe", ["data", "meters"], (data, meters) => {
   function judged(settings) {
     const { key } = meters.rule(settings);
     const law = data.of(settings);
-    const draw = `made = history.averaged or G
-fakes = made(noise(SEEDS, ${meters.needed(settings)}, Stream("fakes", SEED))).detach().nan_to_num(0.0, 0.0, 0.0)`;
+    const draw = `fakes = made(noise(SEEDS, ${meters.needed(settings)}, Stream("fakes", SEED))).detach().nan_to_num(0.0, 0.0, 0.0)`;
     const bound = meters.rule(settings).most ?? 1;
     if (key === "modes") {
       return { metrics: "", modes: "count_modes", code: `${draw}
 found = count_modes(fakes, data)
-good = (found.modes == ${law.modes.length}) & (found.high_quality >= 0.5)
+good = (found.modes == ${law.modes.length}) & (found.high_quality >= 0.5) & ~failed
 print(f"{int(good.sum())} of {SEEDS} find all ${law.modes.length} heaps, with half of their samples on them")` };
     }
     const distance = {
@@ -81,7 +80,7 @@ distance = metrics.w1_points(fakes[:, :200], real)`,
     }[key];
     return { metrics: "metrics", modes: "", code: `${draw}
 ${distance}
-good = distance < ${bound.toFixed(3)}
+good = (distance < ${bound.toFixed(3)}) & ~failed
 print(f"{int(good.sum())} of {SEEDS} have a ${key.toUpperCase()} below ${bound.toFixed(3)}")` };
   }
 
@@ -144,7 +143,7 @@ plt.show()`];
       settings.dSteps > 1 ? `d_steps=${settings.dSteps}` : "",
       settings.turns === "simultaneous" ? "simultaneous=True" : "",
     ].filter(Boolean).join(", ");
-    const top = sorted(["Ensemble", "Stream", "adam", judge.metrics, "plots", "train", turns && "Turns"]);
+    const top = sorted(["Ensemble", "NonFiniteLossError", "Stream", "adam", judge.metrics, "plots", "train", turns && "Turns"]);
     const penalties = sorted([r1 && "r1", r2 && "r2", gp && "gradient_penalty"]);
     const imports = `import torch
 from matplotlib import pyplot as plt
@@ -177,17 +176,21 @@ def g_loss(G, D, x, z):
     return ${ofG}`;
 
     const betas = `(${number(settings.beta1)}, ${number(settings.beta2)})`;
-    const training = `history = train(
-    G, D, data, noise,
-    d_loss=d_loss,
-    g_loss=g_loss,
-    d_opt=adam(D, ${number(settings.dRate)}, ${betas}),
-    g_opt=adam(G, ${number(settings.gRate)}, ${betas}),
-    steps=STEPS,
-    batch=${batch},
-${turns ? `    turns=Turns(${turns}),\n` : ""}${settings.ema ? `    ema=${number(settings.ema)},\n` : ""}    seed=SEED,
-    on_nonfinite="go on",
-)
+    const training = `try:
+    history = train(
+        G, D, data, noise,
+        d_loss=d_loss,
+        g_loss=g_loss,
+        d_opt=adam(D, ${number(settings.dRate)}, ${betas}),
+        g_opt=adam(G, ${number(settings.gRate)}, ${betas}),
+        steps=STEPS,
+        batch=${batch},
+${turns ? `        turns=Turns(${turns}),\n` : ""}${settings.ema ? `        ema=${number(settings.ema)},\n` : ""}        seed=SEED,
+        on_nonfinite="go on",
+    )
+    made, failed = history.averaged or G, history.failed
+except NonFiniteLossError:  # no seed is left
+    made, failed = G, torch.ones(SEEDS, dtype=torch.bool)
 ${judge.code}`;
     return [imports, game, training, picture(settings)];
   }
@@ -212,12 +215,14 @@ ${judge.code}`;
    */
   function notebook(settings, steps, link) {
     const source = (/** @type {string} */ text) => text.split(/(?<=\n)/);
+    const [folder, end] = link.split("#");
+    const from = folder.startsWith("http") ? `[this page](${link})` : `the book’s page “The playground”, with \`#${end}\` behind its address`;
     const words = `# Sixteen GANs, from the playground
 
-The settings are those of [this page](${link}). The numbers that chance decides are others: the package draws its own, so compare how
+The settings are those of ${from}. The numbers that chance decides are others: the package draws its own, so compare how
 many of the runs succeed, and not one run with one.
 
-\`gan_helpers\` has to be installed: \`pip install .\` in the folder of the book.`;
+\`gan_helpers\` has to be installed where this runs: \`pip install .\` in a copy of the book’s folder.`;
     const cells = [
       { cell_type: "markdown", id: "words", metadata: {}, source: source(words) },
       ...parts(settings, steps).map((text, i) => (

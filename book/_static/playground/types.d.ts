@@ -192,3 +192,20 @@ interface State {
   large?: Large | null;
   members: Small[];
 }
+
+/** A story: what to play, what to guess, how long to watch, and the repair. */
+interface Tour {
+  title: string;
+  chapter: string; // the page that it leads to
+  of: string; // what that page is called
+  settings: Partial<Settings>;
+  until: number; // at which step the guess is answered
+  layers: string[]; // what is drawn beside the usual
+  story: string;
+  question: string;
+  watch: string;
+  repaired: { settings: Partial<Settings>; changes: string; watch: string };
+}
+
+/** Colours by what they stand for, as CSS writes them. */
+type Palette = Record<"real" | "fake" | "judge" | "ink" | "faint" | "line" | "card", string>;
