@@ -283,7 +283,7 @@ def test_real_rows_pass_and_copies_pass_but_are_seen() -> None:
     assert int(judging_.passed(fresh).sum()) >= 3
     assert (fresh["copying"] - 0.5).abs().max() < 0.1 and (fresh["closeness"] - 1).abs().max() < 0.25
     copies = judging_.measured(judging.bootstrap(parts.train)(4, 400, Stream("b", 1)))
-    assert copies["copying"].min() > 0.9 and copies["closeness"].max() == 0
+    assert copies["copying"].min() > 0.9 and copies["closeness"].max() < 1e-6
     shifted = judging_.measured(fresh_from(3) + 0.7)
     assert not judging_.passed(shifted).any() and shifted["told"].min() > judging_.real["told"].max()
     one_place = judging_.measured(0.1 * fresh_from(4))

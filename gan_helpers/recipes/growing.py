@@ -192,6 +192,9 @@ def costs() -> list[int]:
 def equal_phases(steps: int) -> list[int]:
     """Return five phases that multiply equally often, and together as often as steps at full size.
 
+    Counted is one way forward through G and D, as `costs` says. Over whole steps, with all gradients, the
+    first phase gets less.
+
     Args:
         steps: how many.
     """

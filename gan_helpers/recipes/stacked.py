@@ -19,16 +19,17 @@ from gan_helpers.data import Resample
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.options import Watch
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, convolutions, full_digits
+from gan_helpers.recipes import Recipe, bundled_digits, convolutions, full_digits
 from gan_helpers.recipes.convolutions import JUDGED, NOISE, PIXELS, drawn
 from gan_helpers.tables import Columns, Table
 
 COLOURS = 3
 MODES = mnist.CLASSES**COLOURS
-COUNTED = 25_600  # images that modes are counted in, as in the papers
+COUNTED = 25_600  # images that modes are counted in; the program of PacGAN takes 26,000
 CHUNK = 1_600  # images that are made at once
 WHOLE = 20_000  # steps
 AT = (1_000, 2_000, 5_000, 10_000, 15_000, 20_000)
+inputs = bundled_digits
 
 
 class Stacked:

@@ -118,7 +118,7 @@ def leaked() -> Shown:
     """Return what generators and discriminators give away, over all runs of the table."""
     columns = ledger("your_data_leaks")
     rows = {w: {who: columns[f"{who}_{n}"] for who in ("samples", "critic")} for n, w in WORDS.items()}
-    return results_table(rows, {"told by samples": "samples", "told by $D$": "critic"})
+    return results_table(rows, {"right by samples": "samples", "right by $D$": "critic"})
 
 
 def trained(
