@@ -238,10 +238,10 @@ VARIANTS: dict[str, Callable[..., Recipe]] = {
 
 
 def compared(steps: int, seeds: int, seed: int) -> Columns:
-    """Train by all `VARIANTS`, with as many multiplications, from the same seeds.
+    """Train by all `VARIANTS`, from the same seeds, with as many multiplications on the way forward.
 
     Args:
-        steps: at full size, whose multiplications all take.
+        steps: at full size, whose multiplications on the way forward all take.
         seeds: how many runs of each.
         seed: the base seed.
 

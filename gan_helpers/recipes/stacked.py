@@ -6,7 +6,6 @@ channels of pixels; the papers that counts are compared with have larger ones.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -98,9 +97,9 @@ def spread(modes: Tensor) -> Columns:
     Returns:
         ``"modes"`` with at least one image, and ``"kl"``, in nats, each ``(seeds,)``.
     """
-    counts = torch.stack([row.bincount(minlength=MODES) for row in modes]).double()
-    q = counts / counts.sum(1, keepdim=True)
-    return {"modes": (counts > 0).sum(1).double(), "kl": math.log(MODES) + torch.xlogy(q, q).sum(1)}
+    q = image_metrics.class_shares(modes, MODES)
+    equal = torch.full_like(q[0], 1 / MODES)
+    return {"modes": (q > 0).sum(1).double(), "kl": image_metrics.class_kl(q, equal)}
 
 
 def judged(parts: Iterable[Tensor]) -> Columns:

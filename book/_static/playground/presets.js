@@ -142,7 +142,7 @@ Playground.define("presets", [], () => {
   /** @param {Settings} a @param {Settings} b @returns {boolean} */
   const same = (a, b) => toLink(a) === toLink(b);
 
-  // The tours: the settings, what to guess, how long to watch, and the repair. Their numbers were measured by the tests.
+  // The tours: the settings, what to guess, how long to watch, and the repair. All were found by trying.
 
   /** @type {Settings} */
   const RING = { ...DEFAULTS };
