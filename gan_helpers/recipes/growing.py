@@ -182,10 +182,11 @@ def costs() -> list[int]:
     """Return how often G and D multiply for one sample in each phase."""
     growth = Growth()
     found = []
-    for phase in range(2 * FULL + 1):
-        growth.size = phase / 2  # half-way, where it grows
-        networks = ((Generator(growth), NOISE.features), (Discriminator(growth), PIXELS))
-        found.append(sum(multiplications(network, features) for network, features in networks))
+    with torch.device("meta"):  # counting takes no numbers, and no random ones from the caller's stream
+        for phase in range(2 * FULL + 1):
+            growth.size = phase / 2  # half-way, where it grows
+            networks = ((Generator(growth), NOISE.features), (Discriminator(growth), PIXELS))
+            found.append(sum(multiplications(network, features) for network, features in networks))
     return found
 
 
@@ -225,8 +226,9 @@ def usual(images: Tensor, steps: int = SHORT) -> Recipe:
         images: the real images, ``(n, 784)``, from 0 to 1.
         steps: of the networks above at full size, whose multiplications it takes.
     """
-    G, D = convolutions.generator(), convolutions.discriminator(norm=False)
-    cost = multiplications(G, NOISE.features) + multiplications(D, PIXELS)
+    with torch.device("meta"):
+        G, D = convolutions.generator(), convolutions.discriminator(norm=False)
+        cost = multiplications(G, NOISE.features) + multiplications(D, PIXELS)
     return convolutions.repaired(images, steps=round(steps * costs()[-1] / cost))
 
 

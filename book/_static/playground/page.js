@@ -17,7 +17,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
   const DIRAC = 30; // the smallest game would be over at once
   const TOLD = 200; // ms from one change of the words to the next
   const STILL = 1000; // ms from one picture to the next where motion is unwelcome
-  const THREADS = Math.max(2, Math.min(8, (globalThis.navigator?.hardwareConcurrency ?? 2) - 1));
+  const THREADS = Math.max(1, Math.min(8, (globalThis.navigator?.hardwareConcurrency ?? 2) - 1));
 
   const written = (v, digits) => (Math.abs(v) >= 1e5 ? v.toExponential(1).replace("+", "") : (Math.abs(v) < 0.5 * 10 ** -digits ? 0 : v).toFixed(digits));
   const fixed = (v, digits) => (Number.isFinite(v) ? written(v, digits).replaceAll("-", "−") : "not a number");
@@ -104,7 +104,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     const other = button("Other seeds", () => change({ seed: (settings.seed + 1) % 4294967296 }, true), { title: "Sixteen other starts" });
     const clock = make("span", { class: "pg-clock" });
     const grid = make("div", { class: "pg-grid", role: "radiogroup", "aria-label": "The sixteen GANs: choose which one is large" });
-    const chart = make("canvas", { role: "img" });
+    const chart = make("canvas", { role: "img", "aria-label": "Its curve" });
     const chartTitle = make("h2");
     const table = make("table", { class: "pg-meters" });
     const losses = make("p", { class: "pg-losses" });
@@ -156,7 +156,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     const tiles = Array.from({ length: 16 }, (_, member) => {
       const canvas = make("canvas", { "aria-hidden": "true" });
       const tag = make("span", { class: "pg-tag", "aria-hidden": "true" });
-      const tile = make("button", { type: "button", class: "pg-tile", role: "radio", onclick: () => choose(member) }, canvas, tag);
+      const tile = make("button", { type: "button", class: "pg-tile", role: "radio", "aria-checked": String(member === 0), "aria-label": `GAN ${member + 1}`, onclick: () => choose(member) }, canvas, tag);
       tile.addEventListener("keydown", (event) => {
         const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
         const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
