@@ -175,6 +175,7 @@ def measure_playground(args: argparse.Namespace, results: Results) -> None:
     here = f"{results.machine['Processor']}, {results.machine['Cores']} cores"
     # The rest of the machine tells of the other measurements.
     results.machine = {"Browser": f"Chromium {playground.version()} on {here}"}
+    results.others.pop("playground_tfjs", None)  # a ratio is of one run
     results.others |= playground.measure(effort_of(args).turns)
     results.dates["playground"] = datetime.date.today().isoformat()
 

@@ -171,7 +171,7 @@ OWN = [
         10, other("playground_sixteen"), a_second, at_least=True, threads=(0,),
     ),
     Target(
-        "The playground", "pictures that are drawn meanwhile",
+        "The playground", "pictures that are drawn while sixteen train, once the page has played for 1.5 s",
         59, other("playground_frames"), a_second, at_least=True, threads=(0,),
     ),
     Target(

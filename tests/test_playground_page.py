@@ -411,6 +411,18 @@ def test_nothing_keeps_people_from_reading_and_nothing_is_too_wide(opened, width
         assert page.evaluate(TINY) == [], link
 
 
+def test_a_page_whose_workers_have_not_answered_yet_has_names_too(browser, address):
+    context = browser.new_context()
+    context.add_init_script("Worker.prototype.postMessage = () => {}")
+    page = context.new_page()
+    page.goto(address())
+    page.wait_for_selector(".pg-tile")
+    page.evaluate(AXE_SCRIPT)
+    assert page.locator(".playground[data-step]").count() == 0
+    assert page.evaluate(BROKEN) == []
+    context.close()
+
+
 def inked(page, selector):
     """How many colours there are on a canvas."""
     return page.evaluate(
