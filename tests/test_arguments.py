@@ -37,7 +37,7 @@ PACKAGE = Path(gan_helpers.__file__).parent
 #: Modules with tests of their own for what they refuse: long programs, and files that others have made.
 ELSEWHERE = {
     "albums", "animation", "architectures", "calibration", "checkpoint_files", "checkpoints", "describing",
-    "equal", "files", "games", "generators", "history", "interrupts", "judging", "keeping", "plots",
+    "equal", "files", "games", "generators", "history", "interrupts", "judging", "keeping", "labels", "plots",
     "recipes", "recording", "report_pages", "results", "rivals", "snapshots", "states", "training", "units",
     "your_data",
 }  # fmt: skip
