@@ -109,6 +109,8 @@ def holm(p: Sequence[float]) -> list[float]:
 def results_table(rows: Mapping[str, Columns], columns: Mapping[str, str]) -> Shown:
     """Return a table with a row for each recipe: median and range of each measure, and how many runs.
 
+    Of a single run there is the number alone.
+
     Args:
         rows: what was measured of the runs of each recipe, by the words that stand before its row. A
             measure is a tensor, ``(runs,)``; of one of truth values it is shown in how many runs it holds.
@@ -273,11 +275,13 @@ def _said(found: Effect, p: float, ratio: bool) -> str:
 
 
 def _cell(values: Tensor | None) -> str:
-    """Return the median and the range of a measure, or in how many runs something holds."""
+    """Return the median and the range of a measure, its one value, or in how many runs something holds."""
     if values is None:
         return ABSENT
     if values.dtype == torch.bool:
         return f"{int(values.sum())} of {len(values)}"
+    if len(values) == 1:
+        return _number(values.item())  # one run has no range
     ends = values.nanquantile(torch.tensor([0.5, 0.0, 1.0], dtype=values.dtype)).tolist()
     middle, low, high = map(_number, ends)
     return f"{middle} ({low} to {high})"

@@ -38,7 +38,7 @@
     const line = (kind, x, top, bottom) => `<path class="${kind}" d="M${fixed(X(x))} ${top}V${bottom}"/>`;
     const strips = rows.map(({ name, runs, median }, i) => {
       const y = (i + 1) * ROW - 6; // the middle of the strip
-      return `<text x="${EDGE}" y="${y - 12}">${i + 1}. ${name}</text>${runs.map((v) => line("run", v, y - 7, y + 7)).join("")}
+      return `<text x="${EDGE}" y="${y - 12}">${name}</text>${runs.map((v) => line("run", v, y - 7, y + 7)).join("")}
         <circle cx="${fixed(X(median))}" cy="${y}" r="4"/>`;
     });
     return [
