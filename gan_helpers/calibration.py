@@ -8,6 +8,9 @@ The runs are made in blocks, each an ensemble in a process of its own. What stop
 moment, leaves the table as it was; finished blocks are kept, and the same command goes on from them. A block
 that was made by another version of the package is not taken.
 
+Started with ``torchrun --nproc-per-node 2 -m``, each process makes its share of the blocks, and the first
+writes the table.
+
 Raises:
     OSError: if a file cannot be read or written, or a process not be started.
     ValueError: if a column has not one number for each run.
@@ -37,10 +40,12 @@ from platformdirs import user_cache_dir
 from gan_helpers import recipes
 from gan_helpers.device import default_device
 from gan_helpers.files import write_whole
-from gan_helpers.tables import END, FIRST_SEED, FOLDER, Table, ledger
+from gan_helpers.processes import ProcessError, Processes, are_started, environment, joined
+from gan_helpers.tables import END, FIRST_SEED, FOLDER, Columns, Table, ledger
 
 PACKAGE = Path(__file__).parent
 INTERRUPTED = 130  # the exit code of what Ctrl-C has ended
+PATIENCE = 7 * 24 * 3600  # seconds that a process waits for the blocks of the others
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ def _make(name: str, wanted: list[Block], processes: int) -> None:
                 task = [name, "--block", *map(str, (block.seed, block.runs, block.file, os.getpid()))]
                 command = [sys.executable, "-m", "gan_helpers.calibration", *task]
                 # In a session of its own: Ctrl-C is for this program, which then ends the others.
-                process = subprocess.Popen(command, env=os.environ | alone, start_new_session=True)
+                process = subprocess.Popen(command, env=environment() | alone, start_new_session=True)
                 running[block] = process, time.monotonic()
             time.sleep(0.05)
             for block, (process, start) in [*running.items()]:
@@ -248,15 +253,17 @@ def _arguments(names: list[str]) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _remade(name: str, table: Table, args: argparse.Namespace) -> str:
+def _remade(name: str, table: Table, args: argparse.Namespace, processes: Processes | None = None) -> str:
     """Remake a table or make it longer, and return what can be said of it.
 
     Args:
         name: the table.
         table: what it holds.
         args: what the command line asks for.
+        processes: those that share the blocks out; this one alone if None.
 
     Raises:
+        ProcessError: if there are more processes than blocks, or one is gone.
         OSError: if a block cannot be made, or the table not be written; it is then as it was.
     """
     old = ledger(name) if args.more else {}
@@ -264,15 +271,34 @@ def _remade(name: str, table: Table, args: argparse.Namespace) -> str:
     folder = _scratch(name) / version()
     folder.mkdir(parents=True, exist_ok=True)
     wanted = blocks(folder, args.more or args.seeds or table.seeds, args.ensemble or table.ensemble, first)
+    if processes is not None:
+        if processes.count > len(wanted):
+            raise ProcessError(f"{name} has {len(wanted)} blocks: start at most as many processes.")
+        share = processes.share(len(wanted))
+        wanted = wanted[share.first : share.stop]
     _make(name, wanted, args.processes)
-    kept = zip(*(column.tolist() for column in old.values()), strict=True)
-    rows = [dict(zip(old, row, strict=True)) for row in kept] + [
-        row for block in wanted for row in block.rows()
-    ]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from here on it is done
-    write_whole(args.into / f"{name}.csv", written(rows).encode())
-    shutil.rmtree(_scratch(name))
-    return f"{name}.csv holds {len(rows)} runs."
+    columns = _columns([row for block in wanted for row in block.rows()])
+    if processes is not None:
+        columns = processes.gathered(columns)
+    rows = _rows(old) + _rows(columns)
+
+    def write() -> str:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # from here on it is done
+        write_whole(args.into / f"{name}.csv", written(rows).encode())
+        return f"{name}.csv holds {len(rows)} runs."
+
+    said = write() if processes is None else processes.from_first(write)
+    shutil.rmtree(_scratch(name), ignore_errors=processes is not None)  # who shares a disk shares the folder
+    return said
+
+
+def _columns(rows: list[dict[str, float]]) -> Columns:
+    return {key: torch.tensor([row[key] for row in rows], dtype=torch.float64) for key in rows[0]}
+
+
+def _rows(columns: Columns) -> list[dict[str, float]]:
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in values]
 
 
 def main() -> int:
@@ -288,12 +314,17 @@ def main() -> int:
             _guarded(known[args.name], Block(int(seed), int(runs), Path(file)), int(parent))
         elif not _writable(args.into):
             raise PermissionError(f"{args.into} cannot be written: name another folder with --into.")
+        elif are_started():
+            with joined(PATIENCE) as processes:
+                said = _remade(args.name, known[args.name], args, processes)
+            if processes.is_first:
+                print(said)
         else:
             print(_remade(args.name, known[args.name], args))
     except KeyboardInterrupt:
         print(f"Stopped by hand. {again}", file=sys.stderr)
         return INTERRUPTED
-    except OSError as error:
+    except (OSError, ProcessError) as error:
         print(f"{error} {again}", file=sys.stderr)
         return 1
     return 0

@@ -89,8 +89,9 @@ def described(network: Ensemble, optimiser: Optimizer) -> str:
         network: the ensemble.
         optimiser: the optimiser of its weights.
     """
+    members = network.seeds if network.share.is_whole else network.share
     settings = ", ".join(f"{name}={value!r}" for name, value in sorted(optimiser.defaults.items()))
     return (
-        f"{network.seeds} x {network.architecture}, seed {network.dropout.seed}, "
+        f"{members} x {network.architecture}, seed {network.dropout.seed}, "
         f"{type(optimiser).__name__}({settings})"
     )

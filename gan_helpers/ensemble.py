@@ -32,6 +32,7 @@ from gan_helpers import _checks, _comparison, _members
 from gan_helpers._stacking import stacked as stack_of
 from gan_helpers.device import default_device
 from gan_helpers.randomness import Stream
+from gan_helpers.shares import Share
 
 Input = Tensor | tuple[Tensor, ...]
 
@@ -42,7 +43,8 @@ class Ensemble(nn.Module):
     Args:
         member: makes one network as a plain module, for example ``lambda: mlp(1, 50, 50, 1)``. Modules of
             your own are welcome if all that they do to the axes is counted from the last one.
-        seeds: the number of members, K.
+        seeds: the number of members, K; or a `gan_helpers.shares.Share` of them, of which only those are
+            made. Each of them starts, and is trained, as it would be beside the others.
         name: which stream of random numbers the weights come from. Two ensembles of the same name and
             seed start from the same numbers, so the two players have different names.
         seed: the seed of that stream; `gan_helpers.randomness.base_seed` unless given. Member k starts
@@ -60,7 +62,7 @@ class Ensemble(nn.Module):
     def __init__(
         self,
         member: Callable[[], nn.Module],
-        seeds: int,
+        seeds: int | Share,
         *,
         name: str = "network",
         seed: int | None = None,
@@ -75,11 +77,18 @@ class Ensemble(nn.Module):
             )
         _checks.function("member", member)
         _checks.text("name", name)
-        members = [_seeded(member, Stream(f"{name}/{k}", seed)) for k in range(_checks.whole("seeds", seeds))]
-        if len({id(network) for network in members}) < seeds:
+        share = seeds if isinstance(seeds, Share) else Share.whole(_checks.whole("seeds", seeds))
+        if not (stacked or share.is_whole):
+            raise ValueError(
+                "stacked must be True for a share of the members: those that run one after the other draw "
+                "from one stream in turn, and would miss the numbers of the others."
+            )
+        members = [_seeded(member, Stream(f"{name}/{k}", seed)) for k in range(share.first, share.stop)]
+        if len({id(network) for network in members}) < len(share):
             raise ValueError("member must make a new network at each call, not return the same one again.")
         device = default_device() if device is None else device
-        self._join(members, Stream(f"{name}/dropout", seed, device), stacked)
+        dropout = Stream(f"{name}/dropout", seed, device, None if share.is_whole else share)
+        self._join(members, dropout, stacked)
 
     @classmethod
     def of(
@@ -180,6 +189,11 @@ class Ensemble(nn.Module):
         return meta or torch._C._functorch.peek_interpreter_stack() is not None
 
     @property
+    def share(self) -> Share:
+        """Which members of an ensemble these are: all, unless a share was asked for."""
+        return self.dropout.members or Share.whole(self.seeds)
+
+    @property
     def is_stacked(self) -> bool:
         """Whether the members run all at once, and not one after the other."""
         return not isinstance(self.network, _members.InTurn)
@@ -205,6 +219,38 @@ class Ensemble(nn.Module):
             )
         weights = {name: value[k] for name, value in _members.values(self.network).items()}
         return _members.filled(self._plain[k], weights).train(self.training)
+
+    def values(self) -> dict[str, Tensor]:
+        """Return the weights and buffers by the names that a member gives them, each with the seed axis."""
+        return {name: value.detach() for name, value in _members.values(self.network).items()}
+
+    def widened(self, values: dict[str, Tensor]) -> Ensemble:
+        """Return an ensemble of all members, of which this one has a share.
+
+        Args:
+            values: the `values` of all shares, joined along the seed axis.
+
+        Raises:
+            TypeError: if ``values`` is no dictionary.
+            ValueError: if it has not all weights and buffers, for as many members.
+        """
+        own = {name: value.shape[1:] for name, value in self.values().items()}
+        given = {name: value.shape[1:] for name, value in _checks.instance("values", values, dict).items()}
+        if own != given or len({len(value) for value in values.values()}) > 1:
+            raise ValueError(f"values must hold {', '.join(own)} of all members, not {', '.join(given)}.")
+        plain, count = self._plain[0], len(next(iter(values.values())))
+        members = [
+            _members.filled(plain, {name: value[k] for name, value in values.items()}) for k in range(count)
+        ]
+        dropout = Stream(self.dropout.name, self.dropout.seed, self.dropout.device)
+        dropout.load_state(self.dropout.state())
+        whole = type(self).__new__(type(self))
+        nn.Module.__init__(whole)
+        whole._join(members, dropout, self.is_stacked)
+        whole._compared = self._compared
+        for ours, theirs in zip(whole.parameters(), self.parameters(), strict=True):
+            ours.requires_grad_(theirs.requires_grad)
+        return whole.train(self.training)
 
     def copy(self) -> Ensemble:
         """Return an ensemble with the same weights that shares nothing with this one and is not trained."""

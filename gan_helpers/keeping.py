@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from gan_helpers.describing import describe, described
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.options import Checkpointing
 from gan_helpers.recording import Record
+from gan_helpers.shares import Share
 from gan_helpers.states import CheckpointError, Generators, Handed, Moments, State, Stateful, Weights, match
 
 log = logging.getLogger("gan_helpers")
@@ -56,6 +59,18 @@ class Kept(NoCheckpoint):
     def restore(self) -> bool:
         """Set the run to what the file says, and tell whether there is one."""
         return self._checkpoint.restore()
+
+    def states(self) -> dict[str, State]:
+        """Return copies of all that changes in the run."""
+        return self._checkpoint.states()
+
+    def load(self, states: Mapping[str, State]) -> None:
+        """Set the run to what `states` returned, in another process as a rule.
+
+        Args:
+            states: of all parts, by their names.
+        """
+        self._checkpoint.load(states)
 
     def save(self) -> None:
         """Write the run as it is now."""
@@ -168,7 +183,37 @@ def keep(
     run |= {name: describe(value) for name, value in fixed.items()}
     run |= {"device": device.type, "also": ", ".join(sorted(checkpointing.also))}
     parts = {k: part for k, part in {**changing, **fixed, **own}.items() if isinstance(part, Stateful)}
-    return Kept(Checkpoint(checkpointing.path, parts, run), checkpointing.every, record, expected)
+    path = own_file(Path(checkpointing.path), network.share)
+    return Kept(Checkpoint(path, parts, run), checkpointing.every, record, expected)
+
+
+def own_file(path: Path, share: Share) -> Path:
+    """Return the file of a share of the members, such as ``run-members-0-7-of-16.safetensors``.
+
+    Args:
+        path: the file of all members.
+        share: which of them are to be kept.
+
+    Raises:
+        CheckpointError: if the file is missing, and one is there of another share of the same members.
+    """
+    if share.is_whole:
+        return path
+    ending = f"-of-{share.of}{path.suffix}"
+    own = path.with_name(f"{path.stem}-members-{share.first}-{share.stop - 1}{ending}")
+    others = sorted(path.parent.glob(f"{glob.escape(path.stem)}-members-*{glob.escape(ending)}"))
+    if not own.exists() and (meeting := [other.name for other in others if _meets(other, share)]):
+        raise CheckpointError(
+            f"There is {meeting[0]}, and no file for members {share}: the run was begun by another number of "
+            "processes. Start as many as then, or give another path."
+        )
+    return own
+
+
+def _meets(file: Path, share: Share) -> bool:
+    """Tell whether a file is of a share that has members of another one."""
+    first, last = map(int, file.name.rpartition("-members-")[2].partition("-of-")[0].split("-"))
+    return first < share.stop and share.first <= last
 
 
 def _refuse_scheduler(name: str, optimiser: Optimizer, also: Mapping[str, object]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from gan_helpers import _checks
+from gan_helpers.shares import Share
 
 
 def base_seed() -> int:
@@ -36,6 +38,9 @@ class Stream:
         name: what the numbers are for, such as ``"noise"``.
         seed: `base_seed` unless given.
         device: where the numbers are drawn and live; the CPU unless given.
+        members: the share of an ensemble that the numbers are for, their first axis. They are drawn for all
+            members, and those of the share are kept: so each gets what it gets beside the others.
+        rows: the same for the rows of a batch, the second axis.
 
     Raises:
         TypeError: if an argument, here or in a method, is of the wrong type.
@@ -45,12 +50,17 @@ class Stream:
     name: str
     seed: int | None = None
     device: torch.device | str = "cpu"
+    members: Share | None = field(default=None, repr=False)
+    rows: Share | None = field(default=None, repr=False)
     generator: torch.Generator = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         _checks.text("name", self.name)
         self.seed = base_seed() if self.seed is None else _checks.whole("seed", self.seed, at_least=0)
         self.device = _checks.device("device", self.device)
+        for name in ("members", "rows"):
+            if getattr(self, name) is not None:
+                _checks.instance(name, getattr(self, name), Share)
         # The meta device has shapes but no numbers, hence no generator of its own: any serves.
         place = "cpu" if self.device.type == "meta" else self.device
         digest = hashlib.sha256(f"{self.name}/{self.seed}".encode()).digest()
@@ -58,18 +68,21 @@ class Stream:
 
     def normal(self, *shape: int) -> Tensor:
         """Draw from N(0, 1)."""
-        return torch.randn(_sizes(shape), generator=self.generator, device=self.device)
+        return self._kept(
+            shape, lambda sizes: torch.randn(sizes, generator=self.generator, device=self.device)
+        )
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Draw from the uniform distribution on [low, high)."""
         _checks.number("high", high, at_least=_checks.number("low", low))
-        u = torch.rand(_sizes(shape), generator=self.generator, device=self.device)
+        u = self._kept(shape, lambda sizes: torch.rand(sizes, generator=self.generator, device=self.device))
         return u if (low, high) == (0.0, 1.0) else u.mul_(high - low).add_(low)
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """Draw whole numbers from 0 to ``high - 1``, each equally likely."""
-        return torch.randint(
-            _checks.whole("high", high), _sizes(shape), generator=self.generator, device=self.device
+        _checks.whole("high", high)
+        return self._kept(
+            shape, lambda sizes: torch.randint(high, sizes, generator=self.generator, device=self.device)
         )
 
     def permutation(self, n: int) -> Tensor:
@@ -81,7 +94,25 @@ class Stream:
         _checks.floating("like", like, "(...)")
         p = _checks.number("probability", probability, at_least=0.0, at_most=1.0)
         # Not bernoulli_, which takes more than twice as long on a processor.
-        return torch.empty_like(like).uniform_(generator=self.generator).lt_(p)
+        # In the order of the axes, however those of ``like`` lie in memory: a share of it may lie otherwise.
+        return self._kept(
+            like.shape, lambda sizes: like.new_empty(sizes).uniform_(generator=self.generator).lt_(p)
+        )
+
+    def _kept(self, shape: tuple[int, ...], draw: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
+        """Draw numbers for all, and return those of the share."""
+        sizes = list(_sizes(shape))
+        shares = [
+            (axis, share)
+            for axis, share in ((0, self.members), (1, self.rows))
+            if share is not None and axis < len(sizes)
+        ]
+        for axis, share in shares:
+            sizes[axis] = share.widened(("members", "rows of a batch")[axis], sizes[axis])
+        drawn = draw(tuple(sizes))
+        for axis, share in shares:
+            drawn = share.narrowed(drawn, axis)
+        return drawn
 
     def state(self) -> dict[str, Tensor]:
         """Return where the stream is, as a tensor of bytes, for a checkpoint."""

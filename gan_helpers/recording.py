@@ -148,6 +148,7 @@ class Record:
         self._players = {"D": D, "G": G}
         self._weights = [*D.parameters(), *G.parameters()]
         self.look_every = 1 if device.type == "cpu" else CHECK_EVERY
+        self._share = G.share
         self._has_numbers = device.type != "meta"
         self._goes_on = goes_on
         self._looks, self._shown = Looks(watch), shown
@@ -189,7 +190,7 @@ class Record:
         else:
             name, seeds = next(iter(ill.items()))
             what, more, steps = f"Weights of {name} are not finite after step {self.made}", "", self.made
-        return not_finite(what, seeds, self._until(steps), more)
+        return not_finite(what, self._share.placed(seeds), self._until(steps), more)
 
     def _failed(self, known: int) -> Tensor:
         """Return which seeds have a loss in the first ``known`` steps, or a weight, that is not finite."""

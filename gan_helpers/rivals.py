@@ -24,6 +24,7 @@ from gan_helpers.ensemble import Ensemble
 from gan_helpers.metrics import fit_gaussian
 from gan_helpers.models import mlp
 from gan_helpers.randomness import Stream
+from gan_helpers.shares import Share
 from gan_helpers.training import Average
 
 HIDDEN = (64, 64)  # widths of all networks
@@ -67,12 +68,12 @@ class Rival:
     normal: bool = True
     line: bool = True
 
-    def networks(self, features: int, seeds: int, seed: int | None = None) -> list[Ensemble]:
+    def networks(self, features: int, seeds: int | Share, seed: int | None = None) -> list[Ensemble]:
         """Return fresh networks.
 
         Args:
             features: of the data.
-            seeds: how many members each has.
+            seeds: how many members each has, or a share of them.
             seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
         """
         shapes = self.shapes(_checks.whole("features", features))

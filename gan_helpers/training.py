@@ -28,9 +28,12 @@ from gan_helpers.history import History
 from gan_helpers.interrupts import interrupts
 from gan_helpers.keeping import Kept, NoCheckpoint, keep
 from gan_helpers.options import ONE_EACH, Checkpointing, Look, Turns, Watch
+from gan_helpers.processes import Processes
 from gan_helpers.progress import someone_is_watching, tqdm
 from gan_helpers.randomness import Stream
 from gan_helpers.recording import Record
+from gan_helpers.shares import Share
+from gan_helpers.splitting import Divided, Undivided, part_of
 from gan_helpers.states import State, Weights, match
 
 Loss = Callable[[Ensemble, Ensemble, Tensor, Tensor], Tensor]
@@ -154,6 +157,7 @@ def train(
     on_nonfinite: Literal["stop", "go on"] = "stop",
     compile: bool = False,
     progress: bool = True,
+    processes: Processes | None = None,
 ) -> History:
     """Train the generators G against the discriminators D, all seeds at once.
 
@@ -191,6 +195,9 @@ def train(
             makes each step faster: for long runs. Where that is not possible, one line says so and the run
             goes on without. Results are the same but for rounding.
         progress: show people a progress bar; it is never part of stored outputs.
+        processes: those that share the rows of each batch, from `gan_helpers.processes.joined`; this one
+            alone if None. The losses have to be means over the batch. The first process writes the
+            checkpoint, and Ctrl-C ends all at once.
 
     Returns:
         The record of the run.
@@ -198,10 +205,12 @@ def train(
     Raises:
         TypeError: if an argument has the wrong type, or a function returns something else than it should.
         ValueError: if a number is out of range, G and D differ in seeds, an optimiser belongs to other
-            weights, or a loss function does not return one loss per seed or does not depend on its player.
+            weights, a loss function does not return one loss per seed or does not depend on its player, or a
+            batch is too small to be shared.
         CheckpointError: if the checkpoint is damaged, of another run, or cannot be written.
         torch.OutOfMemoryError: if an accelerator has no memory left; the message says what to do.
         NonFiniteLossError: at the first loss or weight that is NaN or infinite, unless others are to go on.
+        ProcessError: if a process is gone or has other weights, or a loss can't be split over a batch.
 
     References:
         Goodfellow et al. (2014), algorithm 1. https://arxiv.org/abs/1406.2661; Yazici et al. (2019) for the
@@ -214,23 +223,27 @@ def train(
     if on_nonfinite not in ("stop", "go on"):
         raise ValueError(f'on_nonfinite must be "stop" or "go on", not {on_nonfinite!r}.')
     device = _common_device(G, D)
+    split = Undivided(batch) if processes is None else Divided(processes, batch)
 
-    draw = _Draw({"data": data, "noise": noise}, G.seeds, batch, seed, device)
-    g_player = _Player("G", G, g_loss, g_opt, compile)
-    d_player = _Player("D", D, d_loss, d_opt, compile)
+    draw = _Draw({"data": data, "noise": noise}, G.share, split.rows, seed, device)
+    g_player = _Player("G", G, g_loss, g_opt, compile, split)
+    d_player = _Player("D", D, d_loss, d_opt, compile, split)
     average = None if ema is None else Average(G, ema)
     record = Record(steps, G, D, watch, G if average is None else average.network, on_nonfinite == "go on")
     game = _Game(draw, d_player, g_player, average, record, turns)
-    kept = NoCheckpoint() if checkpoint is None else game.kept(Checkpointing.of(checkpoint), watch, ema)
+    kept = split.kept(
+        NoCheckpoint() if checkpoint is None else game.kept(Checkpointing.of(checkpoint), watch, ema)
+    )
 
     G.train()
     D.train()
     keep_freed_memory()
-    with memory_advice(), interrupts() as stop, remembered((G, D), draw.seed, record):
+    with memory_advice(), split.stopping(interrupts()) as stop, remembered((G, D), draw.seed, record):
         if not kept.restore():
             say_if_reused((G, D), draw.seed)
             record.look()
             kept.save()
+        split.compare("before a step", G, D)
         shown = progress and someone_is_watching()
         left = range(record.made, steps)
         for _ in tqdm(left, initial=record.made, total=steps, leave=False, disable=not shown):
@@ -244,6 +257,7 @@ def train(
             if stopped:
                 break
         record.stop_unless_finite()
+        split.compare("after the last step", G, D)
         record.look(last=True)  # after an interrupt: a run that goes on from there does not have this look
     return record.history(None if average is None else average.network)
 
@@ -254,14 +268,14 @@ class _Draw:
     def __init__(
         self,
         samplers: dict[str, Sampler],
-        seeds: int,
-        batch: int,
+        members: Share,
+        rows: Share,
         seed: int | None,
         device: torch.device,
     ) -> None:
         self.samplers = {name: _sampler(name, sampler) for name, sampler in samplers.items()}
         self.streams = {name: Stream(name, seed, device) for name in samplers}
-        self.seeds, self.batch = seeds, batch
+        self.members, self.rows = members, rows
 
     @property
     def seed(self) -> int:
@@ -269,11 +283,22 @@ class _Draw:
         return cast("int", self.streams["data"].seed)
 
     def __call__(self, name: str) -> Any:
-        """Return the next batch, ``(seeds, batch, ...)``, or several that belong together as a tuple."""
-        batch: Any = self.samplers[name](self.seeds, self.batch, self.streams[name])
+        """Return the next batch, ``(seeds, batch, ...)``, or several that belong together as a tuple.
+
+        It is drawn for all members and rows, and the share is kept: so each gets what it gets without shares.
+        """
+        batch: Any = self.samplers[name](self.members.of, self.rows.of, self.streams[name])
         for part in batch if isinstance(batch, tuple) else (batch,):
-            _with_seeds(name, part, self.seeds)
-        return batch
+            _with_seeds(name, part, self.members.of)
+        if not self.members.is_whole:
+            batch = self._own(batch)
+        return batch if self.rows.is_whole else part_of(self.rows, batch)
+
+    def _own(self, batch: Any) -> Any:
+        """Return the share of the members."""
+        if isinstance(batch, tuple):
+            return tuple(self.members.part(part, 0) for part in batch)
+        return self.members.part(batch, 0)
 
 
 def _sampler(name: str, sampler: Any) -> Sampler:
@@ -334,7 +359,7 @@ class _Game:
         streams = self.draw.streams
         functions = self.draw.samplers | {"d_loss": self.D.loss, "g_loss": self.G.loss}
         settings = {
-            "batch": self.draw.batch, "seed": self.draw.seed, **vars(self.turns), "ema": ema,
+            "batch": self.draw.rows.of, "seed": self.draw.seed, **vars(self.turns), "ema": ema,
             "watch": watch.function, "every": watch.every,
         }  # fmt: skip
         players = {player.name: (player.network, player.optimiser) for player in (self.G, self.D)}
@@ -350,6 +375,8 @@ def _common_device(G: Ensemble, D: Ensemble) -> torch.device:
             raise TypeError(f"{name} must be an Ensemble, not {kind}: Ensemble.of([{name}]) makes one.")
     if G.seeds != D.seeds:
         raise ValueError(f"G has {G.seeds} seeds and D has {D.seeds}: make both with the same number.")
+    if G.share != D.share:
+        raise ValueError(f"G has members {G.share} and D {D.share}: give both the same share.")
     devices = {p.device for network in (G, D) for p in network.parameters()}
     if len(devices) != 1:
         raise ValueError(
@@ -361,7 +388,15 @@ def _common_device(G: Ensemble, D: Ensemble) -> torch.device:
 class _Player:
     """A network with its loss and the optimiser of its weights."""
 
-    def __init__(self, name: str, network: Ensemble, loss: Loss, optimiser: Optimizer, compile: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: Ensemble,
+        loss: Loss,
+        optimiser: Optimizer,
+        compile: bool,
+        split: Undivided,
+    ) -> None:
         if not isinstance(optimiser, Optimizer):
             raise TypeError(
                 f"{name.lower()}_opt must be a torch optimiser, such as adam({name}, 2e-4), "
@@ -378,9 +413,10 @@ class _Player:
                 f"{opt} must update the weights of {name} and no others: {opt}=adam({name}, 2e-4)."
             )
         self.loss = _checks.function(f"{name.lower()}_loss", loss)
-        self._derive = Compiled(self._derivatives) if compile else self._derivatives
+        self.fast = Compiled(self.derivatives) if compile else self.derivatives
+        self._split = split
 
-    def _derivatives(
+    def derivatives(
         self, G: Ensemble, D: Ensemble, x: Tensor, z: Tensor
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Return the losses, and the gradients of their sum for this player's weights alone."""
@@ -395,7 +431,7 @@ class _Player:
 
     def differentiate(self, G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         """Give the weights their gradients, and return the losses, ``(seeds,)``."""
-        losses, gradients = self._derive(G, D, x, z)
+        losses, gradients = self._split.derive(self, (G, D), x, z)
         if all(gradient is None for gradient in gradients):
             raise ValueError(
                 f"{self.name.lower()}_loss does not depend on the weights of {self.name}: "

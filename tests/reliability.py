@@ -39,6 +39,7 @@ AREAS = {
     "cache": "verified at every load; heals itself; says what it did",
     "bombs": "stops at the expected size; under 64 MB more memory; one clear error",
     "numbers": "caught within one step, and named; the other seeds unharmed",
+    "processes": "equal to one process within 1e-5; one clear error; goes on to the last bit",
     "interrupt": "kernel usable, history kept, resumed to the last bit",
     "device": "training finishes on the CPU with one line of notice",
     "arguments": "an error that names argument, value and expectation",

@@ -38,8 +38,8 @@ PACKAGE = Path(gan_helpers.__file__).parent
 ELSEWHERE = {
     "albums", "animation", "architectures", "calibration", "checkpoint_files", "checkpoints", "describing",
     "equal", "files", "games", "generators", "history", "interrupts", "judging", "keeping", "labels", "plots",
-    "recipes", "recording", "report_pages", "results", "rivals", "snapshots", "states", "training", "units",
-    "your_data",
+    "processes", "recipes", "recording", "report_pages", "results", "rivals", "shares", "snapshots",
+    "splitting", "states", "training", "units", "your_data",
 }  # fmt: skip
 #: What the package returns, and nobody else makes.
 RESULTS = {
@@ -139,6 +139,8 @@ GOOD: dict[str, Any] = {
     "options.Checkpointing.of(checkpoint)": Path("file"),
     "options.Watch(function)": len,
     "options.Watch.of(watch)": len,
+    "ensemble.Ensemble.widened(values)": NET.values(),
+    "randomness.Stream(members)": None,
     "randomness.Stream.integers(high)": 3,
     "randomness.Stream.load_state(state)": RNG.state(),
     "randomness.Stream.uniform(high)": 1.0,

@@ -110,7 +110,7 @@ HALVES = Table(lambda runs, seed: {"half": torch.full((runs,), 0.5)}, 1)
 AS_IT_WAS = "The table is as it was. The same command goes on from the finished blocks.\n"
 
 
-def copied(root: Path) -> Callable[..., subprocess.Popen[str]]:
+def copied(root: Path, *launcher: str) -> Callable[..., subprocess.Popen[str]]:
     """Copy the package with the small table alone, and return what starts the command that makes it."""
     unwanted = shutil.ignore_patterns("__pycache__", "*.csv", "*.gz")
     shutil.copytree(calibration.PACKAGE, root / "gan_helpers", ignore=unwanted)
@@ -119,7 +119,7 @@ def copied(root: Path) -> Callable[..., subprocess.Popen[str]]:
         path.unlink()
     (recipes / "small.py").write_text(SMALL, encoding="utf-8")
     (root / "pyproject.toml").touch()
-    command = [sys.executable, "-m", "gan_helpers.calibration", "small_table"]
+    command = [sys.executable, *launcher, "-m", "gan_helpers.calibration", "small_table"]
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # in the background too
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heard}
     given |= {"cwd": root, "env": os.environ | {"PYTHONPATH": str(root)}, "start_new_session": True}
@@ -158,6 +158,29 @@ def test_what_stops_the_command_leaves_the_old_table_or_the_new_one(
         assert number or said.startswith("1 of 2 blocks are there already.\n")
         assert not (tmp_path / "_build" / "calibration" / "small_table").exists()
     reached(f"{effort} of {effort} times the old table or the new one, and the same one in the end")
+
+
+@pytest.mark.reliability("processes", "a table made by two processes, and by more than it has blocks")
+def test_processes_make_the_table_that_one_makes(reached: Reached, tmp_path: Path) -> None:
+    made, names = calibration.blocks(tmp_path, 4, ensemble=2), dict[str, Any]()
+    exec(SMALL, names)
+    for block in made:
+        calibration.keep(names["TABLES"]["table"], block)
+    new = calibration.written([row for block in made for row in block.rows()])
+    for ranks, complaint in (
+        (2, ""),
+        (3, "small_table has 2 blocks: start at most as many processes. The table is as it was."),
+    ):
+        root = tmp_path / str(ranks)
+        start = copied(root, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}")
+        process = start()
+        said, words = process.communicate(timeout=300)
+        assert (process.returncode == 0) == (ranks == 2), words
+        assert complaint in words
+        table = root / "gan_helpers" / "assets" / "small_table.csv"
+        assert (table.read_text() if table.exists() else "") == (new if ranks == 2 else "")
+        assert said.count("small_table.csv holds 4 runs.\n") == (ranks == 2)
+    reached("the same to the last letter; one sentence")
 
 
 def test_a_block_whose_program_is_gone_before_it_looks_is_not_made(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor
 from gan_helpers import mnist
 from gan_helpers.data import Sampler
 from gan_helpers.history import History
+from gan_helpers.shares import Share
 from gan_helpers.tables import Columns
 
 Made = TypeVar("Made")  # a recipe as a rule
@@ -63,11 +64,11 @@ class Recipe:
     start: dict[str, dict[str, Any]] = field(default_factory=dict)
     backend: str = "gan_helpers"
 
-    def networks(self, seeds: int, seed: int | None = None, device: Any = None) -> tuple[Any, Any]:
+    def networks(self, seeds: int | Share, seed: int | None = None, device: Any = None) -> tuple[Any, Any]:
         """Return fresh generators and discriminators.
 
         Args:
-            seeds: the number of members of each.
+            seeds: the number of members of each, or a share of them.
             seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
             device: where they live; the backend's ``default_device`` unless given.
         """

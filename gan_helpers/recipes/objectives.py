@@ -4,7 +4,8 @@ All have the same networks, batches, optimiser and averages. Each gets `SETTINGS
 from the same ranges, and takes the one whose median distance is least, on seeds that the table of results
 does not use. Each takes as many steps as the multiplications of `STEPS` steps of the plain game allow.
 
-``python -m gan_helpers.recipes.objectives ring hinge`` makes a cell of the table again.
+``python -m gan_helpers.recipes.objectives ring hinge`` makes a cell of the table again; started with
+``torchrun --nproc-per-node 2 -m``, each process trains its share of the runs.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from gan_helpers.games import OBJECTIVES, PLAIN, Game, Objective
 from gan_helpers.history import NonFiniteLossError
 from gan_helpers.mode_metrics import count_modes
 from gan_helpers.options import Turns
+from gan_helpers.processes import Processes, are_started, joined
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, mxnet_gaussian
 from gan_helpers.rivals import RIVALS, Rival, fitted, learn, network
+from gan_helpers.shares import Share
 from gan_helpers.tables import FIRST_SEED, Columns, Table, ledger
 
 STEPS = 2_000  # of the plain game, whose multiplications all get
@@ -178,7 +181,13 @@ def _recipe(game: Game, target: Target, of: list[Setting]) -> Recipe:
     )
 
 
-def trained(objective: Objective, target: Target, of: list[Setting], seed: int | None = None) -> Draw:
+def trained(
+    objective: Objective,
+    target: Target,
+    of: list[Setting],
+    seed: int | None = None,
+    processes: Processes | None = None,
+) -> Draw:
     """Train members by an objective, each with its own setting, and return what draws from their averages.
 
     Args:
@@ -186,6 +195,7 @@ def trained(objective: Objective, target: Target, of: list[Setting], seed: int |
         target: what it learns.
         of: the setting of each member; in a game, all with as many updates of the critic.
         seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
+        processes: those that share the members out; this one alone if None.
 
     Returns:
         ``draw(n, rng) -> (seeds, n, features)``.
@@ -193,26 +203,41 @@ def trained(objective: Objective, target: Target, of: list[Setting], seed: int |
     Raises:
         ValueError: if the settings differ in the updates of the critic.
     """
+    share = Share.whole(len(of)) if processes is None else processes.share(len(of))
+    own = of[share.first : share.stop]
     if isinstance(objective, Rival):
-        networks = _alone(objective, target, of, seed)
+        networks = _alone(objective, target, own, share, seed)
+        if processes is not None:
+            networks = [processes.gathered(network) for network in networks]
         noise = StandardNormal(target.noise.features) if objective.normal else target.noise
         return lambda n, rng: objective.sample(networks, noise(len(of), n, rng), rng)
-    recipe = _recipe(objective, target, of)
-    G, D = recipe.networks(len(of), seed)
+    G = _averages(_recipe(objective, target, own), share, seed)
+    if processes is not None:
+        G = processes.gathered(G)
+    return lambda n, rng: G(target.noise(len(of), n, rng))
+
+
+def _averages(recipe: Recipe, share: Share, seed: int | None) -> Ensemble:
+    """Return the averaged generators of a game; those of runs that have failed are not finite."""
+    G, D = recipe.networks(share, seed)
     try:
         history = recipe.train(G, D, seed)
     except NonFiniteLossError:  # none is left
-        return lambda n, rng: torch.full((len(of), n, target.data.features), math.nan)
+        lost: Ensemble = G.copy()
+        for weights in lost.parameters():
+            weights.fill_(math.nan)
+        return lost
     if history.interrupted:
         history.require_whole()
-    return lambda n, rng: history.averaged(target.noise(len(of), n, rng))
+    averaged: Ensemble = history.averaged
+    return averaged
 
 
-def _alone(rival: Rival, target: Target, of: list[Setting], seed: int | None) -> list[Ensemble]:
+def _alone(rival: Rival, target: Target, of: list[Setting], share: Share, seed: int | None) -> list[Ensemble]:
     """Return the averages of what has learned alone."""
     own, noise = column(of, "own"), StandardNormal(target.noise.features) if rival.normal else target.noise
-    networks = rival.networks(target.data.features, len(of), seed)
-    data, start, rng = (Stream(name, seed) for name in ("data", "noise", "times"))
+    networks = rival.networks(target.data.features, share, seed)
+    data, start, rng = (Stream(name, seed, members=share) for name in ("data", "noise", "times"))
 
     def loss() -> Tensor:
         x, z = target.data(len(of), BATCH, data), noise(len(of), BATCH, start)
@@ -260,7 +285,12 @@ def _measured(draw: Draw, target: Target, seed: int | None) -> Columns:
 
 
 def runs(
-    objective: Objective, target: Target, setting: Setting, seeds: int, seed: int | None = None
+    objective: Objective,
+    target: Target,
+    setting: Setting,
+    seeds: int,
+    seed: int | None = None,
+    processes: Processes | None = None,
 ) -> Columns:
     """Return what runs of an objective come to, as `judged` says.
 
@@ -270,8 +300,9 @@ def runs(
         setting: that of all runs.
         seeds: how many.
         seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
+        processes: those that share the runs out; this one alone if None.
     """
-    return _measured(trained(objective, target, [setting] * seeds, seed), target, seed)
+    return _measured(trained(objective, target, [setting] * seeds, seed, processes), target, seed)
 
 
 # Tuning
@@ -339,7 +370,9 @@ def chosen(key: str, name: str, among: int = SETTINGS) -> Setting:
 # The table of results
 
 
-def cell(key: str, name: str, seeds: int, seed: int | None = None) -> Columns:
+def cell(
+    key: str, name: str, seeds: int, seed: int | None = None, processes: Processes | None = None
+) -> Columns:
     """Return what the runs of one objective on one target come to, with the setting that was chosen.
 
     Args:
@@ -347,6 +380,7 @@ def cell(key: str, name: str, seeds: int, seed: int | None = None) -> Columns:
         name: one of `TARGETS`.
         seeds: how many runs.
         seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
+        processes: those that share the runs out; this one alone if None.
 
     Raises:
         ValueError: if there is no such objective or target.
@@ -359,7 +393,7 @@ def cell(key: str, name: str, seeds: int, seed: int | None = None) -> Columns:
         modes = target.data.modes if isinstance(target.data, GaussianMixture) else 1
         x = target.data(seeds, FITTED, Stream("data", seed))
         return _measured(lambda n, rng: fitted(x, modes, n, rng), target, seed)
-    return runs(ALL[key], target, chosen(key, name), seeds, seed)
+    return runs(ALL[key], target, chosen(key, name), seeds, seed, processes)
 
 
 def floor(name: str, seeds: int, seed: int | None = None) -> Columns:
@@ -409,9 +443,20 @@ def main() -> None:
     add("--seeds", type=int, default=16, help="runs trained together (default: %(default)s, as in the table)")
     add("--seed", type=int, default=FIRST_SEED, help="base seed (default: %(default)s, the table's first)")
     args = parser.parse_args()
-    table = ledger(f"objectives_{args.target}")
-    for measure, values in cell(args.objective, args.target, args.seeds, args.seed).items():
-        stored = table[f"{measure}_{args.objective}"]
+    wanted = args.objective, args.target, args.seeds, args.seed
+    if not are_started():
+        _print_beside_stored(args.target, args.objective, cell(*wanted))
+        return
+    with joined() as processes:
+        found = cell(*wanted, processes)
+        if processes.is_first:
+            _print_beside_stored(args.target, args.objective, found)
+
+
+def _print_beside_stored(target: str, objective: str, found: Columns) -> None:
+    table = ledger(f"objectives_{target}")
+    for measure, values in found.items():
+        stored = table[f"{measure}_{objective}"]
         ends = f"{stored.nanmedian():.4g} ({stored.min():.4g} to {stored.max():.4g})"
         print(f"{measure}: " + " ".join(f"{v:.4g}" for v in values.tolist()))
         print(f"    median {values.median():.4g}; stored: {ends} over {len(stored)} runs")

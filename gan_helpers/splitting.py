@@ -1,0 +1,256 @@
+r"""One batch over several processes: each takes a share of its rows, and the gradients are averaged.
+
+A loss that is a mean over the batch is the mean of its values on the shares, weighted by their sizes
+:math:`n_r`, and so is its gradient, a penalty's included:
+
+.. math:: L = \sum_r \frac{n_r}{n} L_r, \qquad \nabla L = \sum_r \frac{n_r}{n} \nabla L_r
+
+So losses and gradients go into one flat tensor, which is summed over the processes. Every process draws the
+whole batch, as one alone would, and keeps its rows. What looks across the batch, such as batch normalisation,
+has no such sum. The first step finds that out: it holds the gradient on the own rows against the mean of
+those on two halves of them.
+
+PyTorch's DistributedDataParallel is not used. It averages the gradients that a call of ``backward`` leaves;
+a penalty calls ``torch.autograd.grad`` inside a loss, where it has no part.
+
+Raises:
+    ProcessError: everywhere, if a loss looks across the batch, weights differ, or a process is gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gan_helpers import _checks
+from gan_helpers.ensemble import Ensemble
+from gan_helpers.keeping import Kept, NoCheckpoint
+from gan_helpers.processes import ProcessError, Processes
+from gan_helpers.shares import Share
+from gan_helpers.states import State, Stateful, Weights
+
+Derivatives = tuple[Tensor, list[Tensor | None]]
+Stopping = AbstractContextManager[threading.Event]
+Networks = tuple[Ensemble, Ensemble]  # G and D
+TOLERANCE = 1e-2  # of a gradient, relative to its norm; what looks across a batch of 4,000 still differs more
+
+
+class Player(Protocol):
+    """What has a loss: ``name``, the ``loss`` itself, and two ways to its gradients."""
+
+    name: str
+    loss: Any
+    fast: Callable[..., Derivatives]  # may be compiled
+
+    def derivatives(self, G: Ensemble, D: Ensemble, x: Any, z: Any) -> Derivatives:
+        """Return the losses, ``(seeds,)``, and the gradients of the player's weights."""
+        ...
+
+
+class Undivided:
+    """A batch that one process has for itself.
+
+    Args:
+        batch: its rows.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.rows = Share.whole(batch)
+
+    def stopping(self, orderly: Stopping) -> Stopping:
+        """Return how Ctrl-C ends the run.
+
+        Args:
+            orderly: what ends it after the step under way.
+        """
+        return orderly
+
+    def kept(self, kept: NoCheckpoint) -> NoCheckpoint:
+        """Return what keeps the run.
+
+        Args:
+            kept: what would keep it in one process.
+        """
+        return kept
+
+    def derive(self, player: Player, networks: Networks, x: Any, z: Any) -> Derivatives:
+        """Return the losses, ``(seeds,)``, and the gradients of one player on the whole batch.
+
+        Args:
+            player: whose.
+            networks: G and D.
+            x: the own rows of the data.
+            z: those of the noise.
+        """
+        return player.fast(*networks, x, z)
+
+    def compare(self, when: str, *networks: Ensemble) -> None:
+        """Check that all processes have the same weights.
+
+        Args:
+            when: when this is.
+            networks: whose.
+        """
+
+
+class Divided(Undivided):
+    """A batch of which each process has a share.
+
+    Args:
+        processes: who shares it.
+        batch: its rows in all.
+
+    Raises:
+        TypeError: if ``processes`` is something else.
+        ValueError: if a process would have fewer than two rows, too few to check the losses by.
+    """
+
+    def __init__(self, processes: Processes, batch: int) -> None:
+        _checks.instance("processes", processes, Processes)
+        if batch < 2 * processes.count:
+            raise ValueError(
+                f"batch must be at least {2 * processes.count}, two rows for each process, not {batch}: "
+                "start fewer processes."
+            )
+        self.rows = processes.share(batch, "batch")
+        self._processes = processes
+        self._checked: set[str] = set()
+
+    def stopping(self, orderly: Stopping) -> Stopping:
+        """Return what leaves Ctrl-C alone: who ends at another step would keep the others waiting."""
+        return nullcontext(threading.Event())
+
+    def kept(self, kept: NoCheckpoint) -> NoCheckpoint:
+        """Return what keeps the run: the first process has the file, and tells the others."""
+        return KeptByFirst(kept, self._processes) if isinstance(kept, Kept) else kept
+
+    def derive(self, player: Player, networks: Networks, x: Any, z: Any) -> Derivatives:
+        """Return the sum of the losses and gradients of all processes, each with the weight of its rows."""
+        halves = None if player.name in self._checked else self._on_halves(player, networks, x, z)
+        with _drawing_for(self.rows, networks):
+            losses, gradients = player.fast(*networks, x, z)
+        if halves is not None:
+            self._refuse_what_looks_across(player.name, gradients, halves)
+        given = [g for g in gradients if g is not None]
+        weight = len(self.rows) / self.rows.of
+        *summed, losses = self._processes.summed([weight * part for part in (*given, losses)])
+        found = iter(summed)
+        return losses, [None if g is None else next(found) for g in gradients]
+
+    def _on_halves(self, player: Player, networks: Networks, x: Any, z: Any) -> list[Tensor | None]:
+        """Return the mean of the gradients on two halves of the own rows; all stays as it was."""
+        first, stop, of = self.rows.first, self.rows.stop, self.rows.of
+        middle = (first + stop) // 2
+        total: list[Tensor | None] = []
+        for half in (Share(first, middle, of), Share(middle, stop, of)):
+            changing = [*map(Weights, networks), player.loss]
+            states = [(part, part.state()) for part in changing if isinstance(part, Stateful)]
+            own = Share(half.first - first, half.stop - first, len(self.rows))
+            with _drawing_for(half, networks):
+                _, found = player.derivatives(*networks, part_of(own, x), part_of(own, z))
+            for part, state in states:
+                part.load_state(state)
+            scaled = [None if g is None else g * (len(half) / len(self.rows)) for g in found]
+            total = scaled if not total else [_sum(a, b) for a, b in zip(total, scaled, strict=True)]
+        return total
+
+    def _refuse_what_looks_across(
+        self, name: str, whole: list[Tensor | None], halves: list[Tensor | None]
+    ) -> None:
+        self._checked.add(name)
+        pairs = [(a, b) for a, b in zip(whole, halves, strict=True) if a is not None and b is not None]
+        size = sum(a.double().square().sum() for a, _ in pairs)
+        gap = sum((a - b).double().square().sum() for a, b in pairs)
+        if not gap <= TOLERANCE**2 * size and torch.isfinite(torch.as_tensor(size)):
+            raise ProcessError(
+                f"The batch can't be split: {name.lower()}_loss is not the mean of its values on two halves "
+                "of it. Something looks across the batch, as batch normalisation or a distance between sets "
+                "does, or draws random numbers that are not from D.dropout: leave it out (GroupNorm looks at "
+                "one sample alone), or share out the seeds, seeds=processes.share(16)."
+            )
+
+    def compare(self, when: str, *networks: Ensemble) -> None:
+        """Check that all processes have the same weights, to the last bit."""
+        digests = {
+            f"the weights of {name}": _digest(Weights(network).state())
+            for name, network in zip("GD", networks, strict=True)
+        }
+        self._processes.refuse_unlike(f"networks {when}", digests)
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    return None if a is None or b is None else a + b
+
+
+def part_of(share: Share, batch: Any) -> Any:
+    """Return the rows of a share of a batch, ``(seeds, rows, ...)``, or of several in a tuple.
+
+    Args:
+        share: which rows.
+        batch: the tensor or the tuple.
+    """
+    return tuple(share.part(x, 1) for x in batch) if isinstance(batch, tuple) else share.part(batch, 1)
+
+
+@contextmanager
+def _drawing_for(rows: Share, networks: Networks) -> Iterator[None]:
+    """Let the networks' own streams draw for the whole batch, and keep what belongs to these rows."""
+    streams = [network.dropout for network in networks]
+    for stream in streams:
+        stream.rows = rows
+    try:
+        yield
+    finally:
+        for stream in streams:
+            stream.rows = None
+
+
+def _digest(state: State) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+class KeptByFirst(NoCheckpoint):
+    """A run whose file the first process has; the others are set to what is in it.
+
+    Args:
+        kept: what keeps the run in the first process.
+        processes: who trains.
+    """
+
+    def __init__(self, kept: Kept, processes: Processes) -> None:
+        self._kept, self._processes = kept, processes
+
+    def restore(self) -> bool:
+        """Set the run in every process to what the file says, and tell whether there is one."""
+        states = self._processes.from_first(self._restored)
+        if states is not None and not self._processes.is_first:
+            self._kept.load(states)
+        return states is not None
+
+    def _restored(self) -> Mapping[str, State] | None:
+        if not self._kept.restore():
+            return None
+        return {
+            part: {name: value.cpu() for name, value in state.items()}
+            for part, state in self._kept.states().items()
+        }
+
+    def save(self) -> None:
+        """Write the run."""
+        if self._processes.is_first:
+            self._kept.save()
+
+    def step_made(self, last: bool) -> None:
+        """Write the run if it is time."""
+        if self._processes.is_first:
+            self._kept.step_made(last)

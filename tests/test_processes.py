@@ -1,0 +1,461 @@
+"""Several processes train what one would, members or a batch shared out, and fail clearly."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks import processes as benchmark
+from gan_helpers import Ensemble, NonFiniteLossError, Stream, adam, train
+from gan_helpers.data import Normal, Uniform
+from gan_helpers.divergences import mmd2
+from gan_helpers.keeping import own_file
+from gan_helpers.losses import minimax_d, non_saturating_g, wasserstein_d
+from gan_helpers.models import mlp, pack
+from gan_helpers.penalties import gradient_penalty, r1
+from gan_helpers.processes import WAIT, ProcessError, Processes, environment, joined
+from gan_helpers.shares import Share
+from gan_helpers.splitting import Divided
+from gan_helpers.states import CheckpointError
+from tests import together
+from tests.reliability import Reached
+
+ROOT = Path(__file__).resolve().parent.parent
+CLOSE = 1e-5  # between one process and several, after 100 steps in single precision
+Run = dict[str, Tensor]
+
+
+def gap(one: Run, other: Run) -> float:
+    """Return the largest difference of two runs."""
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+# Shares
+
+
+@pytest.mark.parametrize(("of", "ranks"), [(1, 1), (5, 2), (5, 3), (16, 5), (7, 7)])
+def test_shares_are_neighbours_that_make_up_the_whole_and_differ_by_at_most_one(of: int, ranks: int) -> None:
+    shares = [Share.of_rank(of, rank, ranks) for rank in range(ranks)]
+    assert [k for share in shares for k in range(share.first, share.stop)] == [*range(of)]
+    sizes = [len(share) for share in shares]
+    assert min(sizes) >= 1 and set(sizes) <= {min(sizes), min(sizes) + 1}
+
+
+@pytest.mark.parametrize("ends", [(2, 2, 4), (3, 5, 4), (-1, 1, 4)])
+def test_what_is_no_share_is_refused(ends: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="first"):
+        Share(*ends)
+
+
+DRAWS: dict[str, Callable[[Stream, tuple[int, ...]], Tensor]] = {
+    "normal": lambda rng, shape: rng.normal(*shape),
+    "uniform": lambda rng, shape: rng.uniform(*shape, low=-1.0, high=2.0),
+    "integers": lambda rng, shape: rng.integers(9, *shape),
+    "keep": lambda rng, shape: rng.keep(0.5, torch.empty(shape[1], shape[0], *shape[2:]).transpose(0, 1)),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_a_stream_gives_a_share_what_it_has_in_the_whole(draw: str) -> None:
+    members, rows = Share(1, 3, 4), Share(2, 5, 6)
+    for whole, part in [
+        ((4, 6, 3), (2, 3, 3)),
+        ((4, 12, 3), (2, 6, 3)),
+    ]:  # one batch, and two that are joined
+        rng = Stream("u", 0, members=members)
+        rng.rows = rows
+        expected = DRAWS[draw](Stream("u", 0), whole)[1:3]
+        expected = expected.unflatten(1, (-1, 6))[:, :, 2:5].flatten(1, 2)
+        assert torch.equal(DRAWS[draw](rng, part), expected)
+    with pytest.raises(ValueError, match="share of the rows of a batch must be drawn for its 3, not for 4"):
+        DRAWS[draw](rng, (2, 4, 3))
+    assert rng.integers(9).shape == ()
+
+
+@pytest.mark.parametrize("share", [Share(0, 1, 5), Share(1, 3, 5), Share(2, 5, 5)], ids=str)
+def test_members_of_a_share_come_to_what_they_come_to_beside_the_others(share: Share) -> None:
+    """With dropout, a penalty's random numbers, a data set in epochs and averages."""
+    part = together.told(*together.of_members(share, steps=15))
+    for name, value in together.told(*together.of_members(together.MEMBERS, steps=15)).items():
+        own = share.part(value, 1 if name in ("d_loss", "g_loss", "size") else 0)
+        torch.testing.assert_close(part[name], own, rtol=0, atol=CLOSE)
+
+
+def test_a_failed_member_is_named_as_it_is_among_all() -> None:
+    def failing(x: Tensor) -> Tensor:
+        return x * torch.tensor([1.0, float("nan")])
+
+    G, D = (Ensemble(lambda: mlp(1, 4, 1), Share(6, 8, 16), name=name, device="cpu") for name in "GD")
+    with pytest.raises(NonFiniteLossError, match=r"for 1 of 16 seeds: \[7\]"):
+        train(
+            G, D, Normal(0.0, 1.0), Uniform(0.0, 1.0), steps=1, batch=4, d_opt=adam(D, 1e-3),
+            d_loss=lambda G, D, x, z: failing(minimax_d(D(x), D(G(z).detach()))),
+            g_loss=lambda G, D, x, z: non_saturating_g(D(G(z))), g_opt=adam(G, 1e-3),
+        )  # fmt: skip
+
+
+def test_players_with_other_shares_and_members_in_turn_are_refused() -> None:
+    def players(*shares: Share) -> list[Ensemble]:
+        return [Ensemble(lambda: mlp(1, 4, 1), share, device="cpu") for share in shares]
+
+    G, D = players(Share(0, 2, 4), Share(2, 4, 4))
+    losses: dict[str, Any] = {"d_loss": print, "g_loss": print, "d_opt": adam(D, 1.0), "g_opt": adam(G, 1.0)}
+    with pytest.raises(ValueError, match="G has members 0-1 of 4 and D 2-3 of 4: give both the same share"):
+        train(G, D, Normal(0.0, 1.0), Uniform(0.0, 1.0), steps=1, batch=4, **losses)
+    with pytest.raises(ValueError, match="stacked must be True for a share of the members"):
+        Ensemble(lambda: mlp(1, 4, 1), Share(0, 2, 4), stacked=False)
+    assert Ensemble(lambda: mlp(1, 4, 1), Share(0, 4, 4), stacked=False, device="cpu").seeds == 4
+
+
+def test_each_share_has_a_file_of_its_own_and_another_number_of_processes_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "run[1].safetensors"
+    assert own_file(path, Share(0, 5, 5)) == path
+    halves = [own_file(path, Share.of_rank(5, rank, 2)) for rank in (0, 1)]
+    assert [file.name for file in halves] == [
+        f"run[1]-members-{some}-of-5.safetensors" for some in ("0-1", "2-4")
+    ]
+    halves[0].touch()
+    assert own_file(path, Share(0, 2, 5)) == halves[0]
+    assert own_file(path, Share(2, 5, 5)) == halves[1]  # the other process was stopped before it wrote
+    with pytest.raises(
+        CheckpointError, match=r"There is run\[1\]-members-0-1-of-5\S+, and no file for members 1-2"
+    ):
+        own_file(path, Share(1, 3, 5))
+
+
+# One process that has joined itself
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+        monkeypatch.setenv(name, str(value))
+    with joined(30) as processes:
+        yield processes
+
+
+def test_one_process_gathers_what_it_has(processes: Processes) -> None:
+    history, G, D = together.of_members(processes.share(3), steps=3)
+    whole = processes.gathered(history), processes.gathered(G), processes.gathered(D)
+    assert gap(together.told(history, G, D), together.told(*whole)) == 0
+    assert whole[0].averaged.training == history.averaged.training
+    assert [p.requires_grad for p in whole[0].averaged.parameters()] == [False] * 4
+    assert torch.equal(whole[1](torch.ones(3, 2, 3)), G(torch.ones(3, 2, 3)))
+    with pytest.raises(TypeError, match="part must be a History, an Ensemble or tensors by name, not int"):
+        processes.gathered(3)  # type: ignore[call-overload]
+    with pytest.raises(ProcessError, match="have members 0-1 of 4, which are no shares of one whole"):
+        processes.gathered(Ensemble(lambda: mlp(1, 4, 1), Share(0, 2, 4), device="cpu"))
+
+
+def test_processes_that_another_launcher_has_joined_are_taken_and_left_as_they_are(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RANK")
+    with joined() as again:
+        assert (again.rank, again.count) == (0, 1)
+    assert torch.distributed.is_initialized()
+
+
+def test_an_error_in_the_first_process_is_its_own(processes: Processes) -> None:
+    with pytest.raises(ZeroDivisionError):
+        processes.from_first(lambda: 1 / 0)
+
+
+def test_what_a_process_starts_is_no_part_of_them(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert not {"RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID"} & environment().keys()
+    assert environment()["PATH"] == os.environ["PATH"]
+
+
+def own_stream() -> Any:
+    rng = Stream("mine")
+    return lambda G, D, x, z: minimax_d(D(x), D(G(z))) + gradient_penalty(D, x, G(z), rng)
+
+
+def with_norm() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+
+
+ACROSS = {
+    "batch normalisation": (with_norm, lambda G, D, x, z: minimax_d(D(x), D(G(z)))),
+    "a distance of sets": (lambda: mlp(2, 8, 1), lambda G, D, x, z: -mmd2(D(x), D(G(z)), [1.0])),
+    "a stream of its own": (lambda: mlp(2, 8, 1), own_stream()),
+    "torch's own numbers": (
+        lambda: mlp(2, 8, 1),
+        lambda G, D, x, z: minimax_d(D(x + torch.randn_like(x)), D(x)),
+    ),
+}
+ALONG = {
+    "R1": (lambda: mlp(2, 8, 1), lambda G, D, x, z: minimax_d(D(x), D(G(z))) + r1(D, x)),
+    "dropout, joined": (
+        lambda: nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 1)),
+        lambda G, D, x, z: wasserstein_d(*D(x, G(z))),
+    ),
+    "a penalty with D's stream": (
+        lambda: mlp(2, 8, 1),
+        lambda G, D, x, z: wasserstein_d(*D(x, G(z))) + gradient_penalty(D, x, G(z), D.dropout),
+    ),
+    "packs": (lambda: mlp(4, 8, 1), lambda G, D, x, z: minimax_d(D(pack(x, 2)), D(pack(G(z), 2)))),
+}
+
+
+def one_step(
+    member: Callable[[], nn.Module], d_loss: Any, processes: Processes | None, batch: int = 16
+) -> Run:
+    G = Ensemble(lambda: mlp(2, 8, 2), 2, name="G", device="cpu")
+    D = Ensemble(member, 2, name="D", device="cpu")
+    history = train(
+        G, D, lambda seeds, batch, rng: rng.normal(seeds, batch, 2) + 1, Uniform(0.0, 1.0, features=2),
+        steps=2, batch=batch, d_loss=d_loss, g_loss=lambda G, D, x, z: G(z).square().mean((1, 2)),
+        d_opt=adam(D, 1e-3), g_opt=adam(G, 1e-3), processes=processes, ema=0.9,
+    )  # fmt: skip
+    return together.told(history, G, D)
+
+
+@pytest.mark.parametrize("across", ACROSS)
+def test_a_loss_that_looks_across_the_batch_is_refused_in_one_sentence(
+    across: str, processes: Processes
+) -> None:
+    with pytest.raises(
+        ProcessError, match="can't be split: d_loss is not the mean of its values on two halves"
+    ):
+        one_step(*ACROSS[across], processes)
+
+
+@pytest.mark.parametrize("along", ALONG)
+def test_a_loss_that_is_a_mean_is_taken_and_the_look_at_halves_leaves_no_trace(
+    along: str, processes: Processes
+) -> None:
+    assert gap(one_step(*ALONG[along], None), one_step(*ALONG[along], processes)) < CLOSE
+
+
+class Counting:
+    """A loss that remembers how often it was called."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        self.calls += 1
+        return minimax_d(D(x), D(G(z).detach()))
+
+    def state(self) -> Run:
+        return {"calls": torch.tensor(self.calls)}
+
+    def load_state(self, state: Run) -> None:
+        self.calls = int(state["calls"])
+
+
+def test_what_a_loss_remembers_is_as_without_the_look_at_halves(processes: Processes) -> None:
+    loss = Counting()
+    one_step(lambda: mlp(2, 8, 1), loss, processes)
+    assert loss.calls == 2
+
+
+def test_too_small_batches_and_too_few_members_are_refused(processes: Processes) -> None:
+    many = Processes(3, 4)
+    with pytest.raises(
+        ValueError, match="seeds must be at least 4, one for each process, not 3: start fewer"
+    ):
+        many.share(3)
+    with pytest.raises(ValueError, match="batch must be at least 8, two rows for each process, not 7"):
+        Divided(many, 7)
+    with pytest.raises(TypeError, match="processes must be"):
+        one_step(*ALONG["R1"], 2)  # type: ignore[arg-type]
+
+
+def test_without_torchrun_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ProcessError, match="not started by torchrun: RANK, MASTER_ADDR, MASTER_PORT of its "):
+        with joined():
+            pass
+
+
+# The page
+
+PAGE = (ROOT / "book" / "machines.md").read_text(encoding="utf-8")
+
+
+def test_the_program_of_the_page_runs(
+    processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (program,) = re.findall(r"```python\n(# train\.py\n.*?)```", PAGE, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GAN_BOOK_DEVICE", "cpu")
+    exec(program.replace("4_000", "3"), {})
+    assert len(re.findall(r"\d\.\d+", capsys.readouterr().out)) == 16
+    assert (tmp_path / "run.safetensors").exists()
+
+
+def test_the_page_says_what_the_package_says() -> None:
+    words = " ".join(PAGE.replace("\n>", "\n").split())
+    second = own_file(Path("run.safetensors"), Share.of_rank(16, 1, 2)).name
+    assert f"`{second}`" in words and "the second has 8 to 15" in words
+    assert f"joined(wait={WAIT:.0f})" in words
+    assert "of ten rows, three processes take three, three and four" in words
+    assert [len(Share.of_rank(10, rank, 3)) for rank in range(3)] == [3, 3, 4]
+
+
+def test_what_more_processes_gain_is_worked_out_from_what_two_gain() -> None:
+    stored = list(csv.DictReader(benchmark.STORED.read_text(encoding="utf-8").splitlines()))
+    more = list(csv.DictReader(benchmark.WORKED_OUT.read_text(encoding="utf-8").splitlines()))
+    assert benchmark.worked_out(stored) == more
+    assert [row["work"] for row in stored] == [words for _, words, _, _ in benchmark.WORKS]
+    row = {"shared out": "batch", "work": "w", "one": "10", "two": "6", "gain": "1.6667", "messages": "0.5"}
+    # c = 2 (6 - 0.5) - 10 = 1; 1 + 9 / 4 + 0.5 * 1.5 = 4 and 1 + 9 / 8 + 0.5 * 1.75 = 3
+    expected = {"shared out": "batch", "work": "w", "4 processes": "2.5", "8 processes": "3.3"}
+    assert benchmark.worked_out([row]) == [expected]
+
+
+# Started processes
+
+
+def surroundings(**more: str) -> dict[str, str]:
+    return {
+        **environment(),
+        "OMP_NUM_THREADS": "1",
+        "GAN_BOOK_DEVICE": "cpu",
+        "PYTHONPATH": str(ROOT),
+        **more,
+    }
+
+
+def by_torchrun(ranks: int, folder: Path, *tasks: str) -> subprocess.CompletedProcess[str]:
+    """Start processes as a reader does, and wait for them."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    command += ["-m", "tests.together", str(folder), *tasks]
+    return subprocess.run(command, env=surroundings(), capture_output=True, text=True, timeout=300, cwd=ROOT)
+
+
+def one_by_one(ranks: int, folder: Path, *tasks: str, **more: str) -> list[tuple[int, str]]:
+    """Start processes without anyone who watches them; return each one's exit code and last words."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.together", str(folder), *tasks],
+            env=surroundings(
+                RANK=f"{rank}", WORLD_SIZE=f"{ranks}", MASTER_ADDR="127.0.0.1", MASTER_PORT=f"{port}", **more
+            ),
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        for rank in range(ranks)
+    ]
+    try:
+        said = [process.communicate(timeout=300)[1] for process in started[: ranks - (tasks == ("stalled",))]]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    return [(started[rank].returncode, words) for rank, words in enumerate(said)]
+
+
+def alone(task: str) -> Run:
+    """Return what one process comes to."""
+    if task == "objectives_cells":
+        return together.objectives_cells(None)
+    if task.endswith("members"):
+        return together.told(*together.of_members(together.MEMBERS))
+    return together.told(*together.of_batch(None, dropout=task == "batch_with_dropout"))
+
+
+TASKS = ("members", "batch", "batch_with_dropout", "objectives_cells")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where two processes have left their runs; in one, a process was killed before it went on."""
+    folder = tmp_path_factory.mktemp("processes")
+    (first, words), (second, _) = one_by_one(2, folder, "killed_batch")
+    assert (first, second) == (1, -9)
+    (folder / "words").write_text(words, encoding="utf-8")
+    done = by_torchrun(2, folder, "kept_batch", *TASKS)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_two_processes_come_to_what_one_comes_to(task: str, folder: Path) -> None:
+    assert gap(alone(task), torch.load(folder / f"{task}.pt")) < CLOSE
+
+
+def test_a_killed_process_is_one_clear_error_and_the_run_goes_on_to_the_same_end(folder: Path) -> None:
+    last = (folder / "words").read_text(encoding="utf-8").strip().splitlines()[-1]
+    said = last.rpartition("gan_helpers.processes.")[2]
+    said = re.sub(r"reached \(.*\)\. Start", "reached (…). Start", said)
+    assert said.startswith("ProcessError: Process 0 of 2 could not average with the others: one has ended, ")
+    assert said in " ".join(PAGE.replace("\n> ", "\n").split())
+    assert gap(torch.load(folder / "batch.pt"), torch.load(folder / "kept_batch.pt")) == 0
+
+
+@pytest.mark.reliability("processes", "members and rows in unequal shares, 1, 2 and 3 processes")
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_any_number_of_processes_comes_to_what_one_comes_to(
+    ranks: int, reached: Reached, tmp_path: Path
+) -> None:
+    done = by_torchrun(ranks, tmp_path, *TASKS)
+    assert done.returncode == 0, done.stderr
+    worst = max(gap(alone(task), torch.load(tmp_path / f"{task}.pt")) for task in TASKS)
+    assert worst < CLOSE
+    reached("all within 1e-5 after 100 steps")
+
+
+@pytest.mark.reliability("processes", "a process killed under torchrun, and the same command again")
+@pytest.mark.parametrize("task", ["batch", "members"])
+def test_the_same_command_goes_on_after_a_kill(task: str, reached: Reached, tmp_path: Path) -> None:
+    for ranks in (2, 3):
+        folder = tmp_path / str(ranks)
+        folder.mkdir()
+        assert by_torchrun(ranks, folder, f"killed_{task}").returncode != 0
+        done = by_torchrun(ranks, folder, f"kept_{task}", task)
+        assert done.returncode == 0, done.stderr
+        assert gap(torch.load(folder / f"{task}.pt"), torch.load(folder / f"kept_{task}.pt")) == 0
+    if task == "batch":  # three go on with what two have begun
+        assert by_torchrun(2, tmp_path, "killed_batch").returncode != 0
+        assert by_torchrun(3, tmp_path, "kept_batch").returncode == 0
+        assert gap(torch.load(tmp_path / "kept_batch.pt"), alone("batch")) < CLOSE
+    reached("equal to the last bit")
+
+
+@pytest.mark.reliability("processes", "a process that stands still")
+def test_a_process_that_stands_still_is_noticed(reached: Reached, tmp_path: Path) -> None:
+    ((code, words),) = one_by_one(2, tmp_path, "stalled", WAIT="5")
+    assert code == 1
+    assert "ProcessError: Process 0 of 2 could not average with the others: one has ended, stands" in words
+    reached("one clear error after the time that was given")
+
+
+@pytest.mark.reliability("processes", "other versions of torch, and other first weights")
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("versions", "must have the same versions; torch is .* in process 0, 2.0.0 in process 1"),
+        ("unlike", "must have the same networks before a step; the weights of G is .* in process 0, "),
+    ],
+)
+def test_processes_that_differ_are_refused(task: str, said: str, reached: Reached, tmp_path: Path) -> None:
+    for code, words in one_by_one(2, tmp_path, task):
+        assert code == 1
+        assert re.search(f"ProcessError: The processes {said}", words), words
+    reached("each process names what differs, and where")
