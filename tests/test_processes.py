@@ -367,7 +367,7 @@ def one_by_one(ranks: int, folder: Path, *tasks: str, **more: str) -> list[tuple
     finally:
         for process in started:
             process.kill()
-            process.wait()
+            process.communicate()
     return [(started[rank].returncode, words) for rank, words in enumerate(said)]
 
 
@@ -440,7 +440,7 @@ def test_the_same_command_goes_on_after_a_kill(task: str, reached: Reached, tmp_
 
 @pytest.mark.reliability("processes", "a process that stands still")
 def test_a_process_that_stands_still_is_noticed(reached: Reached, tmp_path: Path) -> None:
-    ((code, words),) = one_by_one(2, tmp_path, "stalled", WAIT="5")
+    ((code, words),) = one_by_one(2, tmp_path, "stalled", WAIT="30")
     assert code == 1
     assert "ProcessError: Process 0 of 2 could not average with the others: one has ended, stands" in words
     reached("one clear error after the time that was given")
