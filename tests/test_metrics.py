@@ -171,7 +171,7 @@ def test_w2_is_the_trace_formula_with_scipy_roots(targets):
     for k, target in enumerate(c2.expand(4, 3, 3)):
         root = scipy.linalg.sqrtm(target.numpy())
         cross = scipy.linalg.sqrtm(root @ c1[k].numpy() @ root).real
-        squared = (mean[k].double() ** 2).sum() + np.trace(c1[k] + target - 2 * cross)
+        squared = (mean[k].double() ** 2).sum() + np.trace((c1[k] + target).numpy() - 2 * cross)
         assert found[k].item() == pytest.approx(math.sqrt(squared), rel=1e-9)
 
 

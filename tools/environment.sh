@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 folder=$1
 asked=${2:-}
 supported=$(sed -n 's/^# Python: //p' requirements.txt)
-spoken=$(echo "$supported" | sed 's/ \([^ ]*\)$/ or \1/')
+spoken=$(echo "$supported" | sed 's/ \([^ ]*\)$/ or \1/; s/\([0-9]\) \([0-9]\)/\1, \2/g')
 example="make book PYTHON=/path/to/python${supported%% *}"
 
 fail() {
