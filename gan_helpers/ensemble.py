@@ -190,7 +190,7 @@ class Ensemble(nn.Module):
 
     @property
     def share(self) -> Share:
-        """Which members of an ensemble these are: all, unless a share was asked for."""
+        """Which members of an ensemble these are; all, unless a share was asked for."""
         return self.dropout.members or Share.whole(self.seeds)
 
     @property

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -38,8 +38,6 @@ from gan_helpers.shares import Share
 SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 START = "torchrun --nproc-per-node 2 SCRIPT"
 WAIT = 600.0  # seconds that one process waits for another
-
-Result = TypeVar("Result")
 
 
 class ProcessError(RuntimeError):
@@ -259,14 +257,14 @@ class Processes:
             for name, own in part.items()
         }
 
-    def _of_all(self, thing: Result) -> list[Result]:
+    def _of_all(self, thing: Any) -> list[Any]:
         """Return what each process has, in their order."""
         found: list[Any] = [None] * self.count
         with _together("gather from"):
             dist.all_gather_object(found, thing)
         return found
 
-    def from_first(self, make: Callable[[], Result]) -> Result:
+    def from_first(self, make: Callable[[], Any]) -> Any:
         """Return what a function returns in the first process, which alone calls it.
 
         Args:
@@ -288,8 +286,7 @@ class Processes:
             raise failed
         if sent[1] is not None:
             raise ProcessError(f"The first process could not go on: {sent[1]}")
-        result: Result = sent[0]
-        return result
+        return sent[0]
 
     def refuse_unlike(self, what: str, own: Mapping[str, str]) -> None:
         """Check that something is alike in all processes.
