@@ -213,6 +213,35 @@ def w1_points(x: Tensor, y: Tensor) -> Tensor:
     return torch.tensor(found, dtype=x.dtype, device=x.device)
 
 
+def sliced_w1(x: Tensor, y: Tensor) -> Tensor:
+    r"""Return the distance W1 of the shadows of two samples of the plane, averaged over eight directions.
+
+    .. math:: \frac{1}{8} \sum_{k=0}^{7} \frac{W_1(x w_k,\ y w_k)}{\operatorname{sd}(y w_k)}, \qquad
+        w_k = \left(\cos \frac{\pi k}{8},\ \sin \frac{\pi k}{8}\right)
+
+    It takes time of the order of :math:`n \log n`, so it can use more points than `w1_points`, and has less
+    noise. It sees shape, which `w2_gaussian` of two fits does not.
+
+    Args:
+        x: one sample for each seed, ``(seeds, n, 2)``.
+        y: what they should follow: a sample of it for all seeds alike, ``(m, 2)``.
+
+    Returns:
+        The distances in standard deviations of y's shadows, ``(seeds,)``.
+
+    Reference:
+        Bonneel et al., *Sliced and Radon Wasserstein barycenters of measures*, 2015,
+        https://doi.org/10.1007/s10851-014-0506-3.
+    """
+    x = _sample("x", x, "(seeds, n, 2)", dims=3)
+    y = _sample("y", y, "(m, 2)", dims=2).to(x.device)
+    if x.shape[2] != 2 or y.shape[1] != 2:
+        raise ValueError(f"x and y must have 2 features, not {x.shape[2]} and {y.shape[1]}.")
+    angles = torch.arange(8, dtype=x.dtype, device=x.device) * (torch.pi / 8)
+    ways = torch.stack([angles.cos(), angles.sin()], 1)
+    return torch.stack([w1(x @ way, y @ way) / (y @ way).std(correction=0) for way in ways]).mean(0)
+
+
 def ks(x: Tensor, target: HasCdf | Tensor) -> Tensor:
     r"""Return the Kolmogorov-Smirnov statistic of each seed's sample against a distribution on the line.
 

@@ -22,6 +22,7 @@ from gan_helpers.metrics import (
     ks,
     mmd,
     moments,
+    sliced_w1,
     w1,
     w1_points,
     w2_gaussian,
@@ -141,6 +142,28 @@ def test_on_a_line_in_the_plane_it_is_that_of_scipy_and_stays_so_when_the_line_i
         found = w1_points(x.unsqueeze(2) * line, y.unsqueeze(2) * line)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert w1_points(x.unsqueeze(2), x.flip(1).unsqueeze(2)).tolist() == [0, 0, 0]
+
+
+def test_shadows_in_each_direction_are_compared_in_widths_of_the_second_sample():
+    x = torch.stack([skewed(3, 50), skewed(3, 50).flip(1)], 2)
+    y = torch.stack([skewed(1, 80)[0] * 2 + 1, skewed(1, 80)[0].flip(0)], 1)
+    expected = np.zeros(3)
+    for k in range(8):
+        way = torch.tensor([math.cos(math.pi * k / 8), math.sin(math.pi * k / 8)], dtype=torch.float64)
+        shadow = (y.double() @ way).numpy()
+        for seed, points in enumerate(x.double() @ way):
+            expected[seed] += stats.wasserstein_distance(points.numpy(), shadow) / shadow.std() / 8
+    np.testing.assert_allclose(sliced_w1(x, y), expected, rtol=1e-5)
+    assert sliced_w1(y[None], y).item() == 0
+
+
+def test_a_block_as_wide_as_a_bell_differs_in_its_shadows_and_not_in_its_fit():
+    rng = Stream("shadows", 0)
+    block = (rng.uniform(1, 4000, 2) - 0.5) * 12**0.5
+    bell, other = rng.normal(10_000, 2), rng.normal(1, 4000, 2)
+    fit = fit_gaussian(block)
+    assert w2_gaussian(fit.mean, fit.covariance, torch.zeros(2).double(), EYE.double()).item() < 0.1
+    assert sliced_w1(block, bell).item() > 2 * sliced_w1(other, bell).item()
 
 
 # Gaussians
@@ -384,6 +407,8 @@ REFUSED = {
     r"not \(3, 1\): call target.squeeze\(-1\)": lambda: w1(EYE, torch.ones(3, 1)),
     r"target must have shape \(m,\) or \(2, m\), not \(3, 4\)": lambda: w1(EYE, torch.ones(3, 4)),
     r"one shape, not \(1, 2, 2\) and \(1, 2, 1\)": lambda: w1_points(EYE[None], ONE[None, :, None]),
+    r"2 features, not 3 and 2": lambda: sliced_w1(torch.ones(1, 4, 3), EYE),
+    r"y must have shape \(m, 2\), not \(1, 2, 2\)": lambda: sliced_w1(EYE[None], EYE[None]),
     "target holds 1 values that are not finite": lambda: ks(EYE, HALF[0]),
     r"not \(3, 5, 28, 28\): call x.flatten\(2\) on images": lambda: fit_gaussian(torch.ones(3, 5, 28, 28)),
     r"mean1 must .* \(2,\) and \(3, 3\)": lambda: w2_gaussian(ONE, torch.eye(3), ONE, EYE),

@@ -105,6 +105,8 @@ Playground.define("data", ["numbers"], (numbers) => {
     dirac: () => law(1, [-2, 2, -2, 2], (_, __, x) => { x[0] = 0; }, { mean: 0, sd: 0 }),
   };
 
+  let last = { key: "", law: /** @type {Law|null} */ (null) }; // games of one kind share it
+
   /**
    * Return the law of some settings.
    * @param {Pick<Settings, "data"> & Partial<Settings>} settings
@@ -113,7 +115,9 @@ Playground.define("data", ["numbers"], (numbers) => {
   function of(settings) {
     const make = LAWS[settings.data];
     if (!make) throw new RangeError(`data must be one of ${Object.keys(LAWS).join(", ")}, not ${settings.data}.`);
-    return make(settings);
+    const key = JSON.stringify([settings.data, settings.features, settings.strokes]);
+    if (last.key !== key) last = { key, law: make(settings) };
+    return /** @type {Law} */ (last.law);
   }
 
   return { of, NAMES: Object.keys(LAWS), STROKE, MOON };

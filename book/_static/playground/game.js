@@ -206,20 +206,14 @@ Playground.define("game", ["numbers", "kernels", "networks", "losses", "training
 
       /**
        * Measure what G makes.
-       * @param {boolean} [all] also what takes long and is not what a run is judged by
        * @returns {Meters}
        */
-      meters(all = true) {
+      meters() {
         if (this.dirac) {
           const [theta, psi] = [this.G.weights[0], this.D.weights[0]];
           return { theta, psi, distance: Math.hypot(theta, psi) };
         }
-        return meters.measure(this.samples(meters.needed(this.settings)), this.law, all);
-      }
-
-      /** What real samples have. @returns {Meters} */
-      floor() {
-        return meters.floor(this.settings);
+        return meters.measure(this.samples(meters.needed(this.settings)), this.law);
       }
 
       /**

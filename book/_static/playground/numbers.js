@@ -133,44 +133,24 @@ Playground.define("numbers", [], () => {
   }
 
   /**
-   * The standard normal law's quantile: where its distribution function is u. Wichura (1988), AS 241, which is
-   * right to about 16 digits. https://doi.org/10.2307/2347330
-   * @param {number} u between 0 and 1
+   * The standard normal law's quantile: where its distribution function is u. By Newton's method, on the series
+   * density(x) (x + x^3 / 3 + x^5 / (3 5) + ...), from 0 on, so that no step goes too far. Some 13 digits are right
+   * for u from 0.0001 to 0.9999, and nothing here asks for others.
+   * @param {number} u
    * @returns {number}
    */
   function quantile(u) {
-    const q = u - 0.5;
-    if (Math.abs(q) <= 0.425) {
-      const r = 0.180625 - q * q;
-      return q * ratio(r, CENTRE);
+    for (let x = 0, move = 1; ; x -= move) {
+      if (Math.abs(move) < 1e-9) return x; // the next would be its square
+      const density = Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
+      let [sum, term] = [0, x];
+      for (let k = 3; sum + term !== sum; k += 2) {
+        sum += term;
+        term *= (x * x) / k;
+      }
+      move = sum + (0.5 - u) / density;
     }
-    const r = Math.sqrt(-Math.log(Math.min(u, 1 - u)));
-    return Math.sign(q) * (r <= 5 ? ratio(r - 1.6, FLANK) : ratio(r - 5, TAIL));
   }
-
-  /** @param {number} r @param {number[][]} polynomials @returns {number} */
-  const ratio = (r, [above, below]) => polynomial(r, above) / polynomial(r, below);
-  /** @param {number} r @param {number[]} from the lowest power on @returns {number} */
-  const polynomial = (r, from) => from.reduceRight((sum, c) => sum * r + c, 0);
-
-  const CENTRE = [
-    [3.3871328727963666080, 133.14166789178437745, 1971.5909503065514427, 13731.693765509461125,
-      45921.953931549871457, 67265.770927008700853, 33430.575583588128105, 2509.0809287301226727],
-    [1, 42.313330701600911252, 687.18700749205790830, 5394.1960214247511077, 21213.794301586595867,
-      39307.895800092710610, 28729.085735721942674, 5226.4952788528545610],
-  ];
-  const FLANK = [
-    [1.42343711074968357734, 4.63033784615654529590, 5.76949722146069140550, 3.64784832476320460504,
-      1.27045825245236838258, 0.241780725177450611770, 0.0227238449892691845833, 7.74545014278341407640e-4],
-    [1, 2.05319162663775882187, 1.67638483018380384940, 0.689767334985100004550, 0.148103976427480074590,
-      0.0151986665636164571966, 5.47593808499534494600e-4, 1.05075007164441684324e-9],
-  ];
-  const TAIL = [
-    [6.65790464350110377720, 5.46378491116411436990, 1.78482653991729133580, 0.296560571828504891230,
-      0.0265321895265761230930, 0.00124266094738807843860, 2.71155556874348757815e-5, 2.01033439929228813265e-7],
-    [1, 0.599832206555887937690, 0.136929880922735805310, 0.0148753612908506148525, 7.86869131145613259100e-4,
-      1.84631831751005468180e-5, 1.42151175831644588870e-7, 2.04426310338993978564e-15],
-  ];
 
   return { softplus, sigmoid, Stream, STREAMS, philox, quantile };
 });

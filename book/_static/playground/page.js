@@ -8,8 +8,8 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
   const GUESSES = { none: [0, 0], "1 to 5": [1, 5], "6 to 10": [6, 10], "11 to 15": [11, 15], "all 16": [16, 16] };
   const LAYERS = { real: "real", fakes: "fakes", surface: "D: taken for real", arrows: "which way D’s slope pushes", warp: "the noise as G bends it" };
   const METERS = {
-    modes: "heaps found", high: "share of samples on a heap", klReverse: "unevenness of the heaps (reverse KL)",
-    w1: "W1, distance from real", w2: "W2, distance from real",
+    modes: "heaps found", least: "smallest heap, of its fair share", high: "share of samples on a heap", klReverse: "unevenness of the heaps (reverse KL)",
+    sliced: "sliced W1, distance from real", w1: "W1, distance from real", w2: "W2, distance from real",
     mean: "mean", sd: "standard deviation", skewness: "skewness", kurtosis: "excess kurtosis", theta: "G’s weight θ", psi: "D’s weight ψ",
     distance: "distance from rest",
   };
@@ -400,7 +400,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
 
     /** What does not change while a game goes on. */
     function describe() {
-      chartTitle.textContent = `${METERS[rule.key][0].toUpperCase()}${METERS[rule.key].slice(1)} of all, step by step${rule.key === "modes" ? "; a success needs half of the samples on them" : ""}`;
+      chartTitle.textContent = `${METERS[rule.key][0].toUpperCase()}${METERS[rule.key].slice(1)} of all, step by step${rule.key === "modes" ? "; a success needs half of its fair share on each" : ""}`;
       program();
       const dirac = settings.data === "dirac";
       keys.hidden = dirac;
@@ -417,14 +417,14 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       say(said, all + inWords(state.large.member));
     }
 
-    /** Whether it finds all heaps, with most samples beside them. */
+    /** Whether it finds all heaps, but some with next to nothing. */
     const loose = (member) => rule.key === "modes" && member.value === rule.range[1] && !member.good;
     const percent = (share) => `${Math.floor(100 * share)} %`;
 
     function inWords(member) {
       const { meters: found, failed, good } = state.members[member];
       if (failed) return `GAN ${member + 1}: its numbers overflowed.`;
-      return `GAN ${member + 1}: ${METERS[rule.key]} ${shown(rule.key, found)}, ${loose(state.members[member]) ? `but only ${percent(found.high)} of its samples on them, ` : ""}${good ? "a success" : "not yet a success"}.`;
+      return `GAN ${member + 1}: ${METERS[rule.key]} ${shown(rule.key, found)}, ${loose(state.members[member]) ? `but the smallest has ${percent(found.least)} of its fair share, ` : ""}${good ? "a success" : "not yet a success"}.`;
     }
 
     // Pictures.
@@ -503,7 +503,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       tiles.forEach(({ tile, tag }, i) => {
         const member = members[i];
         if (!member) return;
-        const all = loose(member) ? `, ${percent(member.meters.high)} on` : "";
+        const all = loose(member) ? `, least ${percent(member.meters.least)}` : "";
         const number = rule.key === "modes" ? `${member.value}/${rule.range[1]}${all}` : fixed(member.value, 2);
         say(tag, member.failed ? "✗" : `${member.good ? "✓ " : ""}${number}`);
         tile.classList.toggle("good", member.good);

@@ -167,8 +167,8 @@ Playground.define("presets", [], () => {
       title: "The ring that collapses",
       chapter: "modes", of: "Counting modes",
       settings: RING, until: 750, layers: [],
-      story: "The real data are eight heaps on a ring. A good generator makes all eight.",
-      question: "After 750 steps, how many of the sixteen generators will make all eight heaps, with at least half of their samples on them?",
+      story: "The real data are eight heaps on a ring. A good generator makes all eight, and each as often as the others.",
+      question: "After 750 steps, how many of the sixteen generators will make all eight heaps, each with at least half of its fair share?",
       watch: "Watch the orange fakes of one GAN: they sit on a heap, D finds out, and they move on.",
       repaired: {
         settings: { ...RING, loss: "relativistic", r1: 0.1, r2: 0.1, gRate: 3e-3, dRate: 3e-3, beta1: 0, beta2: 0.99, ema: 0.99 },
@@ -214,7 +214,7 @@ Playground.define("presets", [], () => {
       repaired: {
         settings: { ...CRITIC, gp: 0, r1: 1 },
         changes: "R1 of 1 in place of the gradient penalty. It asks for a slope of 0 at real samples. Nothing else.",
-        watch: "D now points to the data, and all walk there. To be as wide as the bell takes most of them longer than 400 steps.",
+        watch: "D now points to the data, and all walk there. To be as wide as the bell takes longer than 400 steps.",
       },
     },
     dirac: {

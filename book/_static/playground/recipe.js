@@ -59,29 +59,23 @@ Playground.define("recipe", ["data", "meters"], (data, meters) => {
 
   /** How the fakes are judged: imports from modules of the package, and the lines. @param {Settings} settings */
   function judged(settings) {
-    const { key } = meters.rule(settings);
+    const { key, most } = meters.rule(settings);
     const law = data.of(settings);
     const draw = `fakes = made(noise(SEEDS, ${meters.needed(settings)}, Stream("fakes", SEED))).detach().nan_to_num(0.0, 0.0, 0.0)`;
-    const bound = meters.rule(settings).most ?? 1;
     if (key === "modes") {
       return { metrics: "", modes: "count_modes", code: `${draw}
 found = count_modes(fakes, data)
-good = (found.modes == ${law.modes.length}) & (found.high_quality >= 0.5) & ~failed
-print(f"{int(good.sum())} of {SEEDS} find all ${law.modes.length} heaps, with half of their samples on them")` };
+fair = found.each * ${law.modes.length} / ${meters.needed(settings)}  # 1 where a heap has its fair share of all samples
+good = (fair >= ${meters.FAIR}).all(1) & ~failed
+print(f"{int(good.sum())} of {SEEDS} find all ${law.modes.length} heaps, each with half of its fair share or more")` };
     }
-    const distance = {
-      w2: `fit = metrics.fit_gaussian(fakes)
-mean, covariance = data.mean.double(), data.covariance.double()
-distance = metrics.w2_gaussian(fit.mean, fit.covariance, mean, covariance)`,
-      w1: law.features === 1
-        ? "distance = metrics.w1(fakes.squeeze(2), data)"
-        : `real = data(SEEDS, 200, Stream("real", SEED))
-distance = metrics.w1_points(fakes[:, :200], real)`,
-    }[key];
+    const distance = law.features === 1
+      ? "metrics.w1(fakes.squeeze(2), data)"
+      : 'metrics.sliced_w1(fakes, data(1, 10_000, Stream("real", SEED))[0])';
     return { metrics: "metrics", modes: "", code: `${draw}
-${distance}
-good = (distance < ${bound.toFixed(3)}) & ~failed
-print(f"{int(good.sum())} of {SEEDS} have a ${key.toUpperCase()} below ${bound.toFixed(3)}")` };
+distance = ${distance}
+good = (distance < ${most.toFixed(3)}) & ~failed
+print(f"{int(good.sum())} of {SEEDS} have a ${key === "w1" ? "W1" : "sliced W1"} below ${most.toFixed(3)}")` };
   }
 
   /** A picture of all. @param {Settings} settings */

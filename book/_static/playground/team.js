@@ -23,8 +23,6 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
       this.path = /** @type {number[]} */ ([]);
       this.every = 1; // steps from one point of the path to the next
       this.failed = false;
-      /** @type {{at: number|undefined, meters: Meters}|null} what takes long to measure, and when it was */
-      this.all = null;
       /** @type {Meters} */
       this.meters = {};
       this.measure();
@@ -52,7 +50,7 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
     measure() {
       if (this.curve.at.at(-1) === this.game.steps) return;
       this.failed ||= this.game.failed();
-      if (!this.failed) this.meters = this.game.meters(false);
+      if (!this.failed) this.meters = this.game.meters();
       this.curve.at.push(this.game.steps);
       this.curve.values.push(this.value());
       if (this.game.steps === 0 && this.game.dirac) this.trace();
@@ -78,15 +76,13 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
     large() {
       const { game } = this;
       const { features, view } = game.law;
-      const measured = this.curve.at.at(-1);
-      if (this.all?.at !== measured && !this.failed) this.all = { at: measured, meters: game.meters() };
       const samples = game.samples(LARGE);
       const points = samples.slice(0, PUSHED * features);
       const side = features === 1 ? 4 * WARP : WARP;
       const rows = (/** @type {number} */ n) => (features === 1 ? 1 : n);
       return {
         member: game.member, step: game.steps, losses: game.losses(), samples,
-        meters: this.all?.meters ?? this.meters,
+        meters: this.meters,
         surface: { ...grid(view, features), values: game.surface(grid(view, features).points) },
         arrows: { points, vectors: game.arrows(points) },
         warp: { columns: side, rows: rows(side), points: game.warp(game.lattice(side)) },

@@ -141,11 +141,9 @@ type Meters = Record<string, any>;
 /** What a run is judged by. */
 interface Rule {
   key: string; // the meter
-  name: string;
   more: boolean; // is more better?
   most: number | null; // the bound, where less is better
-  words: string; // of one run that succeeds
-  many: string; // of several
+  many: string; // words of several runs that succeed
   floor: number; // what real samples have
   range: number[]; // of a picture of it
   good(meters: Meters): boolean;
