@@ -226,6 +226,7 @@ def one_step(
         steps=2, batch=batch, d_loss=d_loss, g_loss=lambda G, D, x, z: G(z).square().mean((1, 2)),
         d_opt=adam(D, 1e-3), g_opt=adam(G, 1e-3), processes=processes, ema=0.9,
     )  # fmt: skip
+    assert D.dropout.rows is None  # whoever draws from it later draws what it asks for
     return together.told(history, G, D)
 
 

@@ -25,7 +25,7 @@ from gan_helpers.processes import Processes, joined
 from gan_helpers.recording import Record
 from gan_helpers.shares import Share
 
-MEMBERS, BATCH = 5, 10  # neither is a multiple of 2 or 3
+MEMBERS, BATCH = 5, 11  # neither is a multiple of 2 or 3
 STEPS = 100
 
 Run = dict[str, Tensor]
