@@ -439,6 +439,17 @@ def test_the_same_command_goes_on_after_a_kill(task: str, reached: Reached, tmp_
     reached("equal to the last bit")
 
 
+@pytest.mark.reliability("processes", "how far roundings have grown after 300 steps of a lively game")
+def test_what_shares_differ_in_later_on_are_roundings_that_grow(reached: Reached) -> None:
+    apart = {
+        precision: float((alone[:, 0] - beside[:, 0]).abs().max())
+        for precision in (torch.float32, torch.float64)
+        for alone, beside in [[together.lively(s, precision) for s in (Share(0, 1, 2), Share.whole(2))]]
+    }
+    assert apart[torch.float32] > 1e-3 and apart[torch.float64] < 1e-6
+    reached("losses more than 1e-3 apart in single precision, less than 1e-6 in double")
+
+
 @pytest.mark.reliability("processes", "a process that stands still")
 def test_a_process_that_stands_still_is_noticed(reached: Reached, tmp_path: Path) -> None:
     ((code, words),) = one_by_one(2, tmp_path, "stalled", WAIT="30")

@@ -16,9 +16,9 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from gan_helpers import Checkpointing, Ensemble, History, Stream, adam, train
-from gan_helpers.data import Minibatches, Uniform
-from gan_helpers.losses import minimax_d, non_saturating_g, wasserstein_d
+from gan_helpers import Checkpointing, Ensemble, History, Stream, Turns, adam, train
+from gan_helpers.data import Minibatches, Normal, Sampler, Uniform
+from gan_helpers.losses import hinge_d, minimax_d, non_saturating_g, wasserstein_d, wasserstein_g
 from gan_helpers.models import mlp
 from gan_helpers.penalties import gradient_penalty, r1
 from gan_helpers.processes import Processes, joined
@@ -100,6 +100,29 @@ def batch(processes: Processes) -> Run:
 def batch_with_dropout(processes: Processes) -> Run:
     """Split the batch of a discriminator with dropout."""
     return told(*of_batch(processes, dropout=True))
+
+
+def leaky() -> nn.Module:
+    """Return a network with two hidden layers of 64."""
+    return mlp(1, 64, 64, 1, activation=lambda: nn.LeakyReLU(0.2))
+
+
+def lively(share: Share, precision: torch.dtype) -> Tensor:
+    """Return the losses of a game that amplifies roundings, ``(steps, members)``."""
+    G, D = (Ensemble(leaky, share, name=name, seed=1_000, device="cpu") for name in "GD")
+
+    def exactly(sampler: Sampler) -> Sampler:
+        return lambda seeds, batch, rng: sampler(seeds, batch, rng).to(precision)
+
+    G.to(precision)
+    D.to(precision)
+    history = train(
+        G, D, exactly(Normal(4.0, 1.25)), exactly(Uniform(0.0, 1.0)), steps=300, batch=64, seed=1_000,
+        d_loss=lambda G, D, x, z: hinge_d(*D(x, G(z).detach())), d_opt=adam(D, 1.2e-3, (0.5, 0.999)),
+        g_loss=lambda G, D, x, z: wasserstein_g(D(G(z))), g_opt=adam(G, 5.5e-4, (0.5, 0.999)),
+        turns=Turns(d_steps=5),
+    )  # fmt: skip
+    return history.g_loss
 
 
 def _checkpointed(processes: Processes, task: str, end: Any = None) -> Run:
