@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -43,6 +44,7 @@ FEWEST = 60  # rows: with fewer there is nothing to judge by
 HELD_OUT = 1 / 3  # of the rows
 MOST_LEVELS = 50  # of a category
 SHOWN = 3  # names that a message lists
+NUMBER = re.compile(r"\s*[+-]?\d+([.,]\d*)?\s*")  # as text, with a point or a comma
 IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 # The recipe: the repaired one of the chapter on modes. Every option of it can be given to `fit`.
@@ -73,8 +75,11 @@ class Rows:
     @property
     def digest(self) -> str:
         """What these rows are known by."""
-        content = hashlib.sha256(self.units.text().encode())
-        content.update(self.units.encode(self.values).numpy().tobytes())
+        # Of the data alone: a mean can differ in its last digit from machine to machine.
+        content = hashlib.sha256(repr([column.name for column in self.units.columns]).encode())
+        for column, values in zip(self.units.columns, self.values, strict=True):
+            plain = isinstance(column, Number)
+            content.update(values.astype(np.float64).tobytes() if plain else repr(values.tolist()).encode())
         return content.hexdigest()[:16]
 
 
@@ -136,13 +141,13 @@ def curves(y: Any) -> Rows:
     return Rows((found,), Units((number("y", found, found.shape[1]),), shape=found.shape[1:]))
 
 
-def images(folder: Any, brightest: float = 255.0) -> Rows:
+def images(folder: Any, brightest: float | None = None) -> Rows:
     """Return the images of a folder, grey if all are and else in colours; or images in an array.
 
     Args:
         folder: all images in it are taken, in the order of their names; they have to be of one size. An array
             holds images as ``(n, height, width)`` or ``(n, height, width, colours)``.
-        brightest: the value of a white pixel, in an array; black is 0.
+        brightest: the value of a white pixel, in an array; black is 0. It is 255 for bytes unless given.
     """
     pixels = _read(folder) if isinstance(folder, str | os.PathLike) else _numeric("folder", folder)
     if pixels.ndim not in (3, 4):
@@ -150,6 +155,12 @@ def images(folder: Any, brightest: float = 255.0) -> Rows:
     _refuse_few(len(pixels), "images")
     _refuse_gaps("folder", pixels)
     _refuse_constant({"All images": pixels})
+    if brightest is None and pixels.dtype != np.uint8:
+        raise ValueError(
+            f"brightest must be given for pixels that are no bytes: these are {pixels.dtype} from "
+            f"{pixels.min():g} to {pixels.max():g}, which does not tell what white is."
+        )
+    brightest = 255.0 if brightest is None else brightest
     half = _checks.number("brightest", brightest, above=0) / 2
     if pixels.min() < 0 or pixels.max() > brightest:
         found = f"{pixels.min():g} to {pixels.max():g}"
@@ -190,7 +201,10 @@ def table(data: Any, categories: Iterable[str] = ()) -> Rows:
     """
     frame = hasattr(data, "columns") and hasattr(data, "to_numpy")
     if not frame and not isinstance(data, Mapping):
-        raise TypeError(f"data must be a data frame, or columns by name, not {_checks.shown(data)}.")
+        raise TypeError(
+            f"data must be a data frame, or columns by name, not {_checks.shown(data)}: read a file first, "
+            "as pandas.read_csv does, and take array() for numbers without names."
+        )
     names = [str(name) for name in (data.columns if frame else data)]
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise ValueError(f"data must name each column once, and {_list(twice)} is there twice.")
@@ -257,13 +271,21 @@ def _plain(name: str, column: Array) -> Array:
 def _category(name: str, plain: Array) -> tuple[Column, Array]:
     levels = sorted(set(plain.tolist()), key=lambda level: (str(type(level)), level))
     if len(levels) > MOST_LEVELS:
+        way = "leave out names and numbers of single rows, and join what is rare."
+        if _are_numbers(levels):
+            way = "most are numbers as text, so make numbers of them."
         raise ValueError(
             f"{name} has {len(levels)} levels in {len(plain)} rows, and there can be {MOST_LEVELS} at most: "
-            "leave out names and numbers of single rows, and join what is rare."
+            + way
         )
     if len(levels) == 1:
         levels = [*levels, f"not {levels[0]}"]  # which is refused with all that is constant
     return Category(name, tuple(levels)), plain
+
+
+def _are_numbers(levels: list[Any]) -> bool:
+    """Tell whether most levels are numbers as text, as a column is in which a sign stands for gaps."""
+    return sum(bool(NUMBER.fullmatch(level)) for level in levels if isinstance(level, str)) > len(levels) / 2
 
 
 def _refuse_gaps(name: str, values: Array) -> None:

@@ -126,7 +126,11 @@ BAD = {
     "one row": (lambda: table({"town": with_gap("Ulm")}), "town has levels in one row alone, Ulm: join"),
     "names": (
         lambda: table({"name": [f"n{i}" for i in range(N)]}),
-        "name has 120 levels in 120 rows, and there can be 50 at most",
+        "name has 120 levels in 120 rows, and there can be 50 at most: leave out names",
+    ),
+    "numbers as text": (
+        lambda: table({"dose": ["?", *(f"{i},5" for i in range(1, N))]}),
+        "dose has 120 levels in 120 rows, .*: most are numbers as text, so make numbers of them",
     ),
     "lengths": (lambda: table({"a": AGE, "b": AGE[1:]}), "as many rows in each column, not a 120, b 119"),
     "unequal": (lambda: curves([[1.0, 2.0]] * 90 + [[1.0]] * 5), "one length, not from 1 to 2 points"),
@@ -134,6 +138,7 @@ BAD = {
     "flat": (lambda: curves(np.zeros((N, 5))), "All curves holds the same value"),
     "images as rows": (lambda: array(PIXELS), r"x must have shape .n, features., .*: take images"),
     "too bright": (lambda: images(PIXELS, 16), "pixels from 0 to 16, not from 0 to 255: set brightest"),
+    "no bytes": (lambda: images(PIXELS / 255), "brightest must be given .* float64 from 0 to 1, which does"),
     "no folder": (lambda: images("nowhere"), "folder must be a folder with images, and nowhere is none"),
     "dates": (lambda: table({"when": np.arange(N).astype("datetime64[D]")}), "when holds dates or times"),
     "objects": (lambda: table({"o": [{}] * N}), "o must hold numbers, text or truth values, not {}"),
@@ -210,6 +215,17 @@ def test_generators_know_their_rows_again_and_refuse_others(tmp_path: Path) -> N
             split_of(G, table(other))
     with pytest.raises(ValueError, match="generators must come from fit"):
         split_of(Generators(G.network, G.noise), rows)
+
+
+def test_rows_are_known_by_their_data_and_not_by_the_last_digit_of_a_mean() -> None:
+    rows = table(COLUMNS)
+    age, *others = rows.units.columns
+    elsewhere = dataclasses.replace(age, mean=np.nextafter(age.mean, 99))
+    units = dataclasses.replace(rows.units, columns=(elsewhere, *others))
+    assert Rows(rows.values, units).digest == rows.digest
+    for name in COLUMNS:
+        assert table(COLUMNS | {name: COLUMNS[name][::-1]}).digest != rows.digest
+    assert table({name.upper(): values for name, values in COLUMNS.items()}).digest != rows.digest
 
 
 # Learned
@@ -396,7 +412,7 @@ def test_a_page_needs_nothing_else_and_shows_names_as_they_are(kind: str, tmp_pa
     judged = report(small(rows), rows, seed=1)
     page = judged.save(tmp_path / "mine.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 1
-    text = re.sub("base64,[^\"]*", "", page)
+    text = re.sub('base64,[^"]*', "", page)
     assert "<script" not in text and "http" not in text and "url(" not in text
     for verdict in judged.verdicts:
         assert verdict in page

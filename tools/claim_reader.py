@@ -18,7 +18,7 @@ from tools.sheets import ROOT
 #: Names that bring random numbers into a cell, or into a chapter's recipes and by these into its cells.
 RANDOM = {
     "Stream", "Ensemble", "train", "base_seed", "random", "RandomState", "default_rng", "manual_seed",
-    "set_random_seed", "Linear", "Dense", "dense", "Dropout",
+    "set_random_seed", "Linear", "Dense", "dense", "Dropout", "fit",
 }  # fmt: skip
 
 #: What numbers are worked out with, beside the numbers of the notebook.
