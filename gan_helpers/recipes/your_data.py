@@ -139,7 +139,7 @@ def by_set() -> Shown:
 
 # What leaks
 
-#: How much is learned by heart: the share that is held out, the weight of the penalty, and the steps.
+#: What is attacked, as the share that is held out, the weight of the penalty, and the steps.
 SETTINGS = {
     "usual": (your_data.HELD_OUT, your_data.GAMMA, STEPS),
     "middle": (1 - MIDDLE / 442, your_data.GAMMA, STEPS),
