@@ -112,8 +112,8 @@ def test_a_story_is_told_of_its_own_game_alone(ask):
 
 
 def test_a_heading_is_no_link_to_settings(ask):
-    links = ("what-to-look-at", "%E0%A4%A", "", "toString=1", "width=3", "tour=ring", "data=ring&x=1")
-    assert ask("given.map(need('presets').isLink)", links) == [False] * 4 + [True] * 3
+    links = ("what-to-look-at", "%E0%A4%A", "", "wdith=5", "width=3", "tour=ring", "data=ring&x=1")
+    assert ask("given.map(need('presets').isLink)", links) == [False] * 3 + [True] * 4
 
 
 def test_the_smallest_game_has_nothing_hidden(ask):
@@ -132,7 +132,9 @@ def test_the_smallest_game_has_nothing_hidden(ask):
 def test_both_at_once_move_equally_often(ask):
     told = ask("need('presets').validate({turns: 'simultaneous', dSteps: 3})")
     assert told["settings"]["dSteps"] == 1
-    assert told["problems"] == ["When both move at once, D moves as often as G: once, not 3 times."]
+    assert told["problems"] == [
+        "Updates of D for one of G: when both move at once, D moves as often as G: once, not 3 times."
+    ]
 
 
 # Programs

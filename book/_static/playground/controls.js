@@ -81,7 +81,9 @@ Playground.define("controls", ["presets", "data", "drawing"], (presets, data, dr
       return [(event.clientX - box.left - X(0)) / unit, -(event.clientY - box.top - Y(0)) / unit];
     };
     const full = make("p", { role: "status" });
+    const past = []; // what stood there before
     const set = (next) => {
+      past.push(points);
       points = next;
       full.textContent = points.length < presets.MOST_POINTS ? "" : `The pad is full: it holds ${points.length} points. Clear it to draw anew.`;
       show();
@@ -107,7 +109,8 @@ Playground.define("controls", ["presets", "data", "drawing"], (presets, data, dr
     const button = (words, next) => make("button", { type: "button", onclick: () => set(next()) }, words);
     requestAnimationFrame(show);
     return make("div", { class: "pg-drawing" }, canvas,
-      make("div", { role: "group", "aria-label": "Drawings" }, button("Clear", () => []), ...Object.entries(DRAWINGS).map(([name, points]) => button(name, points))), full);
+      make("div", { role: "group", "aria-label": "Drawings" }, button("Clear", () => []),
+        make("button", { type: "button", onclick: () => { if (past.length) { set(past.pop()); past.pop(); } } }, "Undo"), ...Object.entries(DRAWINGS).map(([name, points]) => button(name, points))), full);
   }
 
   // The form.
@@ -132,13 +135,13 @@ Playground.define("controls", ["presets", "data", "drawing"], (presets, data, dr
     beta1: linear(0, 0.99), beta2: near1, ema: near1,
   };
   /** The numbers that are typed or counted. */
-  const COUNTS = ["batch", "width", "layers", "dSteps", "seed"];
+  const COUNTS = ["batch", "width", "layers", "dSteps", "seed", "seeds"];
   /** What each group of the form has. @type {[string, string[]][]} */
   const GROUPS = [
     ["The game", ["loss", "r1", "r2", "gp"]],
     ["How they learn", ["gRate", "dRate", "beta1", "beta2", "dSteps", "batch", "turns"]],
     ["The networks", ["width", "layers", "activation", "noise", "ema"]],
-    ["The start", ["seed"]],
+    ["The start", ["seed", "seeds"]],
   ];
 
   /**

@@ -72,12 +72,23 @@ Playground.define("crew", ["team"], (team) => {
 
     /** @param {number} w @returns {Hand} */
     hire(w) {
-      const hear = (/** @type {any} */ message) => this.hear(w, message);
+      /** @type {any[]} what was sent before the first answer: a browser may refuse a worker after it was made */
+      let early = [];
+      /** @type {Hand} */
+      let hand;
+      const here = () => {
+        hand = onPage((message) => this.hear(w, message));
+        early.forEach(hand.send);
+      };
       try {
-        return worker(hear, (words) => this.complain(words));
+        hand = worker((message) => {
+          early = [];
+          this.hear(w, message);
+        }, (words) => (this.news[w] ? this.complain(words) : here()));
       } catch {
-        return onPage(hear);
+        here();
       }
+      return { send: (message) => { if (!this.news[w]) early.push(message); hand.send(message); }, end: () => hand.end() };
     }
 
     /** Ask all for news, at each picture that the browser draws. @returns {void} */

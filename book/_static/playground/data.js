@@ -40,14 +40,12 @@ Playground.define("data", ["numbers"], (numbers) => {
    * @returns {Law}
    */
   function linear(A, b, view) {
-    const along = (/** @type {number} */ i, /** @type {number} */ j) => A[0][i] * A[0][j] + A[1][i] * A[1][j];
-    const gaussian = { mean: b, covariance: [[along(0, 0), along(0, 1)], [along(1, 0), along(1, 1)]] };
     /** @type {Draw} */
     const draw = (z, _, x) => {
       x[0] = z[0] * A[0][0] + z[1] * A[1][0] + b[0];
       x[1] = z[0] * A[0][1] + z[1] * A[1][1] + b[1];
     };
-    return law(2, view, draw, { gaussian });
+    return law(2, view, draw);
   }
 
   /**
@@ -83,7 +81,7 @@ Playground.define("data", ["numbers"], (numbers) => {
     }
 
     const points = sample(600, new Stream(0, 0, "real"), 0);
-    return { features, view, modes: null, sd: NaN, mean: NaN, gaussian: null, ...facts, fill, sample, points };
+    return { features, view, modes: null, sd: NaN, mean: NaN, ...facts, fill, sample, points };
   }
 
   /** @type {Record<string, (settings: Partial<Settings>) => Law>} */
@@ -120,5 +118,5 @@ Playground.define("data", ["numbers"], (numbers) => {
     return /** @type {Law} */ (last.law);
   }
 
-  return { of, NAMES: Object.keys(LAWS), STROKE, MOON };
+  return { of, STROKE, MOON };
 });

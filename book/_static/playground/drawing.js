@@ -277,6 +277,30 @@ Playground.define("drawing", [], () => {
     ctx.fillText(text, x, y);
   }
 
+  /**
+   * Return which shares of some samples lie beyond each edge of a window: left, right, below, above.
+   * @param {ArrayLike<number>} samples
+   * @param {number} features
+   * @param {number[]} view
+   * @returns {number[]}
+   */
+  function beyond(samples, features, view) {
+    return view.slice(0, 2 * features).map((edge, side) => {
+      let found = 0;
+      for (let i = side >> 1; i < samples.length; i += features) if (side % 2 ? samples[i] > edge : samples[i] < edge) found += 1;
+      return (found * features) / samples.length;
+    });
+  }
+
+  /** Say at each edge which share of the fakes lies beyond it. */
+  function lost(ctx, samples, features, view, [width, height], colours, size) {
+    const places = [["← ", 4, height / 2, "left"], ["→ ", width - 4, height / 2, "right"], ["↓ ", width / 2, height - 5], ["↑ ", width / 4, size + 3]];
+    beyond(samples, features, view).forEach((share, side) => {
+      const [sign, x, y, align = "center"] = places[side];
+      if (share >= 0.005) words(ctx, `${sign}${Math.round(100 * share)} %${size > 12 ? " of the fakes" : ""}`, x, y, colours, align, size);
+    });
+  }
+
   // The large picture.
 
   /** In the plane: D's surface, the real samples, the net, the fakes, the arrows. */
@@ -293,6 +317,7 @@ Playground.define("drawing", [], () => {
     if (layers.warp && large.warp) net(ctx, large.warp, place, colours.ink);
     if (layers.fakes) triangles(ctx, large.samples, place, colours.fake, 1.25 * dot, 0.8);
     if (layers.arrows && large.arrows) arrows(ctx, large.arrows, 2, place, colours.ink, 0.09 * width, 0);
+    if (layers.fakes) lost(ctx, large.samples, 2, view, [width, height], colours, 13);
   }
 
   /** On the line: D's curve above, the two densities below it, and how G maps the noise at the foot. */
@@ -324,8 +349,8 @@ Playground.define("drawing", [], () => {
       ctx.stroke();
       ctx.setLineDash([]);
       ctx.lineCap = "butt";
-      words(ctx, "D: surely real", 6, top - 5, colours);
-      words(ctx, "surely fake", 6, middle - 5, colours);
+      words(ctx, scene.sure ? "D: surely real" : "D: high", 6, top - 5, colours);
+      words(ctx, scene.sure ? "surely fake" : "low", 6, middle + 14, colours);
     }
     const bins = 80;
     const heights = histogram(large.samples, low, high, bins);
@@ -333,6 +358,7 @@ Playground.define("drawing", [], () => {
     const box = [0, floor, width, floor - middle - 18];
     if (layers.real) steps(ctx, density, box, most, colours.real, true);
     if (layers.fakes) steps(ctx, heights, box, most, colours.fake, false);
+    if (layers.fakes) lost(ctx, large.samples, 1, view, [width, middle + floor], colours, 13);
     rule(floor);
     if (layers.warp && large.warp) {
       const { columns, points } = large.warp;
@@ -457,6 +483,7 @@ Playground.define("drawing", [], () => {
       const pane = [0, box[3], width, box[3]];
       steps(ctx, density, pane, most, colours.real, true);
       steps(ctx, histogram(member.samples, scene.view[0], scene.view[1], density.length), pane, most, colours.fake, false);
+      lost(ctx, member.samples, 1, scene.view, [box[2], 1.3 * box[3]], colours, 11);
     } else {
       ctx.save();
       ctx.beginPath();
@@ -465,6 +492,7 @@ Playground.define("drawing", [], () => {
       const place = fitted(scene.view, box);
       background(ctx, scene.real, place, colours.real, 1.1, [box[2], box[3]]);
       triangles(ctx, member.samples, place, colours.fake, 1.7, 0.85);
+      lost(ctx, member.samples, 2, scene.view, [box[2], box[3]], colours, 11);
       ctx.restore();
     }
     curve(ctx, member.curve, scale, [1, height - strip, width - 2, strip - 2], colours);
@@ -518,5 +546,5 @@ Playground.define("drawing", [], () => {
     words(ctx, `${scale.last.toLocaleString("en")} steps`, right, height - 5, colours, "right", 12);
   }
 
-  return { palette, sheet, fitted, discs, triangles, words, histogram, large, small, curves };
+  return { palette, sheet, fitted, discs, triangles, words, beyond, large, small, curves };
 });

@@ -29,7 +29,6 @@ Playground.define("losses", ["numbers"], (numbers) => {
     ],
     wasserstein: [UP, DOWN, UP],
   };
-  const NAMES = [...Object.keys(GAMES), "relativistic"];
 
   /**
    * @param {Sloped} loss
@@ -70,7 +69,7 @@ Playground.define("losses", ["numbers"], (numbers) => {
 
   /**
    * What D descends.
-   * @param {string} name one of NAMES
+   * @param {string} name a game of GAMES, or relativistic
    * @param {Float64Array} real D's outputs on real samples
    * @param {Float64Array} fake D's outputs on fakes
    * @param {number} n how many of each
@@ -85,7 +84,7 @@ Playground.define("losses", ["numbers"], (numbers) => {
 
   /**
    * What G descends.
-   * @param {string} name one of NAMES
+   * @param {string} name a game of GAMES, or relativistic
    * @param {Float64Array} real D's outputs on real samples, which the relativistic game alone looks at
    * @param {Float64Array} fake D's outputs on fakes
    * @param {number} n how many
@@ -97,5 +96,5 @@ Playground.define("losses", ["numbers"], (numbers) => {
     return mean(GAMES[name][2], fake, n, ofFake);
   }
 
-  return { NAMES, ofD, ofG };
+  return { ofD, ofG };
 });

@@ -84,8 +84,7 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
   });
 
   /**
-   * W1 of the shadows of two samples, in standard deviations of the second's, averaged over the directions. It sees
-   * shape, as W2 of fitted ellipses does not.
+   * W1 of the shadows of two samples, in standard deviations of the second's, averaged over the directions.
    * Bonneel et al. (2015), https://doi.org/10.1007/s10851-014-0506-3
    * @param {Float64Array[]} x the shadows of one
    * @param {Float64Array[]} y those of one that has a whole number of times as many
@@ -120,24 +119,6 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
       yy += (b * b) / n;
     }
     return { mean, covariance: [[xx, xy], [xy, yy]] };
-  }
-
-  /**
-   * The 2-Wasserstein distance of two Gaussians in two dimensions, in its form with an orthogonal U that does
-   * not cancel. Bhatia, Jain and Lim (2019), https://arxiv.org/abs/1712.01504
-   * @param {Normal2} p
-   * @param {Normal2} q
-   * @returns {number}
-   */
-  function w2Gaussian(p, q) {
-    const [[a, b], [, d]] = root(p.covariance);
-    const [[e, f], [, h]] = root(q.covariance);
-    // R = root(q) root(p). The U nearest to it is a rotation if its determinant is not negative, as here.
-    const [c1, s1] = [e * a + f * b + f * b + h * d, f * a + h * b - e * b - f * d];
-    const size = Math.hypot(c1, s1);
-    const [c, s] = size > 0 ? [c1 / size, s1 / size] : [1, 0];
-    const gap = [a - (e * c + f * s), b - (-e * s + f * c), b - (f * c + h * s), d - (-f * s + h * c)];
-    return Math.hypot(p.mean[0] - q.mean[0], p.mean[1] - q.mean[1], ...gap);
   }
 
   /** The symmetric root of a covariance. @param {number[][]} covariance @returns {number[][]} */
@@ -177,8 +158,7 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
     const [mean, sd] = [of.map((m) => m.mean), of.map((m) => m.sd)];
     const { cast, widths } = real(law);
     return {
-      ...(law.modes ? countModes(x, law.modes, law.sd) : {}), sliced: slicedW1(shadows(x), cast, widths),
-      ...(law.gaussian ? { w2: w2Gaussian(fitGaussian(x), law.gaussian) } : {}), mean, sd,
+      ...(law.modes ? countModes(x, law.modes, law.sd) : {}), sliced: slicedW1(shadows(x), cast, widths), mean, sd,
     };
   }
 
@@ -273,9 +253,9 @@ Playground.define("meters", ["numbers", "data"], (numbers, data) => {
       };
     }
     of.most = bound(law, key, worst[key]);
-    const many = `have a ${key === "w1" ? "W1" : "sliced W1"} below ${of.most.toFixed(3)}: nearer to real samples than to any without shape`;
+    const many = `have a ${key === "w1" ? "W1" : "sliced W1"} below ${of.most.toFixed(3)}: nearer to real samples than to what has no shape`;
     return { ...of, range: [0, 8 * of.most], many };
   }
 
-  return { FAIR, moments, w1, countModes, shadows, slicedW1, fitGaussian, w2Gaussian, needed, measure, rivals, floor, rule };
+  return { FAIR, moments, w1, countModes, shadows, slicedW1, fitGaussian, needed, measure, rivals, floor, rule };
 });

@@ -189,5 +189,5 @@ Playground.define("networks", ["kernels"], (kernels) => {
     }
   }
 
-  return { Network, ACTIVATIONS: Object.keys(ACTIVATIONS) };
+  return { Network };
 });

@@ -152,5 +152,5 @@ Playground.define("numbers", [], () => {
     }
   }
 
-  return { softplus, sigmoid, Stream, STREAMS, philox, quantile };
+  return { softplus, sigmoid, Stream, philox, quantile };
 });

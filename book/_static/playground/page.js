@@ -9,7 +9,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
   const LAYERS = { real: "real", fakes: "fakes", surface: "D: taken for real", arrows: "which way D’s slope pushes", warp: "the noise as G bends it" };
   const METERS = {
     modes: "heaps found", least: "smallest heap, of its fair share", high: "share of samples on a heap", klReverse: "unevenness of the heaps (reverse KL)",
-    sliced: "sliced W1, distance from real", w1: "W1, distance from real", w2: "W2, distance from real",
+    sliced: "sliced W1, distance from real", w1: "W1, distance from real",
     mean: "mean", sd: "standard deviation", skewness: "skewness", kurtosis: "excess kurtosis", theta: "G’s weight θ", psi: "D’s weight ψ",
     distance: "distance from rest",
   };
@@ -22,7 +22,15 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
   const written = (v, digits) => (Math.abs(v) >= 1e5 ? v.toExponential(1).replace("+", "") : (Math.abs(v) < 0.5 * 10 ** -digits ? 0 : v).toFixed(digits));
   const fixed = (v, digits) => (Number.isFinite(v) ? written(v, digits).replaceAll("-", "−") : "not a number");
   const thousands = (v) => v.toLocaleString("en");
-  const plainMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const inSteps = (n) => `${thousands(n)} step${n === 1 ? "" : "s"}`;
+  const plainMotion = () => Boolean(globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches);
+
+  /** The interval of a share of which k of n were seen, in percent, at 95 %. Wilson (1927), https://doi.org/10.2307/2276774 */
+  function interval(k, n) {
+    const [z, all] = [1.96, n + 1.96 ** 2];
+    const half = z * Math.sqrt((k * (n - k)) / n + z ** 2 / 4);
+    return [-half, half].map((off) => Math.round((100 * (k + z ** 2 / 2 + off)) / all)).join(" to ");
+  }
 
   /** Return one of some meters in words. */
   function shown(name, found) {
@@ -33,25 +41,13 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     return fixed(value, name === "modes" ? 0 : name === "high" ? 2 : 3);
   }
 
-  /** What a browser lacks, in a sentence, or nothing. */
-  function lacking() {
-    if (typeof Worker === "undefined") return "This browser has no workers, and without them the page would stand still.";
-    if (!document.createElement("canvas").getContext) return "This browser cannot draw.";
-    return "";
-  }
-
   /**
    * Bring a playground to life.
    * @param {HTMLElement} root the element that holds a sentence for those who have no JavaScript
    * @returns {void}
    */
   function open(root) {
-    const missing = lacking();
-    if (missing) {
-      root.replaceChildren(make("p", { class: "pg-problem" }, `${missing} The chapters need neither.`));
-      return;
-    }
-
+    if (!make("canvas").getContext("2d")) throw new Error("it does not let a page draw");
     const asked = location.hash.slice(1);
     let foreign = asked !== "" && !presets.isLink(asked); // a heading of the page, which stays in the address
     let { settings, tour, repaired, problems } = presets.fromLink(presets.isLink(asked) ? asked : "tour=ring");
@@ -83,13 +79,13 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       ? button(TOURS[name].title, () => visit(name))
       : button("Your own", () => { change({}); choicesFold.open = true; })]));
     const chips = Object.keys(GUESSES).map((words) => button(words, () => predict(words)));
-    const story = make("p", { class: "pg-story" });
+    const story = make("p", { class: "pg-story", id: "pg-story" });
     const question = make("p", { class: "pg-question", id: "pg-question" });
     const guesses = make("div", { class: "pg-guesses", role: "group", "aria-labelledby": "pg-question" }, ...chips);
     const watch = make("p", { class: "pg-watch" });
-    const verdict = make("p", { class: "pg-verdict", role: "status" });
+    const verdict = make("p", { class: "pg-verdict" });
     const next = make("p", { class: "pg-row" });
-    const card = make("div", { class: "pg-card", tabindex: -1, role: "group", "aria-label": "The story" }, story, question, guesses, watch, verdict, next);
+    const card = make("div", { class: "pg-card", tabindex: -1, role: "group", "aria-label": "The story", "aria-describedby": "pg-story pg-question" }, story, question, guesses, watch, verdict, next);
     const notes = make("p", { class: "pg-problem", role: "alert" });
     const count = make("b");
     const words = make("span");
@@ -98,10 +94,10 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     const big = make("canvas", { role: "img", "aria-label": "The GAN that is looked at" });
     const keys = make("div", { class: "pg-keys", role: "group", "aria-label": "What is drawn" });
     const play = button("", () => run(!wish), { class: "pg-play" });
-    const one = button("Step", () => { run(false); team?.step(1); }, { title: "One update of each player" });
+    const one = button("Step", () => { run(false); team?.step(1); });
     const slower = button("Slow motion", () => pace(!slow), { "aria-pressed": "false" });
     const again = button("Restart", () => { guess = ""; begin(false); });
-    const other = button("Other seeds", () => change({ seed: (settings.seed + 1) % 4294967296 }, true), { title: "Sixteen other starts" });
+    const other = button("Other seeds", () => change({ seed: (settings.seed + 1) % 4294967296 }));
     const clock = make("span", { class: "pg-clock" });
     const grid = make("div", { class: "pg-grid", role: "radiogroup", "aria-label": "The sixteen GANs: choose which one is large" });
     const chart = make("canvas", { role: "img", "aria-label": "Its curve" });
@@ -120,7 +116,8 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
 
     const heading = make("h2");
     const choicesFold = make("details", { class: "pg-fold pg-choices" },
-      make("summary", {}, "Change anything: data, loss, penalties, rates, networks"), choices);
+      make("summary", {}, "Change anything: data, loss, penalties, rates, networks"),
+      make("p", {}, "What the words mean stands in the ", make("a", { href: "glossary.html" }, "glossary"), "."), choices);
     const handing = [button("Open as a notebook", download), button("Copy the Python", copied("The program is copied.", () => code.textContent))];
     root.replaceChildren(
       make("div", { class: "pg-tabs", role: "group", "aria-label": "Guided tours" }, ...tabs.values()), card, notes,
@@ -159,7 +156,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       const tile = make("button", { type: "button", class: "pg-tile", role: "radio", "aria-checked": String(member === 0), "aria-label": `GAN ${member + 1}`, onclick: () => choose(member) }, canvas, tag);
       tile.addEventListener("keydown", (event) => {
         const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
-        const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
+        const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -member, End: -1 - member }[event.key];
         if (!step) return;
         event.preventDefault();
         choose((member + step + settings.seeds) % settings.seeds);
@@ -244,9 +241,9 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     }
 
     /** Take some other settings, and start again. What the reader changes leaves the tour behind, but for the seed. */
-    function change(some, keepsTour = false) {
+    function change(some) {
       ({ settings, problems } = presets.validate({ ...settings, ...some }));
-      if (!keepsTour) [tour, repaired] = ["", false];
+      if (Object.keys(some).join() !== "seed") [tour, repaired] = ["", false];
       guess = "";
       before = null;
       begin("data" in some);
@@ -256,6 +253,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     /** Show what was chosen, and start it. A form for the same data stays as it is, but for its values. */
     function begin(withForm = true) {
       answered = false;
+      state = null;
       showLayers();
       if (withForm) showForm();
       else form.show(settings);
@@ -280,7 +278,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
 
     /** Take the reader's guess, which stands until the next start. */
     function predict(words) {
-      if (guess || answered) return;
+      if (guess || answered || state?.step) return;
       guess = words;
       showTour();
       run(true);
@@ -290,7 +288,11 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     const goods = () => state.members.filter((member) => member.good).length;
 
     function receive(next) {
+      const [begins, quarter] = [next.step && !state?.step, (step) => Math.floor((4 * step) / until)];
+      const passed = state && wish && quarter(next.step) > quarter(state.step);
       state = next;
+      if (begins) showTour(); // who has looked cannot guess any more
+      if (begins || passed) say(said, `${inSteps(state.step)}: ${goods()} of ${settings.seeds}.`);
       if (!answered && state.step >= until) {
         answered = true;
         run(false);
@@ -354,6 +356,8 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     /** Show the story, the question and, when it can be told, the answer. */
     function showTour() {
       for (const [name, tab] of tabs) tab.setAttribute("aria-pressed", String(tour === name));
+      const strip = tabs.get(tour).parentElement;
+      strip.scrollLeft = tabs.get(tour).offsetLeft - strip.offsetLeft - 8; // on a phone it is longer than wide
       for (const one of [question, guesses]) one.hidden = !tour;
       if (!tour) {
         story.replaceChildren("Your own game. Choose the data, the loss and all the rest ",
@@ -367,7 +371,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       say(watch, answered ? "" : repaired ? fix.watch : hint);
       chips.forEach((chip) => {
         chip.setAttribute("aria-pressed", String(guess === chip.textContent));
-        chip.setAttribute("aria-disabled", String(Boolean(answered || guess) && guess !== chip.textContent));
+        chip.setAttribute("aria-disabled", String(Boolean(answered || guess || state?.step) && guess !== chip.textContent));
       });
       verdict.replaceChildren();
       next.replaceChildren();
@@ -400,7 +404,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
 
     /** What does not change while a game goes on. */
     function describe() {
-      chartTitle.textContent = `${METERS[rule.key][0].toUpperCase()}${METERS[rule.key].slice(1)} of all, step by step${rule.key === "modes" ? "; a success needs half of its fair share on each" : ""}`;
+      chartTitle.textContent = `${METERS[rule.key][0].toUpperCase()}${METERS[rule.key].slice(1)} of all, step by step${rule.key === "modes" ? "; a success needs half of its fair share on each" : "; smaller is better"}`;
       program();
       const dirac = settings.data === "dirac";
       keys.hidden = dirac;
@@ -413,7 +417,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
     /** Say aloud where things stand; while it runs nobody wants to hear each step. */
     function speak() {
       if (!state) return;
-      const all = state.step === until ? "" : `After ${thousands(state.step)} steps ${goods()} of ${settings.seeds} ${rule.many}. `; // else the answer says it
+      const all = answered && state.step === until ? `${verdict.textContent} ` : `After ${inSteps(state.step)} ${goods()} of ${settings.seeds} ${rule.many}. `;
       say(said, all + inWords(state.large.member));
     }
 
@@ -431,7 +435,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
 
     function scene() {
       const kind = settings.data === "dirac" ? "dirac" : law.features === 1 ? "line" : "plane";
-      const made = { kind, view: law.view, real: law.points };
+      const made = { kind, view: law.view, real: law.points, sure: presets.ON_DIRAC.includes(settings.loss) };
       if (kind === "line") {
         const [low, high] = law.view;
         made.density = Array.from({ length: 80 }, (_, i) => {
@@ -512,7 +516,7 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
         mark(tile, "aria-label", inWords(i));
       });
       say(count, `${goods()} of ${settings.seeds}`);
-      say(words, ` ${rule.many}`);
+      say(words, ` ${rule.many} (95 % interval of the share: ${interval(goods(), settings.seeds)} %)`);
       [...dots.children].forEach((dot, i) => {
         dot.hidden = !members[i];
         dot.classList.toggle("good", Boolean(members[i]?.good));
@@ -522,7 +526,9 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
       for (const row of table.querySelectorAll("[data-meter]")) say(row.children[1], shown(row.dataset.meter, large.meters));
       say(losses, large.losses && Number.isFinite(large.losses.d) && large.step
         ? `D’s loss ${fixed(large.losses.d, 3)}, G’s loss ${fixed(large.losses.g, 3)}, each of one batch.` : "");
-      mark(big, "aria-label", `${inWords(large.member)} After ${thousands(large.step)} steps.`);
+      const gone = settings.data === "dirac" ? [] : drawing.beyond(large.samples, law.features, law.view);
+      const where = gone.map((share, side) => (share >= 0.005 ? ` ${Math.round(100 * share)} % of its fakes are ${["left of", "right of", "below", "above"][side]} the picture.` : ""));
+      mark(big, "aria-label", `${inWords(large.member)}${where.join("")} After ${inSteps(large.step)}.`);
       mark(chart, "aria-label", `${chartTitle.textContent}; the dashed line is what real samples have, ${shown(rule.key, floor)}.`);
       program();
     }
@@ -548,5 +554,12 @@ Playground.define("page", ["presets", "controls", "drawing", "data", "meters", "
 });
 
 if (typeof document !== "undefined") {
-  for (const root of document.querySelectorAll(".playground")) Playground.require("page").open(root);
+  for (const root of document.querySelectorAll(".playground")) {
+    try {
+      Playground.require("page").open(root);
+    } catch (error) {
+      root.innerHTML = '<p class="pg-problem"></p>';
+      root.firstChild.textContent = `This browser lacks something that the playground needs (${error.message}). The chapters do without.`;
+    }
+  }
 }

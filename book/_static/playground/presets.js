@@ -29,7 +29,7 @@ Playground.define("presets", [], () => {
     data: "What is learned", features: "Numbers or points", loss: "Loss", r1: "R1: D’s slope at real samples costs", r2: "R2: D’s slope at fakes costs",
     gp: "Gradient penalty: slopes other than 1 cost", gRate: "G’s learning rate", dRate: "D’s learning rate", beta1: "β₁, the momentum",
     beta2: "β₂, of Adam’s scale", dSteps: "Updates of D for one of G", turns: "Who moves", batch: "Batch", width: "Units in a layer",
-    layers: "Hidden layers", activation: "Units are", ema: "Averaging of G’s weights", noise: "Noise", seed: "Seed", seeds: "GANs",
+    layers: "Hidden layers", activation: "Units are", ema: "Averaging of G’s weights", noise: "Noise", seed: "Seed of all", seeds: "GANs: how many",
   };
   const called = (name) => NAMES[name].split(":")[0];
 
@@ -70,13 +70,16 @@ Playground.define("presets", [], () => {
       for (const name of Object.keys(DEFAULTS)) if (name !== "data" && !DIRAC_HAS.includes(name)) settings[name] = DEFAULTS[name];
       settings.features = 1;
       if (!ON_DIRAC.includes(settings.loss)) {
-        if (wanted.loss) problems.push(`The smallest game is played with ${ON_DIRAC.join(" or ")}, not ${settings.loss}; here it is minimax.`);
+        if (wanted.loss) problems.push(`${called("loss")}: the smallest game is played with ${ON_DIRAC.join(" or ")}, not ${settings.loss}; here it is minimax.`);
         settings.loss = "minimax";
       }
     } else if (settings.data !== "bell") settings.features = 2;
-    if (settings.data !== "dirac") settings.beta1 = Math.max(0, settings.beta1); // a negative one is a momentum, and not Adam's
+    if (settings.data !== "dirac" && settings.beta1 < 0) {
+      problems.push(`${called("beta1")}: Adam’s is not negative; here it is 0.`);
+      settings.beta1 = 0;
+    }
     if (settings.turns === "simultaneous" && settings.dSteps > 1) {
-      problems.push(`When both move at once, D moves as often as G: once, not ${settings.dSteps} times.`);
+      problems.push(`${called("dSteps")}: when both move at once, D moves as often as G: once, not ${settings.dSteps} times.`);
       settings.dSteps = 1;
     }
     const inside = (v) => Number.isFinite(v) && Math.abs(v) <= 2;
@@ -113,11 +116,11 @@ Playground.define("presets", [], () => {
   }
 
   /**
-   * Return whether what is behind a # holds settings. It may be a heading of the page.
+   * Return whether what is behind a # may hold settings. A heading of the page has no “=”.
    * @param {string} link
    * @returns {boolean}
    */
-  const isLink = (link) => [...new URLSearchParams(link).keys()].some((name) => name === "tour" || Object.hasOwn(DEFAULTS, name));
+  const isLink = (link) => link.includes("=");
 
   /**
    * Return what a link holds. A tour's story is told of its own game and its repair alone. One that names a tour and nothing else has the tour's settings.
@@ -127,16 +130,28 @@ Playground.define("presets", [], () => {
   function fromLink(link) {
     const given = Object.fromEntries(new URLSearchParams(link));
     const tour = Object.hasOwn(TOURS, given.tour) ? given.tour : "";
-    const { strokes, ...rest } = given;
+    const { strokes, tour: _, ...rest } = given;
+    const empty = Object.keys(rest).filter((name) => rest[name] === "");
+    for (const name of empty) delete rest[name];
     const whole = "data" in given;
     /** @type {any} */
     const wanted = { ...(whole || !tour ? {} : TOURS[tour].settings), ...rest };
     if (strokes) wanted.strokes = (strokes.match(/.{4}/g) ?? []).map((p) => [toNumber(p.slice(0, 2)), toNumber(p.slice(2))]);
     const { settings, problems } = validate(wanted);
+    for (const name of [...empty, ...Object.keys(rest)]) {
+      if (!Object.hasOwn(DEFAULTS, name)) problems.push(`There is no setting “${name}”.`);
+      else if (empty.includes(name)) problems.push(`${called(name)}: nothing is given; here it is ${settings[name]}.`);
+      else if (rest[name] != settings[name] && !problems.some((words) => words.startsWith(called(name)))) {
+        problems.push(`${called(name)}: not ${rest[name]} with ${CHOICES.data[settings.data]}; here it is ${settings[name]}.`);
+      }
+    }
+    if (strokes && settings.strokes.length !== strokes.length / 4) problems.push(`Of the strokes ${settings.strokes.length} points could be used; the others are not on the pad, or too many.`);
     if (given.tour && !tour) problems.unshift(`There is no tour called “${given.tour}”.`);
     const is = (some) => same(settings, validate({ ...some, seed: settings.seed }).settings);
     const repaired = Boolean(tour) && is(TOURS[tour].repaired.settings);
-    return { settings, tour: repaired || (tour && is(TOURS[tour].settings)) ? tour : "", repaired, problems };
+    const told = repaired || (tour && is(TOURS[tour].settings));
+    if (tour && !told) problems.push("These are not the settings of the tour, so its story is left out.");
+    return { settings, tour: told ? tour : "", repaired, problems };
   }
 
   /** @param {Settings} a @param {Settings} b @returns {boolean} */
@@ -172,7 +187,7 @@ Playground.define("presets", [], () => {
       watch: "Watch the orange fakes of one GAN: they sit on a heap, D finds out, and they move on.",
       repaired: {
         settings: { ...RING, loss: "relativistic", r1: 0.1, r2: 0.1, gRate: 3e-3, dRate: 3e-3, beta1: 0, beta2: 0.99, ema: 0.99 },
-        changes: "D compares pairs, its slope costs (R1 and R2), Adam has no momentum and higher rates, and G’s weights are averaged.",
+        changes: "D compares pairs, its slope costs (R1 and R2), Adam has no momentum and higher rates, and G’s weights are averaged. Several things at once, so the score does not tell which of them helped.",
         watch: "The fakes now spread over the ring before they gather on its heaps.",
       },
     },
@@ -185,7 +200,7 @@ Playground.define("presets", [], () => {
       watch: "Watch the fakes arrive, and shoot past. Do they come back, and do they ever stop?",
       repaired: {
         settings: { ...FIFTY, r1: 0.1, dRate: 4e-3, beta1: 0, ema: 0.99 },
-        changes: "R1 of 0.1, no momentum, a D that learns four times as fast, and G’s weights averaged over the last steps.",
+        changes: "R1 of 0.1, no momentum, a D that learns four times as fast, and G’s weights averaged over the last steps. Several things at once.",
         watch: "The fakes stop where the data are.",
       },
     },
@@ -200,7 +215,7 @@ Playground.define("presets", [], () => {
         settings: {
           ...LINE, activation: "leaky_relu", width: 32, batch: 64, gRate: 4e-3, dRate: 8e-3, beta1: 0.5, r1: 0.1, ema: 0.99,
         },
-        changes: "Wider networks with leaky units, batches of 64, gentler rates, less momentum, R1 of 0.1, and G’s weights averaged.",
+        changes: "Wider networks with leaky units, batches of 64, gentler rates, less momentum, R1 of 0.1, and G’s weights averaged. Several things at once.",
         watch: "The net stays open, and lies where the data lie.",
       },
     },
@@ -210,7 +225,7 @@ Playground.define("presets", [], () => {
       settings: CRITIC, until: 400, layers: ["arrows"],
       story: "The real data are a bell around 4. The loss is Wasserstein’s, with its published penalty: D’s slope should be 1, up or down.",
       question: "After 400 steps, how many of the sixteen will have a bell that is right?",
-      watch: "Watch D, the green dots, and the arrows: which way does it send the fakes?",
+      watch: "Around step 150, watch D, the green dots, and the arrows: which way does it send the fakes?",
       repaired: {
         settings: { ...CRITIC, gp: 0, r1: 1 },
         changes: "R1 of 1 in place of the gradient penalty. It asks for a slope of 0 at real samples. Nothing else.",
@@ -232,5 +247,5 @@ Playground.define("presets", [], () => {
     },
   };
 
-  return { CHOICES, NAMES, ON_DIRAC, DIRAC_HAS, NUMBERS, DEFAULTS, TOURS, MOST_POINTS, validate, toLink, isLink, fromLink, same };
+  return { CHOICES, NAMES, ON_DIRAC, DIRAC_HAS, NUMBERS, DEFAULTS, TOURS, MOST_POINTS, validate, toLink, isLink, fromLink };
 });

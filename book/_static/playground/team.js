@@ -82,7 +82,7 @@ Playground.define("team", ["game", "meters"], (games, meters) => {
       const rows = (/** @type {number} */ n) => (features === 1 ? 1 : n);
       return {
         member: game.member, step: game.steps, losses: game.losses(), samples,
-        meters: this.meters,
+        meters: this.failed ? {} : this.meters,
         surface: { ...grid(view, features), values: game.surface(grid(view, features).points) },
         arrows: { points, vectors: game.arrows(points) },
         warp: { columns: side, rows: rows(side), points: game.warp(game.lattice(side)) },

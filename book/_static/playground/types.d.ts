@@ -129,7 +129,6 @@ interface Law {
   modes: number[][] | null; // the heaps of a mixture
   sd: number; // of a heap, or of the law on the line
   mean: number; // of the law on the line
-  gaussian: Normal2 | null;
   fill(out: Float64Array, columns: number, n: number, stream: Stream, place: number): void;
   sample(n: number, stream: Stream, place: number): Float32Array; // one after the other
   points: Float32Array; // 600 samples, always the same
