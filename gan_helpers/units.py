@@ -103,9 +103,10 @@ class Category:
     def encoded(self, values: Array) -> Tensor:
         """Return ``(n, width)`` numbers, one of which is 1 in each row."""
         places = {level: i for i, level in enumerate(self.levels)}
-        found = [places.get(value) for value in np.asarray(values, dtype=object).tolist()]
+        given = np.asarray(values, dtype=object).tolist()  # plain texts and numbers, as messages show them
+        found = [places.get(value) for value in given]
         if None in found:
-            other = values[found.index(None)]
+            other = given[found.index(None)]
             raise ValueError(f"{self.name} holds {other!r}, which is none of its levels {self.levels}.")
         return F.one_hot(torch.tensor(found), self.width).double()
 
