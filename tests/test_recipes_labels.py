@@ -1,0 +1,243 @@
+"""Conditional games are those that they say they are; what is predicted and measured of them is right."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gan_helpers import Ensemble, Stream
+from gan_helpers.labels import misread
+from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
+from gan_helpers.penalties import r1, r2
+from gan_helpers.recipes import Recipe
+from gan_helpers.recipes import labels as chapter
+from gan_helpers.tables import ledger
+from tests.chapters import Chapter, assert_trains_by
+from tests.plain_gan import numbers
+
+PAIR = tuple[Tensor, Tensor]
+
+
+def batch(recipe: Recipe, classes: int) -> tuple[Ensemble, Ensemble, PAIR, PAIR]:
+    """Players of two seeds, and eight samples and inputs for each with their labels."""
+    G, D = recipe.networks(2, seed=3, device="cpu")
+    y = torch.arange(16).view(2, 8) % classes
+    x, z = numbers(2, 8, 2).float(), numbers(2, 8, 2, seed=1).float()
+    return G, D, (x, y), (z, (y + 1) % classes)
+
+
+# The data and the theory
+
+
+def test_bells_are_where_they_are_said_to_be() -> None:
+    part = chapter.ISLANDS.parts[0]
+    assert part.mean.tolist() == [-2.0, -2.0]
+    along = torch.tensor([math.cos(0.8), math.sin(0.8)])
+    across = torch.tensor([-math.sin(0.8), math.cos(0.8)])
+    assert (along @ part.covariance @ along).sqrt().item() == pytest.approx(0.6, rel=1e-4)
+    assert (across @ part.covariance @ across).sqrt().item() == pytest.approx(0.2, rel=1e-4)
+    for truth in (chapter.ISLANDS, chapter.OVERLAP, chapter.EVEN):
+        assert sum(truth.shares) == pytest.approx(1)
+
+
+def test_the_likeliest_label_counts_with_its_share() -> None:
+    even = chapter.OVERLAP
+    uneven = chapter.Truth(even.parts, (0.9, 0.1))
+    x = torch.tensor([[-0.1, 0.0], [0.1, 0.0], [2.0, 0.0]])
+    assert even.likeliest(x).tolist() == [0, 1, 1]
+    # Densities are as e^{2 x_1} : 1, so with shares of 9 : 1 the border is at log(9) / 2 = 1.10.
+    assert uneven.likeliest(x).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("shares", [(0.4, 0.3, 0.2, 0.1), (0.5, 0.5), (0.7, 0.3)])
+def test_the_shares_of_who_uses_no_label_are_the_best(shares: tuple[float, ...]) -> None:
+    pi, w = torch.tensor(shares).double(), chapter.blind_shares(shares)
+
+    def cost(w: Tensor) -> Tensor:  # of distributions that do not meet
+        common = torch.xlogy(w, 2 * w / (1 + w)) + torch.log(2 / (1 + w)) + (1 - w) * math.log(2)
+        return (pi * common).sum() / 2
+
+    assert w.sum().item() == pytest.approx(1, abs=1e-9)
+    for i in range(len(w)):
+        for j in range(len(w)):
+            moved = w.clone()
+            moved[i] += 1e-3
+            moved[j] -= 1e-3
+            assert i == j or cost(moved) > cost(w)
+
+
+def test_what_a_cut_leaves() -> None:
+    x = Stream("cut", 1).normal(400_000).double() + 1
+    half = torch.cat([x[x > 0], -x[x < 0]])  # by symmetry the upper half of the mixture
+    found = chapter.cut()
+    assert half.std().item() == pytest.approx(found.sd, abs=0.003)
+    assert (x < 0).double().mean().item() == pytest.approx(found.beyond, abs=0.003)
+    assert chapter.cut(9.0).sd == pytest.approx(1, abs=1e-6)
+
+
+# The games
+
+
+def test_the_original_hands_the_label_to_both() -> None:
+    recipe = chapter.original()
+    G, D, (x, y), (z, c) = batch(recipe, 4)
+    assert (recipe.steps, recipe.batch) == (1_500, 64)
+    fake = G((z, c))
+    price = (r1(lambda s: D((s, y)), x) + r2(lambda s: D((s, c)), fake)) / 2
+    expected = minimax_d(D((x, y)), D((fake, c))) + price
+    torch.testing.assert_close(recipe.d_loss(G, D, (x, y), (z, c)), expected)
+    torch.testing.assert_close(recipe.g_loss(G, D, (x, y), (z, c)), non_saturating_g(D((fake, c))))
+    (group,) = recipe.d_opt(D).param_groups
+    assert (group["lr"], group["betas"]) == (3e-3, (0.0, 0.99))
+    other = (y + 1) % 4
+    assert not torch.equal(D((x, y)), D((x, other))) and not torch.equal(G((z, y)), G((z, other)))
+
+
+def test_who_ignores_the_label_does_so_alone() -> None:
+    for changes, which in (({"g_ignores": True}, 0), ({"how": "ignoring"}, 1)):
+        recipe = chapter.changed(**changes)  # type: ignore[arg-type]
+        G, D, (x, y), (z, c) = batch(recipe, 4)
+        alike = [torch.equal(N((z, y)), N((z, c))) for N in (G, D)]
+        assert alike == [which == 0, which == 1]
+
+
+def test_the_saturating_game_has_the_other_loss_of_g() -> None:
+    recipe = chapter.changed(saturating=True)
+    G, D, real, (z, c) = batch(recipe, 4)
+    torch.testing.assert_close(recipe.g_loss(G, D, real, (z, c)), minimax_g(D((G((z, c)), c))))
+
+
+@pytest.mark.parametrize("how", ["auxiliary", "real_only", "twin", "codes"])
+def test_readers_have_their_losses(how: str) -> None:
+    recipe = chapter.changed(how, chapter.OVERLAP, weight=0.5)
+    G, D, (x, y), (z, c) = batch(recipe, 2)
+    fake = G((z, c))
+    (a, read, *_), (b, heard, *twin) = D(x), D(fake)
+    price = (r1(lambda s: D(s)[0], x) + r2(lambda s: D(s)[0], fake)) / 2
+    told = {
+        "auxiliary": misread(read, y) + misread(heard, c),
+        "real_only": misread(read, y),
+        "twin": misread(read, y) + misread(twin[0], c) if twin else torch.nan,
+        "codes": misread(heard, c),
+    }[how]
+    torch.testing.assert_close(recipe.d_loss(G, D, (x, y), (z, c)), minimax_d(a, b) + price + told)
+    asked = misread(heard, c) - (misread(twin[0], c) if how == "twin" else 0)
+    torch.testing.assert_close(recipe.g_loss(G, D, (x, y), (z, c)), non_saturating_g(b) + 0.5 * asked)
+
+
+def test_ways_are_named_and_codes_are_asked_for_equally_often() -> None:
+    with pytest.raises(ValueError, match="how must be one of concatenated, .*, not 'shouted'"):
+        chapter.changed("shouted").networks(1, seed=0)
+    recipe = chapter.changed("codes", codes=5)
+    _, c = recipe.noise(1, 20_000, Stream("codes", 1))
+    assert (c.bincount(minlength=5) if c.dim() == 1 else c[0].bincount(minlength=5)).min() > 3_700
+
+
+# What is measured
+
+
+def test_real_samples_are_what_was_asked_for() -> None:
+    found = chapter.floor(20, 1)
+    assert found["right_islands"].mean().item() == pytest.approx(1 - math.exp(-4.5), abs=0.006)
+    assert (found["read_islands"] > 0.999).all() and (found["tv_islands"] < 0.001).all()
+    assert found["read_overlap"].mean().item() == pytest.approx(1 - chapter.cut().beyond, abs=0.01)
+    assert (found["sd_overlap"] > 0.9).all() and (found["w2_islands"] < 0.1).all()
+
+
+def test_samples_that_are_wrong_are_told_so() -> None:
+    rng = Stream("samples", 1)
+    real = torch.stack([part(1, 500, rng) for part in chapter.ISLANDS.parts], 1)
+    swapped = real[:, [1, 0, 2, 3]]
+    found = chapter.judged(swapped, chapter.ISLANDS)
+    assert found["right"].item() == 0 and found["w2"].item() > 3.9
+    assert found["read"].item() == pytest.approx(0.3, abs=1e-6)  # labels 2 and 3 alone
+    assert found["share_0"].item() == pytest.approx(0.3, abs=1e-6)
+    assert found["tv"].item() == pytest.approx(0.1, abs=1e-6)
+    narrow = chapter.ISLANDS.parts[2].mean + 0.5 * (real - chapter.ISLANDS.parts[2].mean)
+    real[:, 2] = narrow[:, 2]
+    assert chapter.judged(real, chapter.ISLANDS)["sd"].item() == pytest.approx(0.5, rel=0.1)
+
+
+def test_what_codes_tell_by_hand() -> None:
+    places = torch.stack([part.mean for part in chapter.ISLANDS.parts])
+    told = places[torch.tensor([[0, 0], [1, 1], [2, 2], [3, 3]])].unsqueeze(0)
+    nothing = places[torch.tensor([[0, 1], [0, 1], [0, 1], [0, 1]])].unsqueeze(0)
+    half = places[torch.tensor([[0, 0], [0, 0], [1, 1], [2, 3]])].unsqueeze(0)
+    found = chapter.informed(torch.cat([told, nothing, half]), chapter.EVEN)
+    # The third: H(y) of (1/2, 1/4, 1/8, 1/8) is 1.75 bits, and of it a quarter of the codes leaves 1 open.
+    assert found["bits"].tolist() == pytest.approx([2, 0, 1.5])
+    assert (found["pure"].tolist(), found["named"].tolist()) == ([4, 0, 3], [4, 0, 2])
+    assert found["tv"].tolist() == pytest.approx([0, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("name", ["using", "overlapping", "coded"])
+def test_tables_hold_all_games(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+
+    def trained(recipe: Recipe, seeds: int, seed: int) -> tuple[int, int]:
+        return seeds, seed
+
+    monkeypatch.setattr(chapter, "trained", trained)
+    monkeypatch.setattr(chapter, "changed", lambda *how, **changes: made.append(changes | {"by": how}))
+    monkeypatch.setattr(chapter, "asked_for", lambda G, classes, seed: torch.zeros(G[0], classes, 3, 2))
+    games = {"using": chapter.USING, "overlapping": chapter.OVERLAPPING, "coded": chapter.CODED}[name]
+    found = getattr(chapter, name)(2, 9)
+    assert len(made) == len(games)
+    assert all(any(key.endswith(f"_{game}") for key in found) for game in games)
+    assert all(values.shape == (2,) for values in found.values())
+    assert {change["truth"] for change in made} <= {chapter.ISLANDS, chapter.OVERLAP, chapter.EVEN}
+
+
+# The tables
+
+
+def test_of_the_tables_one_reader_narrows_and_two_do_not() -> None:
+    found = ledger("labels_overlapping")
+    assert max(found[f"sd_{name}"].max() for name in ("auxiliary", "light", "real_only")) < chapter.cut().sd
+    assert found["sd_twin"].min() > chapter.cut().sd
+    assert (found["read_auxiliary"] == 1).all()
+
+
+def test_of_the_tables_who_ignores_the_label_does_what_is_said() -> None:
+    found = ledger("labels_using")
+    assert found["read_d_ignores"].mean().item() == pytest.approx(0.3, abs=0.02)
+    assert not found["share_2_g_ignores"].any() and not found["share_3_g_ignores"].any()
+    assert max(found["tv_d_ignores"].max(), found["tv_neither"].max()) < 0.03
+    assert (found["read_both"] > 0.999).all()
+
+
+def test_of_the_tables_codes_need_equal_shares_and_a_reward() -> None:
+    found = ledger("labels_coded")
+    assert [(found[f"named_{name}"] == 4).sum().item() for name in ("even", "unread", "uneven")] == [10, 0, 0]
+    assert found["bits_unread"].max() < 0.01 and found["bits_even"].min() > 1.3
+
+
+# The chapter
+
+CHAPTER = Chapter("labels")
+
+
+def written(*names: str, **given: Any) -> dict[str, Any]:
+    return CHAPTER.define(*names, **given)
+
+
+@pytest.mark.parametrize(
+    ("nth", "made"),
+    [
+        (0, lambda: chapter.original()),
+        (1, lambda: chapter.changed("auxiliary", chapter.OVERLAP)),
+        (2, lambda: chapter.changed("twin", chapter.OVERLAP)),
+        (3, lambda: chapter.changed("codes", chapter.EVEN, codes=4)),
+    ],
+)
+def test_the_chapter_trains_by_the_recipes_of_the_package(nth: int, made: Any) -> None:
+    assert_trains_by(made(), CHAPTER.train("played", nth))
+
+
+def test_the_chapter_reads_as_the_package_does() -> None:
+    logits, y = numbers(2, 6, 3), torch.arange(12).view(2, 6) % 3
+    torch.testing.assert_close(written("misread")["misread"](logits, y), misread(logits, y))
