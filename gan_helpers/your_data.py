@@ -424,6 +424,15 @@ def _standardised(column: Column, values: Array) -> Column:
     return replace(column, mean=learned.mean, sd=learned.sd)
 
 
+def usual_noise(units: Units) -> StandardNormal:
+    """Return noise with as many features as a row of these units has numbers, from 2 to 32.
+
+    Args:
+        units: of the rows.
+    """
+    return StandardNormal(min(max(units.features, 2), 32))
+
+
 def generator(units: Units, noise: int) -> nn.Module:
     """Return a dense generator for rows of these units.
 
@@ -519,7 +528,7 @@ def fit(
     """
     parts = split(rows, held_out, seed)
     units = parts.units
-    z = StandardNormal(min(max(units.features, 2), 32) if noise is None else _checks.whole("noise", noise))
+    z = usual_noise(units) if noise is None else StandardNormal(_checks.whole("noise", noise))
     made = {"G": G or (lambda: generator(units, z.features)), "D": D or (lambda: discriminator(units))}
     device = default_device()
     players = {

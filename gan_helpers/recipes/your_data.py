@@ -14,7 +14,7 @@ from sklearn import datasets
 from torch import Tensor
 
 from gan_helpers import your_data
-from gan_helpers.data import Resample, Sinusoids, StandardNormal
+from gan_helpers.data import Resample, Sinusoids
 from gan_helpers.device import default_device
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.generators import Generators
@@ -182,7 +182,7 @@ def trained(
         gamma: the weight of the penalty on the slope of D; there is none at 0.
         steps: how many.
     """
-    device, z = default_device(), StandardNormal(parts.units.features)
+    device, z = default_device(), your_data.usual_noise(parts.units)
     made = {
         "G": lambda: your_data.generator(parts.units, z.features),
         "D": lambda: your_data.discriminator(parts.units),
@@ -309,6 +309,7 @@ TABLES = {
     "diabetes": Table(partial(judged, "diabetes"), 16, ensemble=8),
     "leaks": Table(leaks, 8, ensemble=8),
     "diabetes_steps": Table(partial(lengths, "diabetes"), 16, ensemble=8),
+    "digits_steps": Table(partial(lengths, "digits"), 8, ensemble=8),
 } | {
     name: Table(partial(judged, name), 8, ensemble=8)
     for name in ("wine", "iris", "cancer", "colours", "waves")
