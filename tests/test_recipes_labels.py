@@ -99,7 +99,7 @@ def test_the_original_hands_the_label_to_both() -> None:
 
 def test_who_ignores_the_label_does_so_alone() -> None:
     for changes, which in (({"g_ignores": True}, 0), ({"how": "ignoring"}, 1)):
-        recipe = chapter.changed(**changes)  # type: ignore[arg-type]
+        recipe = chapter.changed(**changes)
         G, D, (x, y), (z, c) = batch(recipe, 4)
         alike = [torch.equal(N((z, y)), N((z, c))) for N in (G, D)]
         assert alike == [which == 0, which == 1]
