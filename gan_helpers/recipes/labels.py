@@ -398,7 +398,7 @@ def trained(recipe: Recipe, seeds: int, seed: int | None = None) -> Ensemble:
 
 # The tables
 
-#: Games on the islands: who uses the label, and how.
+#: Games on the islands, by who uses the label and how.
 USING: dict[str, dict[str, Any]] = {
     "both": {},
     "projection": {"how": "projection"},
