@@ -1,11 +1,15 @@
 r"""How good generators of your own data are, against rows that they have not seen and against plain rivals.
 
-All is measured in standard deviations, on what a reader would get: whole numbers are rounded, a category is
-one of its levels. Beside each number stands what real rows get.
+All is measured in the units that a network sees, on what a reader would get: whole numbers are rounded, a
+category is one of its levels. A number counts in standard deviations of its column, a point of a curve in
+that of all points, a pixel in halves of white, and another level of a category as :math:`\sqrt 2`, be it
+frequent or rare. So the distances of two data sets need not be in one unit. Beside each number stands what
+real rows get.
 
 - The distance is :math:`W_1` from one half of the held-out rows, a mean over several ways to halve them. Its
   floor is that of the other half. The floor is no lower bound: in many dimensions, samples that are too
-  much alike can be nearer than real rows are. Then their coverage is low.
+  much alike can be nearer than real rows are, and nearer than samples that are spread as real rows are. Their
+  coverage need not be low; their density is above that of real rows.
 - Density, precision and coverage say how far samples lie among the held-out rows, and these among
   samples.
 - A classifier tries to tell samples from held-out rows. Real rows get it to about 1/2.
@@ -125,15 +129,19 @@ class Report:
             "origin": self.origin,
         }
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], real: bool = True) -> Path:
         """Write a page that needs nothing else, and beside it the record as JSON; return the page's path.
+
+        The picture on the page shows real rows that were held out: up to 24 images, up to 20 curves, or how
+        often values occur in up to 12 columns, with the extreme ones. Keep the page where the data are.
 
         Args:
             path: of the page; ``.html`` is the usual ending.
+            real: False leaves the picture out, and with it all that is seen of real rows.
         """
         page = Path(_checks.path("path", path))
         write_whole(page.with_suffix(".json"), json.dumps(self.record(), indent=1).encode())
-        write_whole(page, report_pages.page(self).encode())
+        write_whole(page, report_pages.page(self, real).encode())
         return page
 
 

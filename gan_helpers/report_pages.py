@@ -8,6 +8,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ dt { font-weight: 600; }
 """
 
 HEADS = {
-    "distance": "W₁ from held-out rows, in standard deviations; less is better.",
+    "distance": "W₁ from held-out rows, in the units that the network sees; less is better.",
     "density": "How densely samples lie among held-out rows; 1 for real rows.",
     "precision": "Share of samples that lie among held-out rows.",
     "coverage": "Share of held-out rows that have a sample near them.",
@@ -49,12 +50,19 @@ HEADS = {
     "passes": "Distance, coverage and classifier are all within what real rows get.",
 }
 
+SHOWS = (
+    "<p>The picture shows {}. Keep this page where the data are. Saved with <code>real=False</code> it has "
+    "no picture.</p>"
+)
+LEFT_OUT = "<p>There is no picture, since it would show real rows beside the samples.</p>"
 
-def page(report: Report) -> str:
+
+def page(report: Report, real: bool = True) -> str:
     """Return the page of a report.
 
     Args:
         report: of `gan_helpers.judging.report`.
+        real: False leaves the picture out, which shows real rows that were held out.
 
     Raises:
         AttributeError: if it is no report.
@@ -62,6 +70,7 @@ def page(report: Report) -> str:
     verdicts = "".join(f"<li>{html.escape(verdict)}</li>" for verdict in report.verdicts)
     heads = "".join(f"<dt>{name}</dt><dd>{html.escape(said)}</dd>" for name, said in HEADS.items())
     origin = ", ".join(f"{key} {value}" for key, value in report.origin.items())
+    picture = _picture(*report.shown, report.units) if real else LEFT_OUT
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -69,7 +78,7 @@ def page(report: Report) -> str:
         f"<h1>How good are these samples?</h1><ul>{verdicts}</ul>"
         f'<h2>Measures</h2><div class="wide">{_table(report.table())}</div>'
         f"<p>Median and range over the seeds.</p><dl>{heads}</dl>"
-        f"<h2>Samples</h2>{_picture(*report.shown, report.units)}"
+        f"<h2>Samples</h2>{picture}"
         f"<h2>Origin</h2><p>{html.escape(origin)}</p></body></html>\n"
     )
 
@@ -88,28 +97,37 @@ def _cells(kind: str, texts: list[str]) -> str:
 
 
 def _picture(real: Tensor, fake: Tensor, units: Units) -> str:
-    """Return a picture of rows and samples, with a text for those who cannot see it."""
+    """Return a picture of rows and samples, what it shows of real ones, and a text for who cannot see it."""
     if len(units.shape) > 1:
-        figure, text = _images(units.decode(real), units.decode(fake)), "held-out images above, samples below"
+        white = units.decode(torch.ones(1, units.features)).max()
+        figure = _images(units.decode(real), units.decode(fake), white)
+        text = "held-out images above, samples below"
+        shows = f"{_lines(len(real)) * ACROSS} real images that were held out"
     elif units.columns[0].width > 1 and not units.table:
         figure, text = _curves(units.decode(real), units.decode(fake)), "held-out curves left, samples right"
+        shows = f"{min(CURVES, len(real))} real curves that were held out"
     else:
         figure, text = _columns(real, fake, units), "each column, held-out rows and samples"
+        shows = f"how often values occur in {len(real)} real rows that were held out, with the extreme ones"
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
     data = base64.b64encode(content.getvalue()).decode()
-    return f'<img alt="Of {text}." src="data:image/png;base64,{data}">'
+    return f'{SHOWS.format(shows)}<img alt="Of {text}." src="data:image/png;base64,{data}">'
 
 
-def _images(real: Array, fake: Array) -> Figure:
+def _lines(n: int) -> int:
+    """Return how many lines of images are drawn of n."""
+    return min(LINES, n // ACROSS)
+
+
+def _images(real: Array, fake: Array, white: float) -> Figure:
     figure = Figure(figsize=(7, 7 * 2 * LINES / ACROSS + 0.6), layout="constrained")
     for ax, images, title in zip(_axes(figure, 2, 1), (real, fake), ("held out", "samples"), strict=True):
         tiles = [
-            np.concatenate([*images[i * ACROSS : (i + 1) * ACROSS]], 1)
-            for i in range(min(LINES, len(images) // ACROSS))
+            np.concatenate([*images[i * ACROSS : (i + 1) * ACROSS]], 1) for i in range(_lines(len(images)))
         ]
-        whole = np.concatenate(tiles)
-        ax.imshow(whole / whole.max(), cmap="gray", vmin=0, vmax=1)
+        # One scale for both: samples that are too dark have to look so.
+        ax.imshow(np.concatenate(tiles) / white, cmap="gray", vmin=0, vmax=1)
         ax.set(title=title, xticks=[], yticks=[])
     return figure
 
@@ -140,13 +158,18 @@ def _column(ax: Axes, column: Column, real: Array, fake: Array) -> None:
     """Draw how often values occur, among held-out rows and among samples."""
     if isinstance(column, Category):
         edges = np.arange(column.width + 1) - 0.5
-        ax.set_xticks(range(column.width), [str(level)[:8] for level in column.levels], fontsize=6)
+        ax.set_xticks(range(column.width), [_plain(level, 8) for level in column.levels], fontsize=6)
     else:
         edges = np.linspace(min(real.min(), fake.min()), max(real.max(), fake.max()) + 1e-9, 21)
     for values, color, label in ((real, REAL, "held out"), (fake, FAKE, "samples")):
         shares = np.histogram(values, edges)[0] / len(values)
         ax.stairs(shares, edges, color=color, label=label, fill=label == "held out", alpha=0.6)
-    ax.set_title(column.name.replace("$", r"\$")[:30], fontsize=8)
+    ax.set_title(_plain(column.name, 30), fontsize=8)
+
+
+def _plain(text: object, most: int) -> str:
+    """Return the beginning of a text, in which no sign stands for mathematics."""
+    return str(text)[:most].replace("$", r"\$")
 
 
 def _axes(figure: Figure, lines: int, columns: int) -> list[Axes]:

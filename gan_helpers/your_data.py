@@ -45,6 +45,7 @@ HELD_OUT = 1 / 3  # of the rows
 MOST_LEVELS = 50  # of a category
 SHOWN = 3  # names that a message lists
 NUMBER = re.compile(r"\s*[+-]?\d+([.,]\d*)?\s*")  # as text, with a point or a comma
+COLOURS = (1, 3, 4)  # that an image can have: grey, three, and three that can be seen through
 IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 # The recipe: the repaired one of the chapter on modes. Every option of it can be given to `fit`.
@@ -126,7 +127,8 @@ def curves(y: Any) -> Rows:
     Args:
         y: one curve per row, ``(n, points)``.
     """
-    if isinstance(y, list | tuple) and len(lengths := {len(curve) for curve in y}) > 1:
+    several = isinstance(y, list | tuple) and all(hasattr(curve, "__len__") for curve in y)
+    if several and len(lengths := {len(curve) for curve in y}) > 1:
         raise ValueError(
             f"y must hold curves of one length, not from {min(lengths)} to {max(lengths)} points: bring them "
             "to the same positions, as numpy.interp does."
@@ -146,12 +148,13 @@ def images(folder: Any, brightest: float | None = None) -> Rows:
 
     Args:
         folder: all images in it are taken, in the order of their names; they have to be of one size. An array
-            holds images as ``(n, height, width)`` or ``(n, height, width, colours)``.
+            holds images as ``(n, height, width)`` or ``(n, height, width, colours)``, with 1, 3 or 4 colours.
         brightest: the value of a white pixel, in an array; black is 0. It is 255 for bytes unless given.
     """
     pixels = _read(folder) if isinstance(folder, str | os.PathLike) else _numeric("folder", folder)
     if pixels.ndim not in (3, 4):
         raise ValueError(f"folder must have shape (n, height, width) or one axis more, not {pixels.shape}.")
+    _refuse_colours(pixels.shape)
     _refuse_few(len(pixels), "images")
     _refuse_gaps("folder", pixels)
     _refuse_constant({"All images": pixels})
@@ -199,6 +202,12 @@ def table(data: Any, categories: Iterable[str] = ()) -> Rows:
         data: a data frame of pandas, or columns by name.
         categories: names of columns of numbers that are categories as well.
     """
+    if isinstance(categories, str) or not isinstance(categories, Iterable):
+        raise TypeError(
+            f"categories must be a list of names of columns, not {_checks.shown(categories)}: write "
+            f"[{categories!r}]."
+        )
+    chosen = {str(name) for name in categories}
     frame = hasattr(data, "columns") and hasattr(data, "to_numpy")
     if not frame and not isinstance(data, Mapping):
         raise TypeError(
@@ -208,15 +217,30 @@ def table(data: Any, categories: Iterable[str] = ()) -> Rows:
     names = [str(name) for name in (data.columns if frame else data)]
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise ValueError(f"data must name each column once, and {_list(twice)} is there twice.")
-    if unknown := set(categories) - set(names):
+    if unknown := chosen - set(names):
         raise ValueError(f"categories must name columns, and {_list(sorted(unknown))} is none.")
     if not names:
         raise ValueError("data has no columns.")
-    columns = [np.asarray(data[name]) for name in (data.columns if frame else data)]
+    columns = [_column(str(name), data[name]) for name in (data.columns if frame else data)]
     if len({len(column) for column in columns}) > 1:
         sizes = ", ".join(f"{name} {len(column)}" for name, column in zip(names, columns, strict=True))
         raise ValueError(f"data must have as many rows in each column, not {sizes}.")
-    return _rows(names, columns, Units((), table=True, frame=frame), set(categories))
+    return _rows(names, columns, Units((), table=True, frame=frame), chosen)
+
+
+def _column(name: str, values: Any) -> Array:
+    """Return what a table holds under a name, with one value for each row."""
+    found = _as_array(name, values)
+    if found.ndim == 0:
+        raise ValueError(
+            f"{name} must hold one value per row, not {_checks.shown(values)}: give a list of them."
+        )
+    if found.ndim > 1:
+        raise ValueError(
+            f"{name} must hold one value per row, not an array of shape {found.shape}: make several columns "
+            "of it, each with a name of its own."
+        )
+    return found
 
 
 # What is said of bad data
@@ -227,8 +251,6 @@ def _rows(names: list[str], values: list[Array], units: Units, categories: Itera
     _refuse_few(len(values[0]) if values else 0)
     found: list[tuple[Column, Array]] = []
     for name, column in zip(names, values, strict=True):
-        if column.ndim != 1:
-            raise ValueError(f"{name} must hold one value per row, not an array of shape {column.shape}.")
         plain = _plain(name, column)
         if name in categories or plain.dtype.kind not in "iuf":
             found.append(_category(name, plain))
@@ -340,23 +362,74 @@ def _refuse_rare(name: str, values: Array) -> None:
         )
 
 
+def _refuse_absent(columns: tuple[Column, ...], parts: list[list[Array]], seed: int | None) -> None:
+    """Check that each level is in both parts of the rows."""
+    for i, column in enumerate(columns):
+        if not isinstance(column, Category):
+            continue
+        for part, where in zip(parts, ("to learn from", "to judge by"), strict=True):
+            there = set(part[i].tolist())
+            if absent := [str(level) for level in column.levels if level not in there]:
+                raise ValueError(
+                    f"{column.name} has levels that are in none of the {len(part[i])} rows {where}, "
+                    f"{_list(absent)}: take another seed than {seed}, or join them with others."
+                )
+
+
+def _refuse_colours(shape: tuple[int, ...]) -> None:
+    """Check that images have their colours in the last axis, as many as can be shown."""
+    if len(shape) == 3 or shape[3] in COLOURS:
+        return
+    first = shape[1] in COLOURS and shape[1] < shape[3]
+    way = (
+        "move the axis of colours to the end, as numpy.moveaxis(folder, 1, 3) does"
+        if first
+        else "leave some out"
+    )
+    raise ValueError(
+        f"folder must have 1, 3 or 4 colours in its last axis, not {shape[3]} in {shape}: {way}."
+    )
+
+
 def _list(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 def _numeric(name: str, value: Any) -> Array:
-    found = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    found = value.detach().cpu().numpy() if isinstance(value, Tensor) else _as_array(name, value)
     if found.dtype.kind == "b":
         found = found.astype(np.int64)
     if found.dtype.kind not in "iuf":
-        raise TypeError(
-            f"{name} must hold numbers, not {found.dtype}: table() takes columns of text, and lists have to "
-            "be of one length."
-        )
+        raise TypeError(f"{name} must hold numbers, not {found.dtype}: table() takes columns of text.")
     if found.ndim == 0:
         raise TypeError(f"{name} must be an array, not {_checks.shown(value)}.")
     return found
+
+
+def _as_array(name: str, value: Any) -> Array:
+    """Return lists as an array, if all of them are of one length."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must hold rows of one shape, {_uneven(value)}: bring all to the same length, or images "
+            "to the same size, first."
+        ) from error
+
+
+def _uneven(value: Iterable[Any]) -> str:
+    """Say which of the rows that make no array are of two shapes."""
+    first: tuple[int, ...] | None = None
+    for i, row in enumerate(value):
+        try:
+            shape = np.shape(row)
+        except ValueError:
+            return f"and row {i} holds lists of several lengths"
+        first = shape if first is None else first
+        if shape != first:
+            return f"and row 0 has {first} and row {i} {shape}"
+    return "and these make no array"
 
 
 def _image(file: Path) -> Image.Image:
@@ -378,6 +451,8 @@ def _size(image: Image.Image) -> str:
 def split(rows: Rows, held_out: float = HELD_OUT, seed: int | None = None) -> Split:
     """Return rows in two parts, to learn from and to judge by, drawn at random.
 
+    Each level of a category has to be in both.
+
     Args:
         rows: the data.
         held_out: the share of rows that is held out, above 0 and below 1.
@@ -390,6 +465,7 @@ def split(rows: Rows, held_out: float = HELD_OUT, seed: int | None = None) -> Sp
     stream = Stream("split", seed)
     order = stream.permutation(n).numpy()
     parts = [[values[index] for values in rows.values] for index in (order[count:], order[:count])]
+    _refuse_absent(rows.units.columns, parts, stream.seed)
     columns = tuple(
         _standardised(column, values) for column, values in zip(rows.units.columns, parts[0], strict=True)
     )

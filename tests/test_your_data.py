@@ -148,6 +148,32 @@ BAD = {
     "tiny": (lambda: array(WAVES * 1e-200), "column 0 has a standard deviation of 0 as .* in another unit"),
     "huge": (lambda: curves(WAVES * 1e200), "y has a standard deviation of inf as computers see it"),
     "two axes": (lambda: table({"w": WAVES}), "w must hold one value per row, not an array of shape"),
+    "no rows": (lambda: table({"a": 5}), r"a must hold one value per row, not 5 .int.: give a list of them"),
+    "ragged": (
+        lambda: array([[1, 2], [3]] * 40),
+        r"x must hold rows of one shape, and row 0 has .2,. and row 1 .1,.: bring all to the same length",
+    ),
+    "ragged within": (
+        lambda: array([[[1, 2], [3]]] * 80),
+        "x must hold rows of one shape, and row 0 holds lists of several lengths: bring all",
+    ),
+    "ragged column": (
+        lambda: table({"a": [[1, 2], [3]] * 40}),
+        r"a must hold rows of one shape, and row 0 has .2,. and row 1 .1,.",
+    ),
+    "images of two sizes": (
+        lambda: images([*PIXELS, PIXELS[0, :3]]),
+        r"folder must hold rows of one shape, and row 0 has .4, 5. and row 120 .3, 5.: .*images to the",
+    ),
+    "curves of one point": (lambda: curves([1.0] * N), r"y must have shape .n, points., .*, not .120,."),
+    "two colours": (
+        lambda: images(np.stack([PIXELS] * 2, 3)),
+        r"folder must have 1, 3 or 4 colours in its last axis, not 2 in .120, 4, 5, 2.: leave some out",
+    ),
+    "colours first": (
+        lambda: images(np.stack([PIXELS] * 3, 1)),
+        r"not 5 in .120, 3, 4, 5.: move the axis of colours to the end, as numpy.moveaxis.folder, 1, 3. does",
+    ),
     "all held out": (lambda: split(array(WAVES), 0.9), "held_out must leave 20 rows in each part of 120"),
 }  # fmt: skip
 
@@ -183,7 +209,49 @@ def test_images_of_mixed_sizes_and_broken_ones_are_named(folder: Path) -> None:
         images(folder)
 
 
+@pytest.mark.parametrize(
+    ("categories", "shown"), [("sex", "'sex' (str): write ['sex']"), (1, "1 (int): write [1]")]
+)
+def test_one_name_is_no_list_of_names(categories, shown: str) -> None:
+    with pytest.raises(
+        TypeError, match=re.escape(f"categories must be a list of names of columns, not {shown}.")
+    ):
+        table({"s": AGE % 2, "e": AGE % 3, "x": AGE % 4}, categories=categories)
+
+
+def test_names_that_are_no_text_can_be_categories() -> None:
+    columns = table({1: AGE % 3, 2: AGE}, categories=iter([1])).units.columns
+    assert [type(column) for column in columns] == [Category, Number]
+    with pytest.raises(ValueError, match="categories must name columns, and 3 is none"):
+        table({1: AGE % 3, 2: AGE}, categories=[3])
+
+
+def test_images_have_a_last_axis_of_one_three_or_four_colours() -> None:
+    for colours in (1, 3, 4):
+        assert images(np.stack([PIXELS] * colours, 3)).units.shape == (4, 5, colours)
+
+
 # Split
+
+
+def test_a_level_that_is_not_in_both_parts_is_named() -> None:
+    town = TOWN.astype("<U6")
+    town[[17, 90]] = "Ulm"
+    rows, whole = table({"town": town, "age": AGE}), array(np.arange(N))
+    said, absent = {0: "to learn from", 2: "to judge by"}, []
+    for seed in range(40):
+        parts = split(whole, seed=seed)
+        held_out = set(parts.units.decode(parts.held_out).tolist())  # the same rows, by their places
+        absent.append(len({17, 90} - held_out))
+        if absent[-1] == 1:
+            age = split(rows, seed=seed).units.decode(split(rows, seed=seed).held_out)["age"]
+            assert sorted(age) == sorted(AGE[sorted(held_out)])
+        else:
+            n = {0: 80, 2: 40}[absent[-1]]
+            words = f"town has levels that are in none of the {n} rows {said[absent[-1]]}, Ulm: "
+            with pytest.raises(ValueError, match=f"{words}take another seed than {seed}, or join them"):
+                split(rows, seed=seed)
+    assert set(absent) == {0, 1, 2}
 
 
 def test_a_row_is_in_one_part_alone_and_means_are_those_of_the_training_rows() -> None:
@@ -326,6 +394,27 @@ def test_one_measure_beyond_all_real_rows_is_enough_to_fail(measure: str) -> Non
     assert judging_.passed(beyond).tolist() == [True, False, True]
 
 
+def test_samples_that_are_too_much_alike_can_be_nearer_without_covering_less() -> None:
+    judging_ = judge(Stream("x", 1).normal(600, 10))
+    fresh = Stream("f", 1).normal(4, 300, 10).double()
+    spread, alike = judging_.measured(fresh), judging_.measured(0.8 * fresh)
+    assert alike["distance"].max() < min(spread["distance"].min(), judging_.real["distance"].min())
+    assert alike["coverage"].mean() > spread["coverage"].mean()
+    assert alike["density"].min() > max(spread["density"].max(), judging_.real["density"].max())
+
+
+def test_units_of_the_distance_are_those_of_the_network() -> None:
+    made = {
+        "level": (table({"l": ["a"] * 2 + ["b"] * (N - 2)}), 2**0.5),
+        "pixels": (images(PIXELS), 2 * 20**0.5),
+    }
+    for rows, apart in made.values():
+        column, values = rows.units.columns[0], rows.values[0]
+        two = ["a", "b"] if isinstance(column, Category) else np.stack([0 * values[0], 0 * values[0] + 255])
+        assert float(column.encoded(np.array(two)).diff(dim=0).norm()) == pytest.approx(apart)
+    assert "in the units that the network sees" in report_pages.HEADS["distance"]
+
+
 def test_membership_is_the_area_under_the_curve_of_the_attack() -> None:
     train, held = torch.tensor([[0.0], [5.0]]), torch.tensor([[2.0], [9.0]])
     x = torch.tensor([[[0.0], [4.0]], [[2.0], [9.0]], [[1.0], [7.0]]])  # distances 0, 1; 2, 3; 1, 2 of train
@@ -416,6 +505,16 @@ def test_a_page_needs_nothing_else_and_shows_names_as_they_are(kind: str, tmp_pa
     assert "<script" not in text and "http" not in text and "url(" not in text
     for verdict in judged.verdicts:
         assert verdict in page
+    shows = {
+        "table": "how often values occur in 40 real rows that were held out, with the extreme ones",
+        "images": "24 real images that were held out", "curves": "20 real curves that were held out",
+    }  # fmt: skip
+    shows["line"] = shows["table"]
+    sentence = f"<p>The picture shows {shows[kind]}. Keep this page where the data are."
+    assert f"{sentence} Saved with <code>real=False</code> it has no picture.</p><img" in page
+    bare = judged.save(tmp_path / "bare.html", real=False).read_text(encoding="utf-8")
+    assert "<img" not in bare and sentence not in bare and "it would show real rows" in bare
+    assert bare.split("<h2>Samples")[0] == page.split("<h2>Samples")[0]
     hostile = dataclasses.replace(judged, origin={"data": "<script>"})
     assert "<script" not in report_pages.page(hostile)
     assert len(re.findall("<tr>", page)) == 11 and "real rows" in page
@@ -425,3 +524,29 @@ def test_a_page_needs_nothing_else_and_shows_names_as_they_are(kind: str, tmp_pa
     assert len(record["rows"]["GAN"]["distance"]) == 2
     again = report(small(rows), rows, seed=1)
     assert again.record() == judged.record()
+
+
+def test_dark_samples_look_dark_beside_bright_rows() -> None:
+    rows = images(PIXELS)
+    judged = report(small(rows), rows, seed=1)
+    held_out = judged.units.decode(judged.shown[0])
+    figure = report_pages._images(held_out, held_out // 20, 255)
+    above, below = (ax.images[0].get_array() for ax in figure.axes)
+    assert above.max() == held_out[:24].max() / 255 and below.max() <= 0.05
+    # On the page black, grey and white are three pictures.
+    alike = [
+        dataclasses.replace(judged, shown=(judged.shown[0], torch.full((40, 20), x))) for x in (-1.0, 0, 1)
+    ]
+    with np.errstate(all="raise"):
+        assert len({report_pages.page(each) for each in alike}) == 3
+
+
+def test_money_is_no_mathematics(tmp_path: Path) -> None:
+    price = np.where(TOWN == "Rome", "$x_$", "$5-$10")
+    rows = table({"price": price, "a" * 29 + "$x_$": AGE})
+    judged = report(small(rows), rows, seed=1)
+    assert judged.save(tmp_path / "mine.html").exists()
+    x = [x.double() for x in judged.shown]
+    ax, other = report_pages._columns(*x, judged.units).axes[:2]
+    assert [label.get_text() for label in ax.get_xticklabels()] == [r"\$5-\$10", r"\$x_\$"]
+    assert other.get_title() == "a" * 29 + r"\$"
