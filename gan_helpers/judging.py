@@ -242,6 +242,19 @@ class _Judge:
         return median
 
 
+def measured(parts: Split, draw: Sampled, seeds: int, seed: int | None = None) -> Columns:
+    """Return what the report measures of samples from anywhere, each ``(seeds,)``.
+
+    Args:
+        parts: the rows; samples are compared with those that are held out.
+        draw: draws standardised samples, as `gaussian` and `mixture` return it.
+        seeds: how many sets of samples.
+        seed: of the streams, as for `report`.
+    """
+    judge = _Judge(parts, seed)
+    return judge.measured(draw(seeds, judge.n, Stream("measured", seed)))
+
+
 def membership(x: Tensor, train: Tensor, held_out: Tensor) -> Tensor:
     r"""Return how well samples tell which rows were trained on, by the distance to the nearest sample.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from gan_helpers.data import Resample, Sinusoids
 from gan_helpers.device import default_device
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.generators import Generators
-from gan_helpers.judging import gaussian, membership, report
+from gan_helpers.judging import gaussian, measured, membership, mixture, report
 from gan_helpers.randomness import Stream
 from gan_helpers.results import Shown, results_table
 from gan_helpers.tables import Columns, Table, ledger
@@ -275,6 +276,33 @@ def lengths(name: str, seeds: int, seed: int) -> Columns:
     return found
 
 
+PULLS = (100, 85, 70)  # per cent of their spread that samples keep
+
+
+def pulled(name: str, seeds: int, seed: int) -> Columns:
+    """Return what samples of a Gaussian and of a mixture come to if they are pulled towards the mean.
+
+    Args:
+        name: of `DATA`.
+        seeds: how many sets of samples.
+        seed: the base seed; it also says which part of the rows is held out.
+
+    Returns:
+        Measures of the report, such as ``"distance_gaussian_85"`` for 85 % of the spread, ``(seeds,)``.
+    """
+    parts, found = your_data.split(DATA[name](), seed=seed), Columns()
+    mean = parts.train.double().mean(0)
+    for row, rival in {"gaussian": gaussian(parts.train), "mixture": mixture(parts.train)}.items():
+        for kept in PULLS:
+
+            def draw(seeds: int, n: int, rng: Stream, rival: Any = rival, kept: int = kept) -> Tensor:
+                return torch.lerp(mean, rival(seeds, n, rng).double(), kept / 100)
+
+            told = measured(parts, draw, seeds, seed)
+            found |= {f"{key}_{row}_{kept}": told[key] for key in ("distance", "density", "coverage", "told")}
+    return found
+
+
 #: What is shown of runs of several lengths, by the words above the columns.
 SHOWN_BY_LENGTH = {
     "$W_1$": "distance", "coverage": "coverage", "told": "told", "passes": "passes",
@@ -309,6 +337,8 @@ TABLES = {
     "diabetes": Table(partial(judged, "diabetes"), 16, ensemble=8),
     "leaks": Table(leaks, 8, ensemble=8),
     "diabetes_steps": Table(partial(lengths, "diabetes"), 16, ensemble=8),
+    "diabetes_pulled": Table(partial(pulled, "diabetes"), 16, ensemble=8),
+    "digits_pulled": Table(partial(pulled, "digits"), 8, ensemble=8),
     "digits_steps": Table(partial(lengths, "digits"), 8, ensemble=8),
 } | {
     name: Table(partial(judged, name), 8, ensemble=8)
