@@ -157,22 +157,29 @@ def worked_out(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     """Return how many times faster more processes would be than one.
 
     A step takes T = c + (T1 - c) / N + m 2 (N - 1) / N: what every process does, its share, and what it sends
-    in a ring. T1, T2 and m, the messages of two, are measured; c follows from T2 and is at least 0.
+    in a ring. T1, m, the messages of two, and the gain of two are measured; T2 is T1 / gain, and c follows
+    from it. Where c is below 0 or above T1, the equation does not hold, and nothing is worked out.
     """
     return [
         {
             "shared out": row["shared out"],
             "work": row["work"],
-            **{f"{n} processes": f"{_gain(float(row['one']), row, n):.1f}" for n in MORE},
+            **{f"{n} processes": f"{_gain(row, n):.1f}" for n in MORE},
         }
         for row in rows
+        if 0 <= common(row) <= float(row["one"])
     ]
 
 
-def _gain(one: float, row: dict[str, str], n: int) -> float:
-    sent = float(row["messages"])
-    common = max(0.0, 2 * (one / float(row["gain"]) - sent) - one)
-    return one / (common + (one - common) / n + sent * 2 * (n - 1) / n)
+def common(row: dict[str, str]) -> float:
+    """Return c, what every process does, from what one and two take."""
+    one = float(row["one"])
+    return 2 * (one / float(row["gain"]) - float(row["messages"])) - one
+
+
+def _gain(row: dict[str, str], n: int) -> float:
+    one, sent, shared = float(row["one"]), float(row["messages"]), common(row)
+    return one / (shared + (one - shared) / n + sent * 2 * (n - 1) / n)
 
 
 def store(path: Path, rows: list[dict[str, str]]) -> None:

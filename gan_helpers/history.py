@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_helpers.shares import Share
+
 
 class UnfinishedRunError(RuntimeError):
     """A run is to be measured that did not reach its end; the message says why it did not."""
@@ -25,6 +27,7 @@ class History:
         averaged: the generators' averaged weights, an ensemble, if an average was asked for.
         interrupted: whether the run was stopped by hand before its last step.
         failed: the seeds with a loss or a weight that is NaN or infinite, ``(seeds,)``, True or False.
+        share: which members of an ensemble these seeds are, if that is known.
     """
 
     d_loss: Tensor
@@ -34,6 +37,7 @@ class History:
     averaged: Any = None
     interrupted: bool = False
     failed: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
+    share: Share | None = None
 
     @property
     def steps(self) -> int:

@@ -195,14 +195,15 @@ def own_file(path: Path, share: Share) -> Path:
         share: which of them are to be kept.
 
     Raises:
-        CheckpointError: if the file is missing, and one is there of another share of the same members.
+        CheckpointError: if the file is missing, and one is there of all, or of another share of them.
     """
-    if share.is_whole:
-        return path
     ending = f"-of-{share.of}{path.suffix}"
     own = path.with_name(f"{path.stem}-members-{share.first}-{share.stop - 1}{ending}")
+    own = path if share.is_whole else own
     others = sorted(path.parent.glob(f"{glob.escape(path.stem)}-members-*{glob.escape(ending)}"))
-    if not own.exists() and (meeting := [other.name for other in others if _meets(other, share)]):
+    meeting = [other.name for other in others if _meets(other, share)]
+    meeting += [path.name] if path.exists() else []
+    if not own.exists() and meeting:
         raise CheckpointError(
             f"There is {meeting[0]}, and no file for members {share}: the run was begun by another number of "
             "processes. Start as many as then, or give another path."

@@ -73,13 +73,15 @@ def joined(wait: float = WAIT) -> Iterator[Processes]:
     launcher, such as Ray, has joined them already, they stay as they are, and so does its time of waiting.
 
     Args:
-        wait: seconds that one waits for another before it says that something is wrong.
+        wait: seconds that one waits for another before it says that something is wrong. With shares of the
+            seeds, it must be longer than the fastest waits for the slowest at the end.
 
     Raises:
         TypeError: if ``wait`` is no number.
         ValueError: if it is not above 0.
-        ProcessError: if the program was not started by ``torchrun``, there are more processes than GPUs, the
-            others cannot be reached, or they have other versions.
+        ProcessError: if the program was not started by ``torchrun``, there are more processes than GPUs,
+            ``GAN_BOOK_DEVICE`` names one GPU for several, the others cannot be reached, or they have other
+            versions.
 
     References:
         https://docs.pytorch.org/docs/stable/elastic/run.html
@@ -117,8 +119,16 @@ def _found(device: torch.device) -> Processes:
 
 def _own_device() -> torch.device:
     """Return the device of this process, after taking a GPU of its own where there are any."""
-    local = _local()
-    if os.environ.get("GAN_BOOK_DEVICE", "").startswith("cpu") or not torch.accelerator.is_available():
+    local, named = _local(), os.environ.get("GAN_BOOK_DEVICE", "")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1")))
+    kind, _, index = named.partition(":")
+    if index and kind != "cpu" and here > 1:
+        raise ProcessError(
+            f"GAN_BOOK_DEVICE={named} names one GPU for all {here} processes of this machine: set "
+            f"GAN_BOOK_DEVICE={kind}, and each takes one of its own. CUDA_VISIBLE_DEVICES chooses among "
+            "NVIDIA's."
+        )
+    if kind == "cpu" or not torch.accelerator.is_available():
         return default_device()
     if local >= (count := torch.accelerator.device_count()):
         raise ProcessError(
@@ -155,9 +165,9 @@ def _together(what: str) -> Iterator[None]:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         who = f"Process {os.environ.get('RANK', '')} of {os.environ.get('WORLD_SIZE', '')}"
         raise ProcessError(
-            f"{who} could not {what} the others: one has ended, stands still or cannot be "
-            f"reached ({reason}). Start the same command again: a run with checkpoint= goes on from its last "
-            "writing."
+            f"{who} could not {what} the others: one has ended, stands still or is slower than "
+            f"joined(wait=...) allows, or cannot be reached ({reason}). Start the same command again: a run "
+            "with checkpoint= goes on from its last writing."
         ) from error
 
 
@@ -217,19 +227,26 @@ class Processes:
         if isinstance(part, History):
             return self._history(part)
         if isinstance(part, Ensemble):
-            shares = self._of_all(part.share)
-            ends = [0, *(share.stop for share in shares)]
-            if [share.first for share in shares] != ends[:-1] or ends[-1] != part.share.of:
-                raise ProcessError(
-                    f"The processes have members {', '.join(map(str, shares))}, which are no shares of one "
-                    "whole: make the ensemble with seeds=processes.share(16), say."
-                )
+            self._refuse_no_shares(part.share)
             return part.widened(self._joined(part.values(), 0))
         if isinstance(part, Mapping):
             return self._joined(part, 0)
         raise TypeError(f"part must be a History, an Ensemble or tensors by name, not {type(part).__name__}.")
 
+    def _refuse_no_shares(self, own: Share) -> None:
+        """Check that what the processes have makes up one whole."""
+        shares = self._of_all(own)
+        ends = [0, *(share.stop for share in shares)]
+        if [share.first for share in shares] != ends[:-1] or ends[-1] != own.of:
+            raise ProcessError(
+                f"The processes have members {', '.join(map(str, shares))}, which are no shares of one "
+                "whole: make the ensemble with seeds=processes.share(16), say. What train(..., "
+                "processes=processes) has made is whole in every process: leave gathered out."
+            )
+
     def _history(self, part: History) -> History:
+        if part.share is not None:
+            self._refuse_no_shares(part.share)
         steps = self._of_all((part.steps, part.interrupted))
         if len(set(steps)) > 1:
             raise ProcessError(
@@ -245,6 +262,7 @@ class Processes:
             watched=whole,
             averaged=None if part.averaged is None else self.gathered(part.averaged),
             failed=self._joined({"failed": part.failed}, 0)["failed"],
+            share=None if part.share is None else Share.whole(part.share.of),
         )
 
     def _joined(self, part: Mapping[str, Tensor], axis: int) -> dict[str, Tensor]:

@@ -136,7 +136,8 @@ class Record:
         D: the discriminators.
         watch: what to look at on the way.
         shown: the generators to look at, G itself or its average.
-        goes_on: whether other seeds go on when one is not finite any more.
+        goes_on: whether other seeds go on when one is not finite any more. Of a share of the members, the
+            run ends when all of the share have failed, whatever the others do.
     """
 
     def __init__(
@@ -219,6 +220,7 @@ class Record:
             watched=self._looks.by_name(),
             averaged=averaged,
             failed=self._failed(made),
+            share=self._share,
         )
 
     def history(self, averaged: Ensemble | None) -> History:
