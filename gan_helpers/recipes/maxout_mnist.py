@@ -28,7 +28,7 @@ from gan_helpers.options import Turns, Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, bundled_digits, combinations, full_digits
-from gan_helpers.tables import Columns, Table
+from gan_helpers.tables import FIRST_SEED, Columns, Table
 from gan_helpers.training import adam
 
 PIXELS = mnist.SIDE**2
@@ -569,6 +569,12 @@ def _drawn(G: Ensemble) -> Tensor:
     return shown(G, _inputs()).float() / 255
 
 
+def _first(G: Ensemble) -> Tensor:
+    """Return the first images that a table judges of its first run: grey images, ``(1, 96, 784)``."""
+    noise = Stream("shown", FIRST_SEED).uniform(1, JUDGED, NOISE.features)[:, :96]
+    return shown(G, noise).float() / 255
+
+
 #: The runs that the chapter begins, up to their ends. An epoch has 31 steps.
 ALBUMS = {
     "original": Album(lambda: original(*inputs(1)), _drawn, {31: 16, 620: 48, 930: 64}, PAGE),
@@ -577,5 +583,9 @@ ALBUMS = {
         _drawn,
         {31: 16, 124: 16, 186: 16, 248: 16, 310: 64},
         PAGE,
+    ),
+    # What the run of the table whole_repaired had drawn after the first epoch, and after the last one.
+    "whole_repaired": Album(
+        lambda: repaired(source_digits().train.images, order="in_place"), _first, {195: 16, 195 * EPOCHS: 96}
     ),
 }
