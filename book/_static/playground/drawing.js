@@ -294,7 +294,7 @@ Playground.define("drawing", [], () => {
 
   /** Say at each edge which share of the fakes lies beyond it. */
   function lost(ctx, samples, features, view, [width, height], colours, size) {
-    const places = [["← ", 4, height / 2, "left"], ["→ ", width - 4, height / 2, "right"], ["↓ ", width / 2, height - 5], ["↑ ", width / 4, size + 3]];
+    const places = [["← ", 4, height / 2, "left"], ["→ ", width - 4, height / 2, "right"], ["↓ ", width / 2, height - 5], ["↑ ", 4, size + 3, "left"]];
     beyond(samples, features, view).forEach((share, side) => {
       const [sign, x, y, align = "center"] = places[side];
       if (share >= 0.005) words(ctx, `${sign}${Math.round(100 * share)} %${size > 12 ? " of the fakes" : ""}`, x, y, colours, align, size);

@@ -181,9 +181,9 @@ Playground.define("presets", [], () => {
     ring: {
       title: "The ring that collapses",
       chapter: "modes", of: "Counting modes",
-      settings: RING, until: 750, layers: [],
+      settings: RING, until: 1500, layers: [],
       story: "The real data are eight heaps on a ring. A good generator makes all eight, and each as often as the others.",
-      question: "After 750 steps, how many of the sixteen generators will make all eight heaps, each with at least half of its fair share?",
+      question: "After 1,500 steps, how many of the sixteen generators will make all eight heaps, each with at least half of its fair share?",
       watch: "Watch the orange fakes of one GAN: they sit on a heap, D finds out, and they move on.",
       repaired: {
         settings: { ...RING, loss: "relativistic", r1: 0.1, r2: 0.1, gRate: 3e-3, dRate: 3e-3, beta1: 0, beta2: 0.99, ema: 0.99 },
@@ -194,9 +194,9 @@ Playground.define("presets", [], () => {
     fifty: {
       title: "A bell in fifty lines",
       chapter: "fifty_lines", of: "A GAN in fifty lines",
-      settings: FIFTY, until: 1500, layers: ["warp"],
+      settings: FIFTY, until: 3000, layers: ["warp"],
       story: "The real data are numbers in a bell around 4. Fakes start near 0 and have to walk there.",
-      question: "After 1,500 steps, how many of the sixteen will have a bell that is right?",
+      question: "After 3,000 steps, how many of the sixteen will have a bell that is right?",
       watch: "Watch the fakes arrive, and shoot past. Do they come back, and do they ever stop?",
       repaired: {
         settings: { ...FIFTY, r1: 0.1, dRate: 4e-3, beta1: 0, ema: 0.99 },
@@ -207,9 +207,9 @@ Playground.define("presets", [], () => {
     line: {
       title: "The thin line",
       chapter: "mxnet_gaussian", of: "The least efficient way to fit a Gaussian",
-      settings: LINE, until: 500, layers: ["warp"],
+      settings: LINE, until: 1000, layers: ["warp"],
       story: "The real data are one long, tilted ellipse. It takes two numbers to make a point of it.",
-      question: "After 500 steps, how many of the sixteen will have the ellipse about right?",
+      question: "After 1,000 steps, how many of the sixteen will have the ellipse about right?",
       watch: "Watch the net, which is the noise as G bends it: it may fold into a line.",
       repaired: {
         settings: {
@@ -222,14 +222,14 @@ Playground.define("presets", [], () => {
     critic: {
       title: "The wrong way",
       chapter: "distances", of: "How far apart are two distributions?",
-      settings: CRITIC, until: 400, layers: ["arrows"],
+      settings: CRITIC, until: 800, layers: ["arrows"],
       story: "The real data are a bell around 4. The loss is Wasserstein’s, with its published penalty: D’s slope should be 1, up or down.",
-      question: "After 400 steps, how many of the sixteen will have a bell that is right?",
+      question: "After 800 steps, how many of the sixteen will have a bell that is right?",
       watch: "Around step 150, watch D, the green dots, and the arrows: which way does it send the fakes?",
       repaired: {
         settings: { ...CRITIC, gp: 0, r1: 1 },
         changes: "R1 of 1 in place of the gradient penalty. It asks for a slope of 0 at real samples. Nothing else.",
-        watch: "D now points to the data, and all walk there. To be as wide as the bell takes longer than 400 steps.",
+        watch: "D now points to the data, and all walk there. To be as wide as the bell takes most of them longer than 800 steps.",
       },
     },
     dirac: {
