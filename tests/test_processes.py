@@ -385,7 +385,7 @@ def test_one_gpu_for_several_processes_is_refused(named: str, monkeypatch: pytes
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setenv("GAN_BOOK_DEVICE", named)
     with pytest.raises(ProcessError, match=f"GAN_BOOK_DEVICE={named} names one GPU for all 2 processes"):
-        with joined():
+        with joined(5):
             pass
 
 
