@@ -713,7 +713,7 @@ def test_the_program_is_on_the_page_and_the_notebook_is_handed_over(opened):
     page.locator(".pg-share summary").click()
     written = """() => {
       const {TOURS, validate} = Playground.require("presets");
-      return Playground.require("recipe").python(validate(TOURS.line.settings).settings, 500);
+      return Playground.require("recipe").python(validate(TOURS.line.settings).settings, TOURS.line.until);
     }"""
     shown = page.locator("pre code").inner_text()
     assert shown.strip() == page.evaluate(written).strip()
@@ -721,4 +721,4 @@ def test_the_program_is_on_the_page_and_the_notebook_is_handed_over(opened):
         page.get_by_role("button", name="Open as a notebook").click()
     assert handed.value.suggested_filename == "sixteen-gans-tilted.ipynb"
     content = nbformat.read(handed.value.path(), as_version=4)
-    assert "STEPS = 16, 0, 500" in content.cells[1].source
+    assert "STEPS = 16, 0, 1_000" in content.cells[1].source
