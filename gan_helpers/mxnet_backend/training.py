@@ -138,6 +138,7 @@ def train(
         averaged=None if average is None else average.network,
         interrupted=step < steps,
         failed=torch.zeros(G.seeds, dtype=torch.bool),
+        share=None,
     )
 
 
