@@ -1,9 +1,8 @@
 """Measure the package beside what a reader would use instead: ``make bench``.
 
-Without arguments, the recipes of all chapters that have a module in benchmarks/chapters are checked and
-measured, the figures are stored in book/speed.json, and the page 'Speed' gets its tables and its figure from
+Without arguments, all recipes that have a module in benchmarks/chapters are checked and measured, the figures are stored in book/speed.json, and the page 'Speed' gets its tables and its figure from
 them. Names of recipes measure these alone, and keep what is stored of the others. A quick run is for a look:
-it stores nothing in the book, and neither does one of a recipe that is no chapter's.
+it stores nothing in the book.
 
   make bench ARGS="fifty_lines sinusoids"   these recipes alone
   make bench ARGS="--quick"                 fewer seeds, and short: nothing is stored
@@ -65,7 +64,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = chapters.names() + chapters.others()
+    names = chapters.names()
     parser.add_argument(
         "recipes", nargs="*", metavar="RECIPE", help=f"any of {', '.join(names)}; all chapters unless given"
     )
@@ -82,10 +81,8 @@ def arguments() -> argparse.Namespace:
     unknown = [name for name in args.recipes if name not in names]
     if unknown:
         parser.error(f"there is no recipe {unknown[0]}: choose from {', '.join(names)}")
-    wanted = args.recipes or chapters.names()
+    wanted = args.recipes or names
     args.recipes = [name for name in names if name in wanted and chapters.can_run(name)]
-    args.others = [name for name in args.recipes if name in chapters.others()]
-    args.stored = not (args.quick or args.others)
     return args
 
 
@@ -187,7 +184,7 @@ def effort_of(args: argparse.Namespace) -> measure.Effort:
 
 def keep(args: argparse.Namespace, results: Results) -> tuple[Results, Path]:
     """Store what was measured so far, beside what is stored of other recipes if it goes into the book."""
-    kept, where = (Results.load(STORED), STORED) if args.stored else (Results(), QUICK_RESULT)
+    kept, where = (Results(), QUICK_RESULT) if args.quick else (Results.load(STORED), STORED)
     kept.merge(results)
     kept.store(where)
     return kept, where
@@ -196,10 +193,10 @@ def keep(args: argparse.Namespace, results: Results) -> tuple[Results, Path]:
 def finish(args: argparse.Namespace, results: Results) -> None:
     """Print the table, and draw the page if it goes into the book."""
     kept, where = keep(args, results)
-    if args.stored:
+    if not args.quick:
         page.draw(kept)
     tables = [page.busy(kept)] if args.busy else [page.overview(kept, args.recipes), page.busy(kept)]
-    say("\n" + "\n\n".join(map(page.printed, tables)) + f"\n\n{page.aims(kept, args.others)}\n")
+    say("\n" + "\n\n".join(map(page.printed, tables)) + f"\n\n{page.aims(kept)}\n")
     say(f"The figures: {where.relative_to(environment.ROOT)}")
 
 

@@ -40,8 +40,10 @@ class Facts:
 @cache
 def facts(name: str) -> Facts:
     """Return what the recipe of a chapter says of itself."""
-    recipe = chapters.load(name).recipe(1, 0)
-    return Facts(recipe.steps, recipe.batch, ours.dropout(recipe), arithmetic(name, recipe).flop)
+    module = chapters.load(name)
+    recipe = module.recipe(1, 0)
+    flop = module.flop() if hasattr(module, "flop") else arithmetic(name, recipe).flop
+    return Facts(recipe.steps, recipe.batch, ours.dropout(recipe), flop)
 
 
 def arithmetic(name: str, recipe: Recipe) -> Arithmetic:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -108,10 +108,10 @@ HEADINGS = (
 )  # fmt: skip
 
 
-def targets(results: Results, also: Sequence[str] = ()) -> Table:
-    """Return what was aimed at and what was reached, also with recipes that are no chapter's."""
+def targets(results: Results) -> Table:
+    """Return what was aimed at and what was reached."""
     table = [["Where", "What", "Aim", "One thread", "Two threads", "Reached", "JAX, two threads"]]
-    for target in [*all_targets(), *(aim for name in also for aim in measured.load(name).AIMS)]:
+    for target in all_targets():
         found = [target.reached(results, threads) for threads in target.threads]
         written = [MISSING if value is None else target.text(value) for value in found]
         written += [""] * (2 - len(written))  # where it is not a matter of threads
@@ -138,10 +138,10 @@ def overview(results: Results, recipes: list[str]) -> Table:
     return table
 
 
-def aims(results: Results, also: Sequence[str] = ()) -> str:
-    """Return what was aimed at and what was reached, a line for each; see `targets`."""
+def aims(results: Results) -> str:
+    """Return what was aimed at and what was reached, a line for each."""
     lines = []
-    for what, words, aim, one, two, verdict, _ in targets(results, also)[1:]:
+    for what, words, aim, one, two, verdict, _ in targets(results)[1:]:
         found = f"{one} with one thread, {two} with two" if two else one
         lines.append(f"{verdict}: {what}, {words}: {aim}; {found}.")
     return "\n".join(lines)

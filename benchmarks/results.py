@@ -122,7 +122,7 @@ class Results:
 
     def merge(self, newer: Results) -> None:
         """Take over what was measured later, recipe by recipe."""
-        order = chapters.names() + chapters.others()
+        order = chapters.names()
         for name in ("rows", "busy", "checks"):
             new = getattr(newer, name)
             again = {_recipe(entry) for entry in new}

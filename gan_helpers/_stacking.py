@@ -334,7 +334,7 @@ class _LayerNorm(_Stacked):
 
 
 class _Convolution(_Stacked):
-    """K convolutions as one with K times the groups: (seeds, batch, channels, height, width)."""
+    """K convolutions, on a GPU as one with K times the groups: (seeds, batch, channels, height, width)."""
 
     weight: Tensor
     bias: Tensor
@@ -351,9 +351,8 @@ class _Convolution(_Stacked):
             "stride": layer.stride,
             "padding": layer.padding,
             "dilation": layer.dilation,
-            "groups": layer.groups * self.seeds,
         }
-        self.channels = layer.in_channels
+        self.channels, self.groups = layer.in_channels, layer.groups
         self.convolve: Callable[..., Tensor] = F.conv2d
         if isinstance(layer, nn.ConvTranspose2d):
             self.options["output_padding"] = layer.output_padding
@@ -363,10 +362,27 @@ class _Convolution(_Stacked):
 
     def forward(self, x: Tensor) -> Tensor:
         self._takes(x, self.channels, 5)
-        bias = self.bias.flatten() if self.has_bias else None
-        if self.columns and x.device.type == "cpu":
+        if x.device.type != "cpu":
+            return self.grouped(x)
+        if self.columns:
+            bias = self.bias.flatten() if self.has_bias else None
             return _unfold(self.columns(_fold(x), self.weight, bias), self.seeds)
-        return _unfold(self.convolve(_fold(x), self.weight.flatten(0, 1), bias, **self.options), self.seeds)
+        return self.in_turn(x)
+
+    def grouped(self, x: Tensor) -> Tensor:
+        """Convolve all seeds at once."""
+        bias = self.bias.flatten() if self.has_bias else None
+        groups = self.groups * self.seeds
+        y = self.convolve(_fold(x), self.weight.flatten(0, 1), bias, groups=groups, **self.options)
+        return _unfold(y, self.seeds)
+
+    def in_turn(self, x: Tensor) -> Tensor:
+        """Convolve seed by seed, which is faster on a processor: its groups are slow, backwards above all."""
+        biases = self.bias if self.has_bias else [None] * self.seeds
+        each = zip(x, self.weight, biases, strict=True)
+        return _unfold(
+            torch.cat([self.convolve(*of, groups=self.groups, **self.options) for of in each], 1), self.seeds
+        )
 
 
 class _Columns:

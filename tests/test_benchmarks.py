@@ -30,11 +30,10 @@ from benchmarks.results import STORED, Busy, NotMeasured, Results, Row
 BOOK = environment.ROOT / "book"
 PAGE = BOOK / page.PAGE
 CHAPTERS = [name for name in chapters.names() if chapters.can_run(name)]
-OTHERS = chapters.others()
 #: Who trains one network in the environment of the tests: each chapter's, and the modules of their loops.
 RIVALS = [
     (name, entrant, ENTRANTS[entrant].module)
-    for name in CHAPTERS + OTHERS
+    for name in CHAPTERS
     for entrant in chapters.benchmark(name).seeds
     if not ENTRANTS[entrant].elsewhere and ENTRANTS[entrant].module != "ours"
 ]
@@ -241,7 +240,7 @@ def test_aims_are_met_or_missed_or_unknown(results: Results, monkeypatch: pytest
 # The program
 
 
-@pytest.mark.parametrize("name", chapters.names() + OTHERS)
+@pytest.mark.parametrize("name", chapters.names())
 def test_a_chapter_names_entrants_that_exist_and_has_their_programs(name: str) -> None:
     chapter = chapters.load(name)
     programs = {"torch_loops": "", "keras_loop": "in_keras", "mxnet_loops": "in_mxnet", "jax_scan": "in_jax"}
@@ -308,9 +307,6 @@ def test_a_run_checks_measures_stores_and_draws(run: Run, capsys: pytest.Capture
 def test_runs_can_be_of_a_part_and_store_that_alone(run: Run) -> None:
     run("--quick", PLAIN)
     assert run.measured and run.quick.exists()
-    run(OTHERS[0])
-    assert run.measured[-1] == (OTHERS[0], 2)
-    assert [r.recipe for r in Results.load(run.quick).busy] == [OTHERS[0]]
     run.measured.clear()
     run("--check", PLAIN)
     assert not run.measured and not run.stored.exists() and not run.drawn

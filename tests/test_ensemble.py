@@ -18,7 +18,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm
 from torch.nn.utils.parametrizations import spectral_norm as spectral
 
 from gan_helpers import losses, penalties
-from gan_helpers._stacking import ELEMENTWISE, KNOWN, STACKED
+from gan_helpers._stacking import ELEMENTWISE, KNOWN, STACKED, _Convolution
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.models import Maxout, MinibatchDiscrimination, Standardise, mlp
 from gan_helpers.randomness import Stream
@@ -346,6 +346,14 @@ def test_a_layer_of_an_ensemble_does_to_each_seed_what_the_plain_layer_does(
     layer: str, stacked: bool
 ) -> None:
     assert_does_as_alone(*LAYERS[layer], stacked=stacked)
+
+
+@pytest.mark.parametrize("layer", [name for name in LAYERS if "convolution" in name])
+def test_convolutions_by_groups_as_on_a_gpu_are_those_of_each_seed(
+    monkeypatch: pytest.MonkeyPatch, layer: str
+) -> None:
+    monkeypatch.setattr(_Convolution, "in_turn", _Convolution.grouped)
+    assert_does_as_alone(*LAYERS[layer], stacked=True)
 
 
 def test_every_layer_that_has_a_stacked_form_is_tested() -> None:

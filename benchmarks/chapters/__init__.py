@@ -1,13 +1,14 @@
 """The chapters that are measured. Each has a module here, which holds all that is particular to it.
 
 It is named as the chapter is, and a chapter without one is not measured. A module that is named as no chapter
-has a recipe of its own; it is measured when it is asked for, and is not on the page. What a module has:
+has a recipe of its own, and comes last. What a module has:
 
 - ``BENCHMARK``, a `Benchmark`, and ``AIMS``, a list of `benchmarks.targets.Target`;
 - ``recipe(seeds, seed)``, the package's recipe, off which steps, batch, sizes and dropout are read;
 - the rivals' programs: ``source(job, data)`` and ``tidied(job, data)`` in PyTorch, ``in_keras(job)``,
   ``in_mxnet(job, weights, data)``, and ``in_jax()``, as the modules of `benchmarks.entrants` take them;
 - ``data(seeds, seed)``, if the rivals are given a data set that they do not draw;
+- ``flop()``, the operations of a step of one GAN, where it takes the gradient of a gradient;
 - ``judge(weights, seeds)``, if networks that JAX trained are to be judged by the chapter's measures: it
   returns columns of the table of its original recipe.
 
@@ -50,19 +51,12 @@ class Benchmark:
 
 
 def names() -> list[str]:
-    """Return the chapters that are measured, in the order of the book."""
+    """Return what is measured: chapters in the order of the book, and then the others."""
     from tools import sheets
 
     measured = {path.stem for path in Path(__file__).parent.glob("[!_]*.py")}
-    return [path.stem for path in sheets.notebooks() if path.stem in measured]
-
-
-def others() -> list[str]:
-    """Return the modules that are named as no chapter."""
-    from tools import sheets
-
-    measured = {path.stem for path in Path(__file__).parent.glob("[!_]*.py")}
-    return sorted(measured.difference(path.stem for path in sheets.notebooks()))
+    in_book = [path.stem for path in sheets.notebooks() if path.stem in measured]
+    return in_book + sorted(measured.difference(in_book))
 
 
 def load(name: str) -> ModuleType:

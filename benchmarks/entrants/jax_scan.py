@@ -75,7 +75,11 @@ def step(game: Game, rate: float, G: Player, D: Player, made: Array, x: Array, z
         fakes = game.generate(G["weights"], z[0])
         both = jnp.concatenate([game.seen(x), game.seen(fakes)])
         real, fake = jnp.split(game.judge(weights, both, of_d, rate), 2)
-        return (softplus(-real).mean() + softplus(fake).mean()) * game.d_scale
+        loss = (softplus(-real).mean() + softplus(fake).mean()) * game.d_scale
+        if not game.gamma:
+            return loss
+        slopes = jax.grad(lambda x: game.judge(weights, x).sum())(x)
+        return loss + game.gamma / 2 * (slopes**2).sum(1).mean()
 
     def g_loss(weights: Any, judge: Any) -> Array:
         fakes = game.seen(game.generate(weights, z[-1]))
@@ -214,6 +218,7 @@ class Game:
         epsilon_inside: whether it is added to the corrected root, as in torch.
         simultaneous: whether both gradients are taken at the same weights.
         d_scale: what D's loss is multiplied by.
+        gamma: twice the weight of R1 in it.
     """
 
     generate: Callable[..., Array]
@@ -229,3 +234,4 @@ class Game:
     epsilon_inside: bool = True
     simultaneous: bool = False
     d_scale: float = 1.0
+    gamma: float = 0.0
