@@ -86,6 +86,11 @@ def arguments() -> argparse.Namespace:
     return args
 
 
+def processor() -> str:
+    """Return what computes here, in words."""
+    return f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}"
+
+
 def machine() -> dict[str, str]:
     """Return what this is measured on, and the versions of what takes part."""
     here = {name: version(name) for name in ("torch", "numpy", "keras", "mxnet") if has(name)}
@@ -95,7 +100,6 @@ def machine() -> dict[str, str]:
         if "==" in line
     )
     return {
-        "Processor": f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}",
         "Cores": str(environment.cores()),
         "System": platform.system(),
         "Python": platform.python_version(),
@@ -139,6 +143,7 @@ def all_checks(folder: Path, recipes: list[str], quick: bool) -> Iterator[checks
 def measure_all(args: argparse.Namespace, results: Results) -> None:
     """Measure what was asked for."""
     effort, today = effort_of(args), datetime.date.today().isoformat()
+    here = f"{today}, {processor()}"
     for recipe in args.recipes:
         for threads in (1, 2):
             if threads > environment.cores():
@@ -146,7 +151,7 @@ def measure_all(args: argparse.Namespace, results: Results) -> None:
                 continue
             say(f"{recipe}, {threads} thread{'s'[: threads - 1]}")
             results.rows += measure.recipe(recipe, threads, effort)
-        results.dates[recipe] = today
+        results.dates[recipe] = here
         results.recipes[recipe] = facts(recipe).stored()
         keep(args, results)
     results.others |= extras.imports(effort.turns)
@@ -169,7 +174,7 @@ def measure_crowded(args: argparse.Namespace, results: Results) -> None:
 def measure_playground(args: argparse.Namespace, results: Results) -> None:
     """Measure what the page does that trains in the reader's browser."""
     say("the playground, in a browser")
-    here = f"{results.machine['Processor']}, {results.machine['Cores']} cores"
+    here = f"{processor()}, {environment.cores()} cores"
     # The rest of the machine tells of the other measurements.
     results.machine = {"Browser": f"Chromium {playground.version()} on {here}"}
     results.others.pop("playground_tfjs", None)  # a ratio is of one run
