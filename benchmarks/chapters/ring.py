@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.chapters import Benchmark
-from benchmarks.job import Job
 from benchmarks.targets import Target, ratio
 
 with suppress(ModuleNotFoundError):
