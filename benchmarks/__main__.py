@@ -1,8 +1,9 @@
 """Measure the package beside what a reader would use instead: ``make bench``.
 
-Without arguments, all recipes that have a module in benchmarks/chapters are checked and measured, the figures
-are stored in book/speed.json, and the page 'Speed' gets its tables and its figure from them. Names of recipes measure these alone, and keep what is stored of the others. A quick run is for a look:
-it stores nothing in the book.
+Without arguments, all recipes that have a module in benchmarks/chapters are checked and measured, the
+figures are stored in book/speed.json, and the page 'Speed' gets its tables and its figure from them. Names
+of recipes measure these alone, and keep what is stored of the others. A quick run is for a look: it stores
+nothing in the book.
 
   make bench ARGS="fifty_lines sinusoids"   these recipes alone
   make bench ARGS="--quick"                 fewer seeds, and short: nothing is stored
