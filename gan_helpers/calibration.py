@@ -40,12 +40,11 @@ from platformdirs import user_cache_dir
 from gan_helpers import recipes
 from gan_helpers.device import default_device
 from gan_helpers.files import write_whole
-from gan_helpers.processes import ProcessError, Processes, are_started, environment, joined
+from gan_helpers.processes import PATIENCE, ProcessError, Processes, are_started, environment, joined
 from gan_helpers.tables import END, FIRST_SEED, FOLDER, Columns, Table, ledger
 
 PACKAGE = Path(__file__).parent
 INTERRUPTED = 130  # the exit code of what Ctrl-C has ended
-PATIENCE = 7 * 24 * 3600  # seconds that a process waits for the blocks of the others
 
 
 @dataclass(frozen=True)

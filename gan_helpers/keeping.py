@@ -32,11 +32,19 @@ class NoCheckpoint:
     def save(self) -> None:
         """Keep nothing."""
 
+    def is_due(self, last: bool) -> bool:
+        """Tell that nothing is written after this step."""
+        return False
+
     def step_made(self, last: bool) -> None:
         """Keep nothing."""
 
     def rehearse(self, step: Callable[[], None]) -> None:
         """Keep nothing."""
+
+    def __str__(self) -> str:
+        """Say what is left of the run."""
+        return "its history has all up to there; with checkpoint= it could go on"
 
 
 class Kept(NoCheckpoint):
@@ -72,9 +80,21 @@ class Kept(NoCheckpoint):
         """
         self._checkpoint.load(states)
 
+    def is_due(self, last: bool) -> bool:
+        """Tell whether the run is written after this step.
+
+        Args:
+            last: whether the run ends here.
+        """
+        return last or self._record.made % self._every == 0
+
+    def require_finite(self) -> None:
+        """Raise if the run is one that must not be written."""
+        self._record.stop_unless_finite()
+
     def save(self) -> None:
         """Write the run as it is now."""
-        self._record.stop_unless_finite()
+        self.require_finite()
         self._expected.losses = None
         self._written = self._checkpoint.states()
         self._checkpoint.write(self._written)
@@ -87,7 +107,7 @@ class Kept(NoCheckpoint):
         """
         if self._written is None:
             self._compare()
-        if last or self._record.made % self._every == 0:
+        if self.is_due(last):
             self.save()
         elif self._written is not None:
             self._expect()
@@ -98,16 +118,28 @@ class Kept(NoCheckpoint):
         Args:
             step: makes a step.
         """
-        if self._written is None:
-            return
-        state = self._written
+        if self._written is not None:
+            self.take_back(step, self._expect)
+
+    def take_back(self, step: Callable[[], None], made: Callable[[], None] = lambda: None) -> None:
+        """Make a step, and set the run to what it was before.
+
+        Args:
+            step: makes a step.
+            made: is called after it.
+        """
+        state = self.states()
         try:
             step()
-            self._expect()
+            made()
         except Exception:  # it will fail again when the run goes on
             pass
         finally:
-            self._checkpoint.load(state)
+            self.load(state)
+
+    def __str__(self) -> str:
+        """Say where the run is kept."""
+        return f"the same command goes on from {self._checkpoint.path}"
 
     def _expect(self) -> None:
         """Write the last state again, with the losses of the step after it."""

@@ -93,7 +93,7 @@ class Checkpointing:
         path: the file. If it exists, the run goes on from there, to the same end as without the stop. Each
             share of the members of an ensemble has a file of its own beside it, which the path names.
         every: steps between two writings; it is also written before the first step, after the last, and
-            when Ctrl-C ends the run. Of a batch that processes share, Ctrl-C writes nothing.
+            when Ctrl-C or SIGTERM ends the run.
         also: what else changes in the run, by names of your choice, such as ``{"scheduler": scheduler}``:
             whatever has ``state_dict`` and ``load_state_dict``.
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,11 +34,16 @@ from gan_helpers import _checks
 from gan_helpers.device import default_device
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History
+from gan_helpers.recording import require_one_left
 from gan_helpers.shares import Share
 
 SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 START = "torchrun --nproc-per-node 2 SCRIPT"
 WAIT = 600.0  # seconds that one process waits for another
+#: The same where each trains whole runs of its own, and one may end days before another: a process that dies
+#: is noticed at once all the same, and only one that stands still is waited for.
+PATIENCE = 7 * 24 * 3600.0
+ALIKE = "Give all the same environment, code and base seed."
 
 
 class ProcessError(RuntimeError):
@@ -222,9 +228,12 @@ class Processes:
 
         Raises:
             TypeError: if it is something else.
-            ProcessError: if the shares do not fit together, or a process is gone.
+            ProcessError: if the shares do not fit together, this process was stopped before the end of its
+                run, or another one is gone.
+            NonFiniteLossError: if all members of all processes have failed.
         """
         if isinstance(part, History):
+            self._refuse_unfinished(part)
             return self._history(part)
         if isinstance(part, Ensemble):
             self._refuse_no_shares(part.share)
@@ -244,18 +253,25 @@ class Processes:
                 "processes=processes) has made is whole in every process: leave gathered out."
             )
 
+    def _refuse_unfinished(self, part: History) -> None:
+        """Check that this process came to the end: if not, it does not wait for those that may."""
+        if part.interrupted and self.count > 1:
+            raise ProcessError(
+                f"Process {self.rank} was stopped after {part.steps} steps, and there is no whole to gather. "
+                "Start the same command again: a run with checkpoint= goes on to its end."
+            )
+
     def _history(self, part: History) -> History:
         if part.share is not None:
             self._refuse_no_shares(part.share)
-        steps = self._of_all((part.steps, part.interrupted))
+        steps = self._of_all(part.steps)
         if len(set(steps)) > 1:
             raise ProcessError(
-                f"The processes made {', '.join(str(made) for made, _ in steps)} steps: some were stopped by "
-                "hand. Start the same command again: a run with checkpoint= goes on to its end."
+                f"The processes made {', '.join(map(str, steps))} steps: give train the same steps in all."
             )
         over_time = {"d_loss": part.d_loss, "g_loss": part.g_loss, **part.watched}
         whole = self._joined(over_time, 1)
-        return replace(
+        history = replace(
             part,
             d_loss=whole.pop("d_loss"),
             g_loss=whole.pop("g_loss"),
@@ -264,6 +280,8 @@ class Processes:
             failed=self._joined({"failed": part.failed}, 0)["failed"],
             share=None if part.share is None else Share.whole(part.share.of),
         )
+        require_one_left(history)
+        return history
 
     def _joined(self, part: Mapping[str, Tensor], axis: int) -> dict[str, Tensor]:
         """Return the tensors of all processes, joined along an axis, on the device of the own ones."""
@@ -306,12 +324,13 @@ class Processes:
             raise ProcessError(f"The first process could not go on: {sent[1]}")
         return sent[0]
 
-    def refuse_unlike(self, what: str, own: Mapping[str, str]) -> None:
+    def refuse_unlike(self, what: str, own: Mapping[str, str], way_out: str = ALIKE) -> None:
         """Check that something is alike in all processes.
 
         Args:
             what: what it is.
             own: what this process has, by name.
+            way_out: what to do if it is not.
 
         Raises:
             ProcessError: naming what differs, and where.
@@ -320,10 +339,8 @@ class Processes:
         for name in own:
             found = [other.get(name, "missing") for other in every]
             if len(set(found)) > 1:
-                said = ", ".join(f"{value} in process {rank}" for rank, value in enumerate(found))
                 raise ProcessError(
-                    f"The processes must have the same {what}; {name} is {said}. Give all the same "
-                    "environment, code and base seed."
+                    f"The processes must have the same {what}; {name} is {_by_process(found)}. {way_out}"
                 )
 
     def summed(self, parts: list[Tensor]) -> list[Tensor]:
@@ -337,3 +354,11 @@ class Processes:
             dist.all_reduce(flat)
         pieces = flat.split([part.numel() for part in parts])
         return [piece.view(part.shape).to(part.dtype) for piece, part in zip(pieces, parts, strict=True)]
+
+
+def _by_process(found: list[str]) -> str:
+    """Say which process has what; what most of them have is said once."""
+    usual, many = Counter(found).most_common(1)[0]
+    has_most = 2 * many > len(found)
+    said = [f"{own} in process {rank}" for rank, own in enumerate(found) if not has_most or own != usual]
+    return ", ".join([*said, f"{usual} in the others"] if has_most else said)

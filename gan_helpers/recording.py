@@ -7,6 +7,7 @@ Raises:
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -110,6 +111,27 @@ def first_bad_loss(d_loss: Tensor, g_loss: Tensor) -> tuple[str, Tensor, int] | 
     return f"The loss of {'DG'[turn]} is {losses[first, turn][seeds][0].item()} at step {step}", seeds, step
 
 
+def require_one_left(history: History) -> None:
+    """Raise what a run of all members would have raised when the last of them had failed.
+
+    Args:
+        history: of all members; in the processes that trained them, none was known to be the last.
+
+    Raises:
+        NonFiniteLossError: if all have failed.
+    """
+    if not (len(history.failed) and history.failed.all()):
+        return
+    found = first_bad_loss(history.d_loss, history.g_loss)
+    what, seeds, steps = found or (
+        f"Weights are not finite after step {history.steps}",
+        history.failed,
+        history.steps,
+    )
+    until = replace(history, d_loss=history.d_loss[:steps], g_loss=history.g_loss[:steps], averaged=None)
+    raise not_finite(what, seeds, until)
+
+
 def not_finite(what: str, seeds: Tensor, history: History, more: str = "") -> NonFiniteLossError:
     """Return the error that says what is not finite, for which seeds, and what can be done.
 
@@ -136,8 +158,8 @@ class Record:
         D: the discriminators.
         watch: what to look at on the way.
         shown: the generators to look at, G itself or its average.
-        goes_on: whether other seeds go on when one is not finite any more. Of a share of the members, the
-            run ends when all of the share have failed, whatever the others do.
+        goes_on: whether other seeds go on when one is not finite any more, until none is left. A share of the
+            members goes on to the end: `require_one_left` tells when all are gathered.
     """
 
     def __init__(
@@ -178,7 +200,8 @@ class Record:
         # where one looks late, the other network may have been the first: in each step D goes before G.
         known = self.made if latest is None else self.made + 1
         failed = self._failed(known)
-        if failed.all() if self._goes_on else failed.any():
+        others = self._goes_on and not self._share.is_whole  # members of other processes may be left
+        if not others and (failed.all() if self._goes_on else failed.any()):
             raise self._error(known)
 
     def _error(self, known: int) -> NonFiniteLossError:

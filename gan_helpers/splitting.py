@@ -21,9 +21,8 @@ Raises:
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -31,13 +30,13 @@ from torch import Tensor
 
 from gan_helpers import _checks
 from gan_helpers.ensemble import Ensemble
+from gan_helpers.interrupts import SIGNALS, Stop
 from gan_helpers.keeping import Kept, NoCheckpoint
-from gan_helpers.processes import ProcessError, Processes
+from gan_helpers.processes import ALIKE, ProcessError, Processes
 from gan_helpers.shares import Share
 from gan_helpers.states import State, Stateful, Weights
 
 Derivatives = tuple[Tensor, list[Tensor | None]]
-Stopping = AbstractContextManager[threading.Event]
 Networks = tuple[Ensemble, Ensemble]  # G and D
 
 # How far the gradient may be from the mean of those on two halves, relative to the largest of their norms. Of
@@ -49,6 +48,11 @@ TOLERANCE_OF_PRODUCTS = (
 )
 TOLERANCES = {torch.bfloat16: 1e-1, torch.float16: 2e-2}
 ROWS = 256  # up to here the tolerance is the same
+DRIFTED = (
+    "One has drifted, and they were alike at the last writing: start the same command again, and a run with "
+    "checkpoint= goes on from there."
+)
+LISTEN_EVERY = 10  # steps between two looks for a signal in what an accelerator has summed: each waits for it
 
 
 class Player(Protocol):
@@ -72,14 +76,11 @@ class Undivided:
 
     def __init__(self, batch: int) -> None:
         self.rows = Share.whole(batch)
+        self.stop = Stop()  # that of the run, once it has begun
 
-    def stopping(self, orderly: Stopping) -> Stopping:
-        """Return how Ctrl-C ends the run.
-
-        Args:
-            orderly: what ends it after the step under way.
-        """
-        return orderly
+    def is_over(self) -> bool:
+        """Tell whether a signal ends the run after the step that was made."""
+        return self.stop.is_set()
 
     def kept(self, kept: NoCheckpoint) -> NoCheckpoint:
         """Return what keeps the run.
@@ -100,12 +101,12 @@ class Undivided:
         """
         return player.fast(*networks, x, z)
 
-    def compare(self, when: str, *networks: Ensemble) -> None:
+    def compare(self, when: str, networks: Networks) -> None:
         """Check that all processes have the same weights.
 
         Args:
             when: when this is.
-            networks: whose.
+            networks: G and D.
         """
 
 
@@ -128,13 +129,22 @@ class Divided(Undivided):
                 f"batch must be at least {2 * processes.count}, two rows for each process, not {batch}: "
                 "start fewer processes."
             )
+        super().__init__(batch)
         self.rows = processes.share(batch, "batch")
         self._processes = processes
         self._checked: set[str] = set()
+        self._signalled = torch.zeros(len(SIGNALS))  # how many processes had each signal at the last update
+        self._steps = 0
 
-    def stopping(self, orderly: Stopping) -> Stopping:
-        """Return what leaves Ctrl-C alone: who ends at another step would keep the others waiting."""
-        return nullcontext(threading.Event())
+    def is_over(self) -> bool:
+        """Tell whether a signal in any process ends the run after this step: all tell the same."""
+        self._steps += 1
+        if self._signalled.device.type != "cpu" and self._steps % LISTEN_EVERY:
+            return False
+        came = [number for number, many in zip(SIGNALS, self._signalled.tolist(), strict=True) if many]
+        for number in came:
+            self.stop.note(number)
+        return bool(came)
 
     def kept(self, kept: NoCheckpoint) -> NoCheckpoint:
         """Return what keeps the run: the first process has the file, and tells the others."""
@@ -149,7 +159,9 @@ class Divided(Undivided):
             self._refuse_what_looks_across(player.name, gradients, halves)
         given = [g for g in gradients if g is not None]
         weight = len(self.rows) / self.rows.of
-        *summed, losses = self._processes.summed([weight * part for part in (*given, losses)])
+        signals = losses.new_tensor([self.stop.number == number for number in SIGNALS])
+        parts = [*(weight * part for part in (*given, losses)), signals]
+        *summed, losses, self._signalled = self._processes.summed(parts)
         found = iter(summed)
         return losses, [None if g is None else next(found) for g in gradients]
 
@@ -173,14 +185,15 @@ class Divided(Undivided):
         self, name: str, whole: list[Tensor | None], halves: list[list[Tensor | None]]
     ) -> None:
         self._checked.add(name)
-        known = [found for found in zip(whole, *halves, strict=True) if all(g is not None for g in found)]
+        of_all = zip(whole, *halves, strict=True)
+        known = _of_finite_members([of for of in of_all if all(g is not None for g in of)])
         if not known:
             return
         norms = [torch.stack([g.double().norm() for g in of]).norm() for of in zip(*known, strict=True)]
         size = torch.stack([norms[0], 2 * norms[1], 2 * norms[2]]).max()  # a half has about half the weight
         gap = torch.stack([(own - (a + b)).double().norm() for own, a, b in known]).norm()
         allowed = max(_tolerance(own, len(self.rows)) for own, *_ in known)
-        if not gap <= allowed * size and torch.isfinite(size):
+        if not gap <= allowed * size:
             raise ProcessError(
                 f"The batch can't be split: {name.lower()}_loss is not the mean of its values on two halves "
                 f"of it; the gradients differ by {float(gap / size):.0e} of their norm, and roundings by "
@@ -190,13 +203,21 @@ class Divided(Undivided):
                 "sample alone), or share out the seeds, seeds=processes.share(16)."
             )
 
-    def compare(self, when: str, *networks: Ensemble) -> None:
+    def compare(self, when: str, networks: Networks) -> None:
         """Check that all processes have the same weights, to the last bit."""
         digests = {
-            f"the weights of {name}": _digest(Weights(network).state())
+            f"the digest of {name}'s weights": _digest(Weights(network).state())
             for name, network in zip("GD", networks, strict=True)
         }
-        self._processes.refuse_unlike(f"networks {when}", digests)
+        self._processes.refuse_unlike(f"networks {when}", digests, DRIFTED if self._steps else ALIKE)
+
+
+def _of_finite_members(gradients: list[tuple[Any, ...]]) -> list[list[Tensor]]:
+    """Return the gradients without the members, the first axis, that have one that is not finite."""
+    if not gradients:
+        return []
+    finite = torch.stack([g.flatten(1).isfinite().all(1) for found in gradients for g in found]).all(0)
+    return [[g[finite] for g in found] for found in gradients] if finite.any() else []
 
 
 def _tolerance(gradient: Tensor, rows: int) -> float:
@@ -234,7 +255,8 @@ def _digest(state: State) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(state.items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        one_nan = value.detach().where(value == value, torch.nan)  # NaN has many forms, and a sum any of them
+        digest.update(one_nan.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
@@ -264,12 +286,31 @@ class KeptByFirst(NoCheckpoint):
             for part, state in self._kept.states().items()
         }
 
+    def is_due(self, last: bool) -> bool:
+        """Tell whether the run is written after this step."""
+        return self._kept.is_due(last)
+
     def save(self) -> None:
-        """Write the run."""
+        """Write the run, if it is one that can be written: the processes agree on that."""
         if self._processes.is_first:
             self._kept.save()
+        else:
+            self._kept.require_finite()
 
     def step_made(self, last: bool) -> None:
         """Write the run if it is time."""
         if self._processes.is_first:
             self._kept.step_made(last)
+        elif self._kept.is_due(last):
+            self._kept.require_finite()
+
+    def rehearse(self, step: Callable[[], None]) -> None:
+        """Make the next step with all, write what it gave, and take it back."""
+        if self._processes.is_first:
+            self._kept.rehearse(step)
+        else:
+            self._kept.take_back(step)
+
+    def __str__(self) -> str:
+        """Say where the run is kept."""
+        return str(self._kept)

@@ -7,6 +7,7 @@ and these are arguments. Nothing in the loop asks an accelerator for a value.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -31,10 +32,12 @@ from gan_helpers.options import ONE_EACH, Checkpointing, Look, Turns, Watch
 from gan_helpers.processes import Processes
 from gan_helpers.progress import someone_is_watching, tqdm
 from gan_helpers.randomness import Stream
-from gan_helpers.recording import Record
+from gan_helpers.recording import CHECK_EVERY, Record
 from gan_helpers.shares import Share
 from gan_helpers.splitting import Divided, Undivided, part_of
 from gan_helpers.states import State, Weights, match
+
+log = logging.getLogger("gan_helpers")
 
 Loss = Callable[[Ensemble, Ensemble, Tensor, Tensor], Tensor]
 
@@ -164,7 +167,7 @@ def train(
     A step is some updates of D, each on fresh data and noise, and some of G, each on fresh noise and the last
     data; `gan_helpers.options.Turns` says how many, one of each unless told. The sum of the losses over seeds
     is descended, so every member gets the gradient that it would get alone. Ctrl-C ends the run after the
-    step under way and returns what there is.
+    step under way and returns what there is; SIGTERM ends the program there.
 
     Args:
         G: the generators, from noise to samples.
@@ -197,7 +200,7 @@ def train(
         progress: show people a progress bar; it is never part of stored outputs.
         processes: those that share the rows of each batch, from `gan_helpers.processes.joined`; this one
             alone if None. The losses have to be means over the batch. The first process writes the
-            checkpoint, and Ctrl-C ends all at once.
+            checkpoint, and Ctrl-C in any ends the run after the same step in all.
 
     Returns:
         The record of the run.
@@ -238,26 +241,36 @@ def train(
     G.train()
     D.train()
     keep_freed_memory()
-    with memory_advice(), split.stopping(interrupts()) as stop, remembered((G, D), draw.seed, record):
-        if not kept.restore():
+    with memory_advice(), interrupts() as split.stop, remembered((G, D), draw.seed, record):
+        begun = kept.restore()
+        split.compare("before a step", (G, D))
+        if not begun:
             say_if_reused((G, D), draw.seed)
             record.look()
             kept.save()
-        split.compare("before a step", G, D)
         shown = progress and someone_is_watching()
         left = range(record.made, steps)
         for _ in tqdm(left, initial=record.made, total=steps, leave=False, disable=not shown):
             game.step()
             whole = record.made == steps
             record.look(last=whole)
-            stopped = stop.is_set()
-            kept.step_made(last=stopped or whole)
+            stopped = split.is_over()
+            last = stopped or whole
+            if last or kept.is_due(last) or record.made % CHECK_EVERY == 0:
+                split.compare(f"after step {record.made}", (G, D))
+            kept.step_made(last)
             if stopped and not whole:
                 kept.rehearse(game.step)
+                log.warning(
+                    "%s ended the training after step %d of %d: %s.",
+                    split.stop.name,
+                    record.made,
+                    steps,
+                    kept,
+                )
             if stopped:
                 break
         record.stop_unless_finite()
-        split.compare("after the last step", G, D)
         record.look(last=True)  # after an interrupt: a run that goes on from there does not have this look
     return record.history(None if average is None else average.network)
 

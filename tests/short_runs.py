@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import Mock, patch
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from gan_helpers import training
 from gan_helpers.data import Normal
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History
+from gan_helpers.interrupts import Stop
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.models import mlp
 from gan_helpers.options import Watch
@@ -136,9 +138,11 @@ def stopped_after(steps: int) -> Iterator[None]:
     """Let trainings end after some steps, as Ctrl-C would end them."""
 
     @contextmanager
-    def interrupts() -> Iterator[Any]:
-        left = iter([*[False] * (steps - 1), True])
-        yield Mock(is_set=lambda: next(left, False))
+    def interrupts() -> Iterator[Stop]:
+        stop, left = Stop(), iter([*[False] * (steps - 1), True])
+        stop.note(signal.SIGINT)
+        with patch.object(stop, "is_set", lambda: next(left, False)):
+            yield stop
 
     with patch.object(training, "interrupts", interrupts):
         yield

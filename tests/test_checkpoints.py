@@ -190,7 +190,9 @@ def test_a_run_that_does_not_go_on_as_it_went_says_so(
     trained(path, 4, kind)
     if killed:
         path.write_bytes(written[3])  # what was there after step 3
-    assert not caplog.messages
+    (message,) = caplog.messages
+    assert message == f"Ctrl-C ended the training after step 4 of 6: the same command goes on from {path}."
+    caplog.clear()
     trained(path, 9, kind)
     (message,) = caplog.messages
     assert "does not go on as it went: step" in message and "Checkpointing(path, also=" in message

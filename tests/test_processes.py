@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -20,18 +21,21 @@ from torch import Tensor, nn
 
 from benchmarks import processes as benchmark
 from gan_helpers import Ensemble, NonFiniteLossError, Stream, adam, splitting, train
+from gan_helpers.checkpoint_files import read
 from gan_helpers.data import Normal, Uniform
 from gan_helpers.divergences import mmd2
 from gan_helpers.keeping import own_file
 from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, wasserstein_d
 from gan_helpers.models import mlp, pack
 from gan_helpers.penalties import gradient_penalty, r1, squared_slopes
-from gan_helpers.processes import WAIT, ProcessError, Processes, environment, joined
+from gan_helpers.processes import PATIENCE, WAIT, ProcessError, Processes, environment, joined
+from gan_helpers.recording import CHECK_EVERY
 from gan_helpers.shares import Share
 from gan_helpers.splitting import Divided
 from gan_helpers.states import CheckpointError
 from tests import together
 from tests.reliability import Reached
+from tests.short_runs import stopped_after
 
 ROOT = Path(__file__).resolve().parent.parent
 CLOSE = 1e-5  # between one process and several, after 100 steps in single precision
@@ -39,9 +43,11 @@ Run = dict[str, Tensor]
 
 
 def gap(one: Run, other: Run) -> float:
-    """Return the largest difference of two runs."""
+    """Return the largest difference of two runs that are finite in the same places."""
     assert one.keys() == other.keys()
-    return max(float((one[name] - other[name]).abs().max()) for name in one)
+    for name in one:
+        assert torch.equal(one[name].isfinite(), other[name].isfinite()), name
+    return max(float((one[name] - other[name]).nan_to_num(0.0).abs().max()) for name in one)
 
 
 # Shares
@@ -93,6 +99,16 @@ def test_members_of_a_share_come_to_what_they_come_to_beside_the_others(share: S
     for name, value in together.told(*together.of_members(together.MEMBERS, steps=15)).items():
         own = share.part(value, 1 if name in ("d_loss", "g_loss", "size") else 0)
         torch.testing.assert_close(part[name], own, rtol=0, atol=CLOSE)
+
+
+def test_who_was_stopped_waits_for_no_one() -> None:
+    """Others may train for days before they come to what is gathered."""
+    with stopped_after(2):
+        history, *_ = together.of_members(Share(0, 1, 5), steps=3)
+    with pytest.raises(
+        ProcessError, match="Process 1 was stopped after 2 steps, and there is no whole to gather"
+    ):
+        Processes(1, 2).gathered(history)
 
 
 def test_a_failed_member_is_named_as_it_is_among_all() -> None:
@@ -408,6 +424,12 @@ def test_the_program_of_the_page_runs(
 
 def test_the_page_says_what_the_package_says() -> None:
     words = " ".join(PAGE.replace("\n>", "\n").split())
+    assert ENDED.format("Ctrl-C", 78, ".").replace("./", "").strip() in words
+    assert re.sub(r"`.*`", "…", splitting.DRIFTED) in words
+    assert (PATIENCE, splitting.LISTEN_EVERY, CHECK_EVERY) == (7 * 24 * 3600, 10, 100)
+    assert "`joined(PATIENCE)`, from the same module, waits for seven days" in words
+    assert "before the first step, every 100 steps, before each writing" in words
+    assert "On a GPU they look for it every ten steps" in words
     second = own_file(Path("run.safetensors"), Share.of_rank(16, 1, 2)).name
     assert f"`{second}`" in words and "the second has 8 to 15" in words
     assert f"joined(wait={WAIT:.0f})" in words
@@ -483,6 +505,8 @@ def one_by_one(ranks: int, folder: Path, *tasks: str, **more: str) -> list[tuple
 
 def alone(task: str) -> Run:
     """Return what one process comes to."""
+    if task.startswith("poisoned"):
+        return cast(Run, getattr(together, task)(None))
     if task == "objectives_cells":
         return together.objectives_cells(None)
     if task.endswith("members"):
@@ -490,18 +514,28 @@ def alone(task: str) -> Run:
     return together.told(*together.of_batch(None, dropout=task == "batch_with_dropout"))
 
 
-TASKS = ("members", "batch", "batch_with_dropout", "objectives_cells")
+TASKS = (
+    "members", "batch", "batch_with_dropout", "objectives_cells", "poisoned_batch", "poisoned_members",
+)  # fmt: skip
+
+
+#: What each process says at its end.
+ENDED = "{} ended the training after step {} of 100: the same command goes on from {}/run.safetensors.\n"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where two processes have left their runs; in one, a process was killed before it went on."""
+    """Return where two processes have left their runs; one was ended by each signal before it went on."""
     folder = tmp_path_factory.mktemp("processes")
+    for code, words in one_by_one(2, folder, "terminated_batch"):
+        assert code == -signal.SIGTERM
+        assert words.endswith(ENDED.format("SIGTERM", 38, folder))
     (first, words), (second, _) = one_by_one(2, folder, "killed_batch")
     assert (first, second) == (1, -9)
     (folder / "words").write_text(words, encoding="utf-8")
-    done = by_torchrun(2, folder, "kept_batch", *TASKS)
+    done = by_torchrun(2, folder, "interrupted_batch", "kept_batch", *TASKS)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count(ENDED.format("Ctrl-C", 78, folder)) == 2
     return folder
 
 
@@ -517,6 +551,23 @@ def test_a_killed_process_is_one_clear_error_and_the_run_goes_on_to_the_same_end
     assert said.startswith("ProcessError: Process 0 of 2 could not average with the others: one has ended, ")
     assert said in " ".join(PAGE.replace("\n> ", "\n").split())
     assert gap(torch.load(folder / "batch.pt"), torch.load(folder / "kept_batch.pt")) == 0
+
+
+def test_ctrl_c_at_one_process_ends_all_after_the_same_step(folder: Path) -> None:
+    whole, part = (torch.load(folder / f"{task}.pt") for task in ("batch", "interrupted_batch"))
+    for name in ("d_loss", "g_loss"):
+        assert torch.equal(part[name], whole[name][:78])
+
+
+def test_weights_that_drift_apart_are_noticed_at_the_next_writing(tmp_path: Path) -> None:
+    for code, words in one_by_one(3, tmp_path, "drifted_batch"):
+        assert code == 1
+        assert re.search(
+            "ProcessError: The processes must have the same networks after step 40; the digest of D's "
+            r"weights is \w{12} in process 2, \w{12} in the others. One has drifted, and they were alike at",
+            words,
+        ), words
+    assert int(read(tmp_path / "run.safetensors")[1]["history/made"]) == 30
 
 
 @pytest.mark.reliability("processes", "members and rows in unequal shares, 1, 2 and 3 processes")
@@ -557,6 +608,17 @@ def test_what_shares_differ_in_later_on_are_roundings_that_grow(reached: Reached
     }
     assert apart[torch.float32] > 1e-3 and apart[torch.float64] < 1e-6
     reached("losses more than 1e-3 apart in single precision, less than 1e-6 in double")
+
+
+@pytest.mark.reliability("processes", "Ctrl-C at one process of two that have shares of the seeds")
+def test_who_is_stopped_ends_at_once_and_its_members_go_on_later(reached: Reached, tmp_path: Path) -> None:
+    (first, _), (second, words) = one_by_one(2, tmp_path, "interrupted_members")
+    assert (first, second) == (1, 1)
+    (said,) = re.findall(r"ProcessError: (Process 1 was stopped after 37 steps, .*)\n", words)
+    assert said in " ".join(PAGE.replace("\n> ", "\n").split())
+    assert by_torchrun(2, tmp_path, "kept_members", "members").returncode == 0
+    assert gap(torch.load(tmp_path / "members.pt"), torch.load(tmp_path / "kept_members.pt")) == 0
+    reached("one clear error; the same command comes to the same end, to the last bit")
 
 
 @pytest.mark.reliability("processes", "a process that stands still")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_helpers import training
+from gan_helpers.checkpoint_files import read
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History, NonFiniteLossError, UnfinishedRunError
 from gan_helpers.losses import minimax_d
@@ -386,6 +387,27 @@ def test_a_second_interrupt_is_not_waited_for(handler: Any) -> None:
     history = run(*pair(), d_loss=interrupting(5, d_loss))
     assert history.steps == 5 and not history.interrupted, "in the last step there is nothing to stop"
     assert not run(*pair()).interrupted, "and a new run does not remember it"
+
+
+def test_sigterm_is_heard_after_the_step_and_then_does_what_it_would_have_done(tmp_path: Path) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        calls = itertools.count(1)
+
+        def told(*args: Any) -> Any:
+            for _ in range(
+                2 if next(calls) == 3 else 0
+            ):  # from the launcher, and from who stops the launcher
+                signal.raise_signal(signal.SIGTERM)
+                assert heard == []
+            return d_loss(*args)
+
+        history = run(*pair(), steps=50, d_loss=told, checkpoint=tmp_path / "run")
+        assert history.interrupted and history.steps == 3 and heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert int(read(tmp_path / "run")[1]["history/made"]) == 3
 
 
 def test_training_works_in_a_thread_where_no_signal_arrives() -> None:

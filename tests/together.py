@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,7 +17,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from gan_helpers import Checkpointing, Ensemble, History, Stream, Turns, adam, train
+from gan_helpers import Checkpointing, Ensemble, History, NonFiniteLossError, Stream, Turns, adam, train
 from gan_helpers.data import Minibatches, Normal, Sampler, Uniform
 from gan_helpers.losses import hinge_d, minimax_d, non_saturating_g, wasserstein_d, wasserstein_g
 from gan_helpers.models import mlp
@@ -47,6 +48,27 @@ def told(history: History, G: Ensemble, D: Ensemble) -> Run:
     return found
 
 
+class Poisoned:
+    """Normal data whose last row is NaN for some members from a batch of their own on.
+
+    Args:
+        features: of a row.
+        since: by member, the first batch that is bad, from 0.
+    """
+
+    def __init__(self, features: int, since: dict[int, int]) -> None:
+        self._features, self._since, self._drawn = features, since, 0
+
+    def __call__(self, seeds: int, batch: int, rng: Stream) -> Tensor:
+        """Draw a batch."""
+        x = rng.normal(seeds, batch, self._features) + 2
+        for member, first in self._since.items():
+            if self._drawn >= first:
+                x[member, -1] = torch.nan
+        self._drawn += 1
+        return x
+
+
 def of_members(share: int | Share, **options: Any) -> tuple[History, Ensemble, Ensemble]:
     """Train members on a data set in epochs, with dropout and a penalty that draws numbers of its own."""
     G = Ensemble(lambda: mlp(3, 8, 4), share, name="G", device="cpu")
@@ -57,9 +79,9 @@ def of_members(share: int | Share, **options: Any) -> tuple[History, Ensemble, E
         fake = G(z).detach()
         return wasserstein_d(*D(x, fake)) + gradient_penalty(D, x, fake, D.dropout)
 
-    options = {"steps": STEPS, "ema": 0.9} | options
+    options = {"steps": STEPS, "ema": 0.9, "data": Minibatches(rows)} | options
     history = train(
-        G, D, Minibatches(rows), Uniform(-1.0, 1.0, features=3), batch=BATCH, d_loss=d_loss,
+        G, D, noise=Uniform(-1.0, 1.0, features=3), batch=BATCH, d_loss=d_loss,
         g_loss=lambda G, D, x, z: non_saturating_g(D(G(z))), d_opt=adam(D, 1e-3), g_opt=adam(G, 1e-3),
         watch=lambda G: {"size": torch.stack([p.flatten(1).norm(dim=1) for p in G.parameters()]).sum(0)},
         **options,
@@ -74,20 +96,20 @@ def members(processes: Processes) -> Run:
 
 
 def of_batch(
-    processes: Processes | None, dropout: bool = False, **options: Any
+    processes: Processes | None, dropout: bool = False, seeds: int = 1, **options: Any
 ) -> tuple[History, Ensemble, Ensemble]:
-    """Train one GAN with R1, each process on a share of the rows."""
-    G = Ensemble(lambda: mlp(2, 16, 4), 1, name="G", device="cpu")
-    D = Ensemble(with_dropout if dropout else lambda: mlp(4, 16, 1), 1, name="D", device="cpu")
+    """Train GANs with R1, one unless told, each process on a share of the rows."""
+    G = Ensemble(lambda: mlp(2, 16, 4), seeds, name="G", device="cpu")
+    D = Ensemble(with_dropout if dropout else lambda: mlp(4, 16, 1), seeds, name="D", device="cpu")
 
     def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         return minimax_d(D(x), D(G(z).detach())) + 0.5 * r1(D, x)
 
-    options = {"steps": STEPS, "ema": 0.9} | options
+    options = {"steps": STEPS, "ema": 0.9, "data": Poisoned(4, {})} | options
     history = train(
-        G, D, lambda seeds, batch, rng: rng.normal(seeds, batch, 4) + 2, Uniform(-1.0, 1.0, features=2),
-        batch=BATCH, d_loss=d_loss, g_loss=lambda G, D, x, z: non_saturating_g(D(G(z))),
-        d_opt=adam(D, 1e-3), g_opt=adam(G, 1e-3), processes=processes, **options,
+        G, D, noise=Uniform(-1.0, 1.0, features=2), batch=BATCH, d_loss=d_loss,
+        g_loss=lambda G, D, x, z: non_saturating_g(D(G(z))), d_opt=adam(D, 1e-3), g_opt=adam(G, 1e-3),
+        processes=processes, **options,
     )  # fmt: skip
     return history, G, D
 
@@ -100,6 +122,47 @@ def batch(processes: Processes) -> Run:
 def batch_with_dropout(processes: Processes) -> Run:
     """Split the batch of a discriminator with dropout."""
     return told(*of_batch(processes, dropout=True))
+
+
+def poisoned_batch(processes: Processes | None) -> Run:
+    """Split a batch in which the last process finds NaN: for one member after the other, and for all."""
+    data = Poisoned(4, {1: 3, 2: 7})
+    found = of_batch(processes, seeds=3, steps=12, data=data, on_nonfinite="go on")
+    return {
+        **told(*found),
+        "failed": found[0].failed.float(),
+        "stop": _said(lambda: of_batch(processes, seeds=3, data=Poisoned(4, {1: 3}))),
+        "none left": _said(lambda: of_batch(processes, data=Poisoned(4, {0: 5}), on_nonfinite="go on")),
+    }
+
+
+def poisoned_members(processes: Processes | None) -> Run:
+    """Share members out of which some fail, all of the first process among them, and then all."""
+
+    def left(last: int) -> tuple[History, Ensemble, Ensemble]:
+        data = Poisoned(4, {0: 3, 1: 7, 4: 5, 2: last, 3: last})
+        share = MEMBERS if processes is None else processes.share(MEMBERS)
+        history, G, D = of_members(share, steps=12, data=data, on_nonfinite="go on")
+        if processes is None:
+            return history, G, D
+        return processes.gathered(history), processes.gathered(G), processes.gathered(D)
+
+    found = left(STEPS)
+    return {
+        **told(*found),
+        "failed": found[0].failed.float(),
+        "none left": _said(lambda: left(9)),
+    }
+
+
+def _said(train: Callable[[], Any]) -> Tensor:
+    """Return what an error says, and the losses that it has."""
+    try:
+        train()
+    except NonFiniteLossError as error:
+        letters = torch.tensor([*str(error).encode()], dtype=torch.float32)
+        return torch.cat([letters, error.history.d_loss.flatten(), error.history.g_loss.flatten()])
+    raise AssertionError("nothing was said of what is not finite")
 
 
 def leaky() -> nn.Module:
@@ -125,15 +188,15 @@ def lively(share: Share, precision: torch.dtype) -> Tensor:
     return history.g_loss
 
 
-def _checkpointed(processes: Processes, task: str, end: Any = None) -> Run:
-    """Train with a checkpoint in the folder; ``end`` is called in the last process after step 37."""
+def _checkpointed(processes: Processes, task: str, end: Any = None, at: int = 37) -> Run:
+    """Train with a checkpoint in the folder; ``end`` is called in the last process after a step."""
     file = Path(sys.argv[1]) / "run.safetensors"
     options = {"checkpoint": Checkpointing(file, every=10)}
 
     def step_made(record: Record) -> None:
         made(record)
-        if record.made == 37 and end is not None and processes.rank == processes.count - 1:
-            end()
+        if record.made == at and end is not None and processes.rank == processes.count - 1:
+            end(record)
 
     made = Record.step_made
     with patch.object(Record, "step_made", step_made):
@@ -153,23 +216,48 @@ def kept_members(processes: Processes) -> Run:
     return _checkpointed(processes, "members")
 
 
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def _signal(number: int) -> Callable[[Record], None]:
+    return lambda record: signal.raise_signal(number)
 
 
 def killed_batch(processes: Processes) -> Run:
-    """Split the batch until one process is killed."""
-    return _checkpointed(processes, "batch", _die)
+    """Split the batch until one process is killed, later than in `terminated_batch`."""
+    return _checkpointed(processes, "batch", _signal(signal.SIGKILL), at=57)
 
 
 def killed_members(processes: Processes) -> Run:
     """Share the members out until one process is killed."""
-    return _checkpointed(processes, "members", _die)
+    return _checkpointed(processes, "members", _signal(signal.SIGKILL))
+
+
+def terminated_batch(processes: Processes) -> Run:
+    """Split the batch until one process is told to end."""
+    return _checkpointed(processes, "batch", _signal(signal.SIGTERM))
+
+
+def interrupted_batch(processes: Processes) -> Run:
+    """Split the batch until Ctrl-C reaches one process, later than in `killed_batch`."""
+    return _checkpointed(processes, "batch", _signal(signal.SIGINT), at=77)
+
+
+def interrupted_members(processes: Processes) -> Run:
+    """Share the members out until Ctrl-C reaches one process."""
+    return _checkpointed(processes, "members", _signal(signal.SIGINT))
+
+
+def drifted_batch(processes: Processes) -> Run:
+    """Split the batch, and change one weight of the last process."""
+
+    def change(record: Record) -> None:
+        with torch.no_grad():
+            record._weights[0].flatten()[0].nextafter_(torch.tensor(torch.inf))
+
+    return _checkpointed(processes, "batch", change)
 
 
 def stalled(processes: Processes) -> Run:
     """Split the batch until one process stands still."""
-    return _checkpointed(processes, "batch", lambda: time.sleep(3600))
+    return _checkpointed(processes, "batch", lambda record: time.sleep(3600))
 
 
 def unlike(processes: Processes) -> Run:

@@ -27,7 +27,7 @@ from gan_helpers.games import OBJECTIVES, PLAIN, Game, Objective
 from gan_helpers.history import NonFiniteLossError
 from gan_helpers.mode_metrics import count_modes
 from gan_helpers.options import Turns
-from gan_helpers.processes import Processes, are_started, joined
+from gan_helpers.processes import PATIENCE, Processes, are_started, joined
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, mxnet_gaussian
 from gan_helpers.rivals import RIVALS, Rival, fitted, learn, network
@@ -447,7 +447,7 @@ def main() -> None:
     if not are_started():
         _print_beside_stored(args.target, args.objective, cell(*wanted))
         return
-    with joined() as processes:
+    with joined(PATIENCE) as processes:
         found = cell(*wanted, processes)
         if processes.is_first:
             _print_beside_stored(args.target, args.objective, found)
