@@ -40,8 +40,8 @@ from gan_helpers.shares import Share
 SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 START = "torchrun --nproc-per-node 2 SCRIPT"
 WAIT = 600.0  # seconds that one process waits for another
-#: The same where each trains whole runs of its own, and one may end days before another: a process that dies
-#: is noticed at once all the same, and only one that stands still is waited for.
+# The same where each trains whole runs of its own, and one may end days before another: a process that dies
+# is noticed at once all the same, and only one that stands still is waited for.
 PATIENCE = 7 * 24 * 3600.0
 ALIKE = "Give all the same environment, code and base seed."
 
