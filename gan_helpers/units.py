@@ -12,7 +12,6 @@ Raises:
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -283,16 +282,14 @@ def number(name: str, values: Array, width: int = 1) -> Number:
 
     Args:
         name: what they are called.
-        values: those to learn from; whole if all of them are.
+        values: those to learn from, not all the same; whole if all of them are.
         width: how many there are in a row.
     """
     found = np.asarray(values, dtype=np.float64)
-    with np.errstate(over="ignore", under="ignore"):
-        sd = float(found.std())
     return Number(
         name,
         mean=float(found.mean()),
-        sd=sd if sd > 0 and math.isfinite(sd) else 1.0,
+        sd=float(found.std()),
         whole=np.issubdtype(np.asarray(values).dtype, np.integer),
         width=width,
     )

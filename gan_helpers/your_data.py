@@ -17,6 +17,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,8 @@ Array = NDArray[Any]
 FEWEST = 60  # rows: with fewer there is nothing to judge by
 HELD_OUT = 1 / 3  # of the rows
 MOST_LEVELS = 50  # of a category
+EXACT = 2**53  # up to here, double precision has all whole numbers
+DATES = "{} holds dates or times: make numbers of them, such as days since a start."
 SHOWN = 3  # names that a message lists
 NUMBER = re.compile(r"\s*[+-]?\d+([.,]\d*)?\s*")  # as text, with a point or a comma
 COLOURS = (1, 3, 4)  # that an image can have: grey, three, and three that can be seen through
@@ -116,6 +121,9 @@ def array(x: Any) -> Rows:
             f"x must have shape (n, features), not {found.shape}: take images() of a folder for images, or "
             "x.reshape(len(x), -1)."
         )
+    if found.ndim == 2 and not found.shape[1]:
+        raise ValueError(f"x must have columns, and has none: its shape is {found.shape}.")
+    _refuse_few(len(found))
     columns = found.reshape(len(found), -1).T
     names = [f"column {i}" for i in range(len(columns))]
     return _rows(names, list(columns), Units((), shape=found.shape[1:]))
@@ -127,7 +135,8 @@ def curves(y: Any) -> Rows:
     Args:
         y: one curve per row, ``(n, points)``.
     """
-    several = isinstance(y, list | tuple) and all(hasattr(curve, "__len__") for curve in y)
+    a_list = isinstance(y, list | tuple) or (isinstance(y, np.ndarray) and y.dtype == object)
+    several = a_list and all(hasattr(curve, "__len__") for curve in y)
     if several and len(lengths := {len(curve) for curve in y}) > 1:
         raise ValueError(
             f"y must hold curves of one length, not from {min(lengths)} to {max(lengths)} points: bring them "
@@ -139,6 +148,8 @@ def curves(y: Any) -> Rows:
     _refuse_gaps("y", found)
     _refuse_few(len(found))
     _refuse_constant({"All curves": found})
+    _refuse_alike("curves", found)
+    _refuse_inexact("y", found)
     _refuse_without_spread("y", found)
     return Rows((found,), Units((number("y", found, found.shape[1]),), shape=found.shape[1:]))
 
@@ -147,7 +158,8 @@ def images(folder: Any, brightest: float | None = None) -> Rows:
     """Return the images of a folder, grey if all are and else in colours; or images in an array.
 
     Args:
-        folder: all images in it are taken, in the order of their names; they have to be of one size. An array
+        folder: all images in it are taken, in the order of their names, without their transparency; they have
+            to be of one size. Folders in it are not looked into. An array
             holds images as ``(n, height, width)`` or ``(n, height, width, colours)``, with 1, 3 or 4 colours.
         brightest: the value of a white pixel, in an array; black is 0. It is 255 for bytes unless given.
     """
@@ -158,6 +170,7 @@ def images(folder: Any, brightest: float | None = None) -> Rows:
     _refuse_few(len(pixels), "images")
     _refuse_gaps("folder", pixels)
     _refuse_constant({"All images": pixels})
+    _refuse_alike("images", pixels)
     if brightest is None and pixels.dtype != np.uint8:
         raise ValueError(
             f"brightest must be given for pixels that are no bytes: these are {pixels.dtype} from "
@@ -178,8 +191,9 @@ def _read(folder: str | os.PathLike[str]) -> Array:
     path = Path(folder)
     if not path.is_dir():
         raise ValueError(f"folder must be a folder with images, and {path} is none.")
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGES)
-    _refuse_few(len(files), f"images in {path}")
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGES and file.is_file())
+    inside = any(file.is_dir() for file in path.iterdir())
+    _refuse_few(len(files), f"images in {path}" + (", not counting the folders in it" if inside else ""))
     read = [_image(file) for file in files]
     for file, one in zip(files, read, strict=True):
         if one.size != read[0].size:
@@ -197,6 +211,8 @@ def _read(folder: str | os.PathLike[str]) -> Array:
 
 def table(data: Any, categories: Iterable[str] = ()) -> Rows:
     """Return the rows of a table. Columns of text and of truth values are categories, the others numbers.
+
+    A column that pandas knows as a category is one here too.
 
     Args:
         data: a data frame of pandas, or columns by name.
@@ -221,7 +237,9 @@ def table(data: Any, categories: Iterable[str] = ()) -> Rows:
         raise ValueError(f"categories must name columns, and {_list(sorted(unknown))} is none.")
     if not names:
         raise ValueError("data has no columns.")
-    columns = [_column(str(name), data[name]) for name in (data.columns if frame else data)]
+    given = {str(name): data[name] for name in (data.columns if frame else data)}
+    columns = [_column(name, values) for name, values in given.items()]
+    chosen |= {name for name, values in given.items() if str(getattr(values, "dtype", "")) == "category"}
     if len({len(column) for column in columns}) > 1:
         sizes = ", ".join(f"{name} {len(column)}" for name, column in zip(names, columns, strict=True))
         raise ValueError(f"data must have as many rows in each column, not {sizes}.")
@@ -248,49 +266,56 @@ def _column(name: str, values: Any) -> Array:
 
 def _rows(names: list[str], values: list[Array], units: Units, categories: Iterable[str] = ()) -> Rows:
     """Return columns that were looked over."""
-    _refuse_few(len(values[0]) if values else 0)
-    found: list[tuple[Column, Array]] = []
-    for name, column in zip(names, values, strict=True):
-        plain = _plain(name, column)
-        if name in categories or plain.dtype.kind not in "iuf":
-            found.append(_category(name, plain))
+    _refuse_few(len(values[0]))
+    plain = {name: _plain(name, column) for name, column in zip(names, values, strict=True)}
+    _refuse_constant(plain)
+    columns: list[Column] = []
+    for name, found in plain.items():
+        if name in categories or found.dtype.kind not in "iuf":
+            columns.append(_category(name, found))
+            _refuse_rare(name, found)
         else:
-            found.append((number(name, plain), plain))
-    _refuse_constant({unit.name: plain for unit, plain in found})
-    for unit, plain in found:
-        if isinstance(unit, Category):
-            _refuse_rare(unit.name, plain)
-        else:
-            _refuse_without_spread(unit.name, plain)
-    columns = tuple(unit for unit, _ in found)
-    return Rows(tuple(plain for _, plain in found), replace(units, columns=columns))
+            _refuse_inexact(name, found)
+            _refuse_without_spread(name, found)
+            columns.append(number(name, found))
+    return Rows(tuple(plain.values()), replace(units, columns=tuple(columns)))
 
 
 def _plain(name: str, column: Array) -> Array:
     """Return a column as numbers, truth values or a mixture of Python's own, without gaps."""
     if column.dtype.kind in "Mm":
-        raise ValueError(f"{name} holds dates or times: make numbers of them, such as days since a start.")
+        raise ValueError(DATES.format(name))
     if column.dtype.kind == "c":
         raise ValueError(f"{name} holds complex numbers: make two columns, of .real and of .imag.")
     if column.dtype.kind in "biuf":
         _refuse_gaps(name, column)
         return column
-    told = column.astype(object).tolist()
+    told = [_pythons_own(value) for value in column.astype(object)]
     gaps = [i for i, value in enumerate(told) if value is None or str(value) in ("nan", "<NA>", "NaT")]
     if gaps:
         raise ValueError(_gaps(name, len(gaps), gaps[0]))
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in told):
         numbers = np.array(told)
+        if numbers.dtype == object:
+            _refuse_inexact(name, numbers)
         _refuse_gaps(name, numbers)
         return numbers
     if other := [value for value in told if not isinstance(value, str | int | float | bool)]:
+        if hasattr(other[0], "year") or isinstance(other[0], timedelta):
+            raise ValueError(DATES.format(name))
         raise ValueError(f"{name} must hold numbers, text or truth values, not {_checks.shown(other[0])}.")
     plain = np.empty(len(told), dtype=object)
     plain[:] = told
     return plain
 
 
-def _category(name: str, plain: Array) -> tuple[Column, Array]:
+def _pythons_own(value: Any) -> Any:
+    """Return a value as one of Python's own kinds, if it is one of NumPy's or a number of another kind."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return float(value) if isinstance(value, Decimal | Fraction) else value
+
+
+def _category(name: str, plain: Array) -> Category:
     levels = sorted(set(plain.tolist()), key=lambda level: (str(type(level)), level))
     if len(levels) > MOST_LEVELS:
         way = "leave out names and numbers of single rows, and join what is rare."
@@ -300,9 +325,7 @@ def _category(name: str, plain: Array) -> tuple[Column, Array]:
             f"{name} has {len(levels)} levels in {len(plain)} rows, and there can be {MOST_LEVELS} at most: "
             + way
         )
-    if len(levels) == 1:
-        levels = [*levels, f"not {levels[0]}"]  # which is refused with all that is constant
-    return Category(name, tuple(levels)), plain
+    return Category(name, tuple(levels))
 
 
 def _are_numbers(levels: list[Any]) -> bool:
@@ -341,6 +364,21 @@ def _refuse_constant(columns: Mapping[str, Array]) -> None:
         )
 
 
+def _refuse_inexact(name: str, values: Array) -> None:
+    """Check that double precision has these numbers if they are whole, and all between them."""
+    if values.dtype.kind in "iuO" and max(int(values.max()), -int(values.min())) > EXACT:
+        raise ValueError(
+            f"{name} holds whole numbers beyond {EXACT:.1e}, where neighbours are not told apart: leave them "
+            "out if they are names of rows, and else give them in another unit."
+        )
+
+
+def _refuse_alike(what: str, values: Array) -> None:
+    """Check that the rows are not all the same."""
+    if (values == values[0]).all():
+        raise ValueError(f"All {what} are the same: there is nothing to learn.")
+
+
 def _refuse_without_spread(name: str, values: Array) -> None:
     """Check that the squares of all deviations can be had in double precision."""
     with np.errstate(over="ignore", under="ignore"):
@@ -363,9 +401,15 @@ def _refuse_rare(name: str, values: Array) -> None:
 
 
 def _refuse_absent(columns: tuple[Column, ...], parts: list[list[Array]], seed: int | None) -> None:
-    """Check that each level is in both parts of the rows."""
+    """Check that each level is in both parts of the rows, and more than one number in the first."""
     for i, column in enumerate(columns):
-        if not isinstance(column, Category):
+        if isinstance(column, Number):
+            learned = parts[0][i]
+            if not np.std(learned.astype(np.float64)) > 0:
+                raise ValueError(
+                    f"{column.name} holds the same value in all {len(learned)} rows to learn from, and "
+                    f"others in those to judge by alone: take another seed than {seed}, or leave it out."
+                )
             continue
         for part, where in zip(parts, ("to learn from", "to judge by"), strict=True):
             there = set(part[i].tolist())
@@ -397,18 +441,28 @@ def _list(names: list[str]) -> str:
 
 
 def _numeric(name: str, value: Any) -> Array:
-    found = value.detach().cpu().numpy() if isinstance(value, Tensor) else _as_array(name, value)
+    found = _as_array(name, value)
+    if found.ndim == 0:
+        raise TypeError(f"{name} must be an array, not {_checks.shown(value)}.")
+    if found.dtype == object:
+        found = _plain(name, found.reshape(-1)).reshape(found.shape)
     if found.dtype.kind == "b":
         found = found.astype(np.int64)
     if found.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must hold numbers, not {found.dtype}: table() takes columns of text.")
-    if found.ndim == 0:
-        raise TypeError(f"{name} must be an array, not {_checks.shown(value)}.")
+        kind = "text" if found.dtype.kind in "OU" else found.dtype
+        raise TypeError(f"{name} must hold numbers, not {kind}: table() takes columns of text.")
     return found
 
 
 def _as_array(name: str, value: Any) -> Array:
-    """Return lists as an array, if all of them are of one length."""
+    """Return lists, or a tensor, as an array, if all of them are of one length and nothing is masked."""
+    if isinstance(value, Tensor):
+        plain = value.detach().cpu().to_dense()
+        value = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+    if isinstance(value, np.ma.MaskedArray) and np.any(value.mask):
+        masked = np.broadcast_to(value.mask, value.shape)
+        rows = masked.reshape(len(masked), -1).any(1)
+        raise ValueError(_gaps(name, int(masked.sum()), int(rows.argmax())))
     try:
         return np.asarray(value)
     except ValueError as error:
@@ -435,6 +489,8 @@ def _uneven(value: Iterable[Any]) -> str:
 def _image(file: Path) -> Image.Image:
     try:
         with Image.open(file) as opened:
+            if (frames := getattr(opened, "n_frames", 1)) > 1:
+                raise ValueError(f"{file.name} holds {frames} images: make a file of each, or keep one.")
             opened.load()
             return opened.copy()
     except (UnidentifiedImageError, OSError) as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from datetime import date, timedelta
+from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -62,10 +64,27 @@ def test_numbers_can_be_categories() -> None:
     assert isinstance(unit, Category) and unit.levels == (1, 2, 3)
 
 
-@pytest.mark.parametrize("kind", [float, np.float32, torch.tensor])
-def test_an_array_keeps_its_shape(kind) -> None:
-    x = torch.tensor(WAVES[:, :3]) if kind is torch.tensor else WAVES[:, :3].astype(kind)
-    assert small(array(x)).sample(7, Stream("new", 1)).shape == (7, 3)
+KINDS = {
+    "float64": lambda x: x,
+    "float32": lambda x: x.astype(np.float32),
+    "tensor": torch.tensor,
+    "bfloat16": lambda x: torch.tensor(x).bfloat16(),
+    "with gradients": lambda x: torch.tensor(x, requires_grad=True),
+    "sparse": lambda x: torch.tensor(x).to_sparse(),
+    "objects": lambda x: x.astype(object),
+    "decimals": np.vectorize(lambda value: Decimal(str(value)), otypes=[object]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_of_any_kind_are_taken(kind: str) -> None:
+    values = np.stack(array(KINDS[kind](WAVES[:, :3])).values, 1)
+    np.testing.assert_allclose(values, WAVES[:, :3], atol=5e-3 if kind == "bfloat16" else 1e-6)
+    assert isinstance(table({"x": KINDS[kind](WAVES[:, 0])}).units.columns[0], Number)
+
+
+def test_an_array_keeps_its_shape() -> None:
+    assert small(array(WAVES[:, :3])).sample(7, Stream("new", 1)).shape == (7, 3)
     assert small(array(WAVES[:, 0])).sample(7, Stream("new", 1)).shape == (7,)
     whole = small(array(AGE.reshape(-1, 1))).sample(7, Stream("new", 1))
     assert whole.dtype == np.int64
@@ -89,6 +108,9 @@ def test_a_data_frame_comes_back_as_one(tmp_path: Path) -> None:
     import pandas
 
     frame = pandas.DataFrame(COLUMNS).astype({"town": "category", "age": "Int64"})
+    level = pandas.Series(pandas.Categorical(AGE % 3))
+    assert table(frame.assign(level=level)).units.columns[-1] == Category("level", (0, 1, 2))
+    assert np.array_equal(array(frame[["age", "income"]]).values[0], AGE)
     G = small(table(frame))
     made = load(G.save(tmp_path / "G"), device="cpu").sample(9, Stream("new", 1))
     assert isinstance(made, pandas.DataFrame) and list(made.columns) == list(COLUMNS) and len(made) == 9
@@ -174,6 +196,31 @@ BAD = {
         lambda: images(np.stack([PIXELS] * 3, 1)),
         r"not 5 in .120, 3, 4, 5.: move the axis of colours to the end, as numpy.moveaxis.folder, 1, 3. does",
     ),
+    "rows of one curve": (lambda: curves([WAVES[0]] * N), "All curves are the same: there is nothing to"),
+    "one image": (lambda: images(PIXELS[:1].repeat(N, 0)), "All images are the same: there is nothing to"),
+    "no columns": (lambda: array(np.zeros((N, 0))), r"x must have columns, and has none: .* .120, 0."),
+    "empty": (lambda: array(np.zeros((0, 3))), "There are 0 rows, and at least 60 are needed"),
+    "large names": (lambda: array(AGE + 2**60), "column 0 holds whole numbers beyond 9.0e[+]15, where neigh"),
+    "unsigned": (
+        lambda: table({"id": np.arange(N, dtype=np.uint64) * np.uint64(2**57)}),
+        "id holds whole numbers beyond 9.0e[+]15, .*: leave them out if they are names of rows",
+    ),
+    "beyond all": (lambda: table({"id": [10**400 + i for i in range(N)]}), "id holds whole numbers beyond"),
+    "masked": (
+        lambda: table({"a": np.ma.masked_less(WAVES[:, 3], WAVES[17, 3] + 1e-9)}),
+        "a holds .* values that are missing",
+    ),
+    "masked rows": (
+        lambda: array(np.ma.masked_equal(WAVES, WAVES[17, 2])),
+        "x holds 1 values that are missing or infinite, the first in row 17",
+    ),
+    "days": (lambda: table({"when": [date(2000, 1, 1 + k % 28) for k in range(N)]}), "when holds dates or"),
+    "hours": (lambda: table({"for": [timedelta(hours=k) for k in range(N)]}), "for holds dates or times"),
+    "unequal objects": (
+        lambda: curves(np.array([[1.0] * (2 + k % 2) for k in range(N)], dtype=object)),
+        "y must hold curves of one length, not from 2 to 3 points",
+    ),
+    "mixed gaps": (lambda: array([[1, None]] * N), "x holds 120 values that are missing"),
     "all held out": (lambda: split(array(WAVES), 0.9), "held_out must leave 20 rows in each part of 120"),
 }  # fmt: skip
 
@@ -205,7 +252,19 @@ def test_images_of_mixed_sizes_and_broken_ones_are_named(folder: Path) -> None:
         images(folder)
     for file in sorted(folder.glob("*.png"))[:100]:
         file.unlink()
-    with pytest.raises(ValueError, match="There are 20 images in .*, and at least 60 are needed"):
+    with pytest.raises(ValueError, match="There are 20 images in [^,]*, and at least 60 are needed"):
+        images(folder)
+    (folder / "more.png").mkdir()
+    with pytest.raises(ValueError, match="There are 20 images in .*, not counting the folders in it, and at"):
+        images(folder)
+
+
+def test_transparency_is_left_out_and_several_images_in_a_file_are_refused(folder: Path) -> None:
+    Image.fromarray(np.stack([PIXELS[0], PIXELS[1]], 2), "LA").save(folder / "000.png")
+    assert np.array_equal(images(folder).values[0].reshape(PIXELS.shape), PIXELS)
+    first, second = (Image.fromarray(pixels) for pixels in PIXELS[:2])
+    first.save(folder / "film.gif", save_all=True, append_images=[second])
+    with pytest.raises(ValueError, match="film.gif holds 2 images: make a file of each, or keep one"):
         images(folder)
 
 
@@ -267,11 +326,24 @@ def test_a_row_is_in_one_part_alone_and_means_are_those_of_the_training_rows() -
     assert not torch.equal(parts.train, split(rows, seed=2).train)
 
 
-def test_a_column_without_spread_among_the_training_rows_does_not_divide_by_zero() -> None:
+def test_a_column_without_spread_among_the_training_rows_is_refused() -> None:
+    """Its standard deviation is 0: there is no unit in which to learn it."""
     rare = np.zeros(N)
     rare[:2] = 1
+    rows, refused = array(np.c_[WAVES[:, 0], rare]), []
     for seed in range(30):
-        assert split(array(np.c_[rare, WAVES[:, 0]]), 0.6, seed).held_out.isfinite().all()
+        parts = split(array(np.arange(N)), 0.6, seed)
+        held_out = set(parts.units.decode(parts.held_out).tolist())  # the same rows, by their places
+        refused.append({0, 1} <= held_out)
+        if refused[-1]:
+            said = "column 1 holds the same value in all 48 rows to learn from, and others in those to judge "
+            with pytest.raises(
+                ValueError, match=f"{said}by alone: take another seed than {seed}, or leave it"
+            ):
+                split(rows, 0.6, seed)
+        else:
+            assert (split(rows, 0.6, seed).train.std(0, correction=0) - 1).abs().max() < 1e-5
+    assert set(refused) == {True, False}
 
 
 def test_generators_know_their_rows_again_and_refuse_others(tmp_path: Path) -> None:
