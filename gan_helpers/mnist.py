@@ -1,4 +1,4 @@
-"""Handwritten digits: 10,000 that come with the package, and on request all of MNIST.
+"""Handwritten digits: 10,000 that come with the package, and on request all of MNIST, or Fashion-MNIST.
 
 Two lines make a sampler of them, as of any other data set::
 
@@ -6,11 +6,15 @@ Two lines make a sampler of them, as of any other data set::
     data = Minibatches(digits.train.images)
 
 An image is a row of 784 numbers from 0 (background) to 1 (ink). The bundled digits are part of MNIST's
-training set, so they are no test of what was trained on the full one.
+training set, so they are no test of what was trained on the full one. ``load(name="fashion")`` has clothes in
+their place, of the same size.
 
 References:
     LeCun, Bottou, Bengio and Haffner, *Gradient-based learning applied to document recognition*, 1998,
     https://doi.org/10.1109/5.726791. MNIST is distributed under CC BY-SA 3.0.
+
+    Xiao, Rasul and Vollgraf, *Fashion-MNIST: a novel image dataset for benchmarking machine learning
+    algorithms*, 2017, https://arxiv.org/abs/1708.07747. Fashion-MNIST is distributed under the MIT licence.
 """
 
 from __future__ import annotations
@@ -34,13 +38,18 @@ log = logging.getLogger("gan_helpers")
 
 SIDE = 28  # pixels: an image is SIDE x SIDE
 CLASSES = 10
-TRAINING = 8_000  # of the bundled digits; the others are held out
+TRAINING, HELD_OUT = 8_000, 2_000  # of the bundled digits
 
 #: Where the full set is fetched from, tried in this order.
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://raw.githubusercontent.com/fgnt/mnist/master/",
+)
+#: Where Fashion-MNIST is.
+FASHION_MIRRORS = (
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
 )
 
 
@@ -78,6 +87,30 @@ FULL = (
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
 )
+FASHION = (
+    File(
+        "train-images-idx3-ubyte",
+        47_040_016,
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    ),
+    File(
+        "train-labels-idx1-ubyte",
+        60_008,
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    ),
+    File(
+        "t10k-images-idx3-ubyte",
+        7_840_016,
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    ),
+    File(
+        "t10k-labels-idx1-ubyte",
+        10_008,
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+)
+#: The sets by name: their files, and where these are.
+SETS = {"mnist": (FULL, MIRRORS), "fashion": (FASHION, FASHION_MIRRORS)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,37 +165,45 @@ def load(
     full: bool = False,
     device: torch.device | str | None = None,
     *,
+    name: str = "mnist",
     cache: str | os.PathLike[str] | None = None,
-    mirrors: Sequence[str] = MIRRORS,
+    mirrors: Sequence[str] | None = None,
 ) -> Mnist:
-    """Return the digits, ready to train on: the bundled ones, or on request all of MNIST.
+    """Return the digits, ready to train on: the bundled ones, or on request all of MNIST, or Fashion-MNIST.
 
     The full set is downloaded at the first time and verified at each. Whoever has it already names the
     folder: ``mnist.load(full=True, cache="data/mnist")``. A damaged file is fetched again, and a line says
     so. Where the full set can't be had, one line says why and the bundled digits are returned:
-    ``len(digits.train)`` is 60,000 or 8,000.
+    ``len(digits.train)`` is 60,000 or 8,000. Nothing of Fashion-MNIST is bundled, so that has to be had.
 
     Args:
-        full: whether to load all 60,000 + 10,000 digits.
+        full: whether to load all 60,000 + 10,000 images; else there are 8,000 + 2,000.
         device: where they will live; `gan_helpers.device.default_device` unless given. In single precision
             the full set takes 220 MB there.
-        cache: the folder that keeps the four files of the full set, as they are or packed by gzip, from
+        name: ``"mnist"``, or ``"fashion"``: clothes, whose labels stand for ten kinds of them.
+        cache: the folder that keeps the four files of the set, as they are or packed by gzip, from
             whatever source; the system's folder for such things unless given.
-        mirrors: https addresses of folders that have those files packed, tried in this order.
+        mirrors: https addresses of folders that have those files packed, tried in this order; those of
+            `SETS` unless given.
 
     Raises:
         TypeError: if an argument is of the wrong type; ``mirrors`` is a sequence of addresses, not one.
-        ValueError: if there is no such device, or a file of the package is damaged.
+        ValueError: if there is no such device or set, or a file of the package is damaged.
+        OSError: if Fashion-MNIST can't be had.
     """
-    _checks.texts("mirrors", mirrors)
+    if _checks.text("name", name) not in SETS:
+        raise ValueError(f"name must be one of {', '.join(SETS)}, not {name!r}.")
+    if mirrors is not None:
+        _checks.texts("mirrors", mirrors)
     if cache is not None:
         _checks.path("cache", cache)
     device = default_device() if device is None else _checks.device("device", device)
+    if name == "fashion":
+        clothes = _fetched(name, device, cache, mirrors)
+        return clothes if full else Mnist(clothes.train[:TRAINING], clothes.test[:HELD_OUT])
     if full:
         try:
-            contents = downloads.fetch(FULL, mirrors, cache or user_cache_dir("gan_helpers"))
-            images, labels, test_images, test_labels = contents
-            return Mnist(_digits(images, labels, device), _digits(test_images, test_labels, device))
+            return _fetched(name, device, cache, mirrors)
         except downloads.UnavailableError as error:
             log.warning("Using the bundled 10,000 digits; the full set is not there (%s).", error)
     images, labels = (_bundled(file) for file in BUNDLED)
@@ -204,6 +245,20 @@ def binarise(images: Tensor, rng: Stream) -> Tensor:
             )
     # Not torch.bernoulli, which takes more than twice as long on a processor.
     return rng.uniform(*images.shape).lt_(images).to(images.dtype)
+
+
+def _fetched(
+    name: str,
+    device: torch.device | str,
+    cache: str | os.PathLike[str] | None,
+    mirrors: Sequence[str] | None,
+) -> Mnist:
+    """Return a whole set from its folder, or from where it can be had; the files of all have the same names."""
+    wanted, usual = SETS[name]
+    folder = cache or os.path.join(user_cache_dir("gan_helpers"), "" if name == "mnist" else name)
+    contents = downloads.fetch(wanted, usual if mirrors is None else mirrors, folder)
+    images, labels, test_images, test_labels = contents
+    return Mnist(_digits(images, labels, device), _digits(test_images, test_labels, device))
 
 
 def _bundled(file: File) -> bytearray:

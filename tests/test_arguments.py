@@ -134,6 +134,7 @@ GOOD: dict[str, Any] = {
     "metrics.moments(x)": LINE,
     "metrics.w1(x)": LINE,
     "metrics.w1_points(y)": PLANE,
+    "mnist.load(name)": "mnist",
     "models.decorate(x)": LOGITS,
     "models.pack(m)": 2,
     "options.Checkpointing.of(checkpoint)": Path("file"),

@@ -85,7 +85,9 @@ def small(monkeypatch) -> dict[str, bytes]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     sizes = (16 + 60 * 784, 8 + 60, 16 + 10 * 784, 8 + 10)
     files = {file.name: bytes(k % 10 for k in range(n)) for file, n in zip(mnist.FULL, sizes, strict=True)}
-    monkeypatch.setattr(mnist, "FULL", tuple(entry(*item) for item in files.items()))
+    made = tuple(entry(*item) for item in files.items())
+    for name, (_, mirrors) in mnist.SETS.items():
+        monkeypatch.setitem(mnist.SETS, name, (made, mirrors))
     return files
 
 
@@ -107,10 +109,26 @@ def test_the_bundled_digits_serve_where_the_full_set_cannot_be_had(digits, tmp_p
     assert "(http://example.org/: not an https address)" in record.getMessage()
 
 
-def test_the_published_files_are_the_usual_ones():
-    sizes = [16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000]
-    assert [file.size for file in mnist.FULL] == sizes
-    assert all(url.startswith("https://") and url.endswith("/") for url in mnist.MIRRORS)
+def test_clothes_have_a_folder_of_their_own_and_nothing_takes_their_place(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(mnist, "user_cache_dir", lambda name: tmp_path / name)
+    monkeypatch.setattr(mnist, "TRAINING", 40)
+    with Mirror({f"{name}.gz": pack(content) for name, content in small.items()}) as mirror:
+        clothes = mnist.load(True, "cpu", name="fashion", mirrors=[mirror.url])
+    assert is_whole(clothes, small)
+    some = mnist.load(device="cpu", name="fashion", mirrors=[])
+    assert some.train.images.equal(clothes.train.images[:40]) and len(some.test) == 10
+    assert (tmp_path / "gan_helpers" / "fashion").is_dir()
+    with pytest.raises(OSError, match="no mirror was given"):
+        mnist.load(device="cpu", name="fashion", cache=tmp_path / "nothing", mirrors=[])
+    with pytest.raises(ValueError, match="name must be one of mnist, fashion, not 'letters'"):
+        mnist.load(name="letters")
+
+
+@pytest.mark.parametrize("name", mnist.SETS)
+def test_the_published_files_are_the_usual_ones(name):
+    published, mirrors = mnist.SETS[name]
+    assert [file.size for file in published] == [16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000]
+    assert all(url.startswith("https://") and url.endswith("/") for url in mirrors)
 
 
 ALL = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist-full"
