@@ -14,6 +14,7 @@ from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, rela
 from gan_helpers.recipes import combinations, edward_mnist
 from gan_helpers.recipes import convolutions as chapter
 from gan_helpers.recipes.maxout_mnist import measure
+from gan_helpers.tables import ledger
 from tests.chapters import Chapter, assert_trains_by
 from tests.plain_gan import numbers
 
@@ -430,7 +431,37 @@ def test_the_floor_is_real_digits_beside_others(few: mnist.Mnist, monkeypatch: p
     assert not torch.equal(seen[0][0], seen[1][0])
 
 
+def test_clothes_are_learned_judged_by_others_and_held_out(
+    few: mnist.Mnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every, judge = mnist.Mnist(DIGITS.train[:600], DIGITS.test[:100]), classifier.load("cpu")
+    monkeypatch.setattr(
+        mnist, "load", lambda full=False, name="mnist": {"fashion": (few, every)}[name][full]
+    )
+    monkeypatch.setattr(mnist, "TRAINING", 200)
+    learned: list[mnist.Digits] = []
+    monkeypatch.setattr(classifier, "fit", lambda digits, epochs: learned.append(digits) or judge)
+    columns = chapter.clothes(2, 3)
+    assert learned[0].images.equal(every.train.images[200:])  # those that no game sees
+    G, D = (recipe := chapter.repaired(few.train.images)).networks(2, seed=3)
+    recipe.train(G, D, seed=3)
+    images = chapter.drawn(G, Stream("shown", 3).normal(2, chapter.JUDGED, 100))
+    assert torch.equal(columns["frechet"], measure(images, few.test, judge)["frechet"])
+    assert columns["frechet_floor"].shape == columns["read"].shape == (2,)
+    assert columns["read"][0] == pytest.approx(classifier.accuracy(judge, few.test))
+
+
 # The notebook
+
+
+def test_the_exercise_on_clothes_says_what_its_table_has() -> None:
+    table, digits = ledger("convolutions_clothes"), ledger("convolutions_begun")
+    (said,) = (c.source for c in CHAPTER.notebook.cells if c.source.startswith("The distances of clothes"))
+    for column, form in (("frechet", ".1f"), ("coverage", ".2f")):
+        for of in (table, digits):
+            assert f"{of[column].min():{form}} to {of[column].max():{form}}" in said
+    assert table["frechet_floor"].max() < 0.25 and "at most 0.25" in said
+    assert f"{ledger('convolutions_floor')['frechet_bundled'].median():.2f}" in said
 
 
 def test_the_chapter_trains_by_the_recipes_of_the_package() -> None:
