@@ -253,7 +253,7 @@ def _fetched(
     cache: str | os.PathLike[str] | None,
     mirrors: Sequence[str] | None,
 ) -> Mnist:
-    """Return a whole set from its folder, or from where it can be had; the files of all have the same names."""
+    """Return a whole set from its folder, or from where it can be had; all sets have the same file names."""
     wanted, usual = SETS[name]
     folder = cache or os.path.join(user_cache_dir("gan_helpers"), "" if name == "mnist" else name)
     contents = downloads.fetch(wanted, usual if mirrors is None else mirrors, folder)
