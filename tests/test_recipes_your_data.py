@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,11 +11,13 @@ from torch import Tensor, nn
 from gan_helpers import Ensemble, Stream, your_data
 from gan_helpers.judging import gaussian, membership
 from gan_helpers.recipes import your_data as recipe
+from gan_helpers.results import effect
 from gan_helpers.tables import ledger
 from gan_helpers.units import Category
 from tests.chapters import Chapter
 
 FEW = 3  # steps
+CHAPTER = Chapter("your_data")
 
 
 def test_the_data_are_what_the_text_says() -> None:
@@ -104,9 +108,168 @@ def test_the_table_of_lengths_holds_the_runs_of_the_other() -> None:
 def test_the_chapter_writes_the_games_of_the_package() -> None:
     rows = recipe.wine()
     parts = your_data.split(rows, seed=3)
-    names = Chapter("your_data").define("d_loss", "g_loss")
+    names = CHAPTER.define("d_loss", "g_loss")
     G = Ensemble(lambda: your_data.generator(parts.units, 16), 2, name="G", seed=3)
     D = Ensemble(lambda: your_data.discriminator(parts.units), 2, name="D", seed=3)
     x, z = parts.train[:20].expand(2, -1, -1), Stream("z", 1).normal(2, 20, 16)
     for name in ("d_loss", "g_loss"):
         torch.testing.assert_close(names[name](G, D, x, z), getattr(your_data, name)(G, D, x, z))
+
+
+# The numbers of the text
+
+
+def middle(values: Tensor) -> float:
+    return float(values.double().quantile(0.5))
+
+
+def between(before: Tensor, after: Tensor) -> tuple[float, float, float]:
+    """Return the median of what pairs differ by, and the ends of its interval."""
+    found = effect(before, after)
+    return found.median, found.low, found.high
+
+
+def middles(table: dict[str, Tensor], *columns: str) -> tuple[float, ...]:
+    return tuple(middle(table[column]) for column in columns)
+
+
+def sentences() -> Iterator[tuple[str, tuple[float, ...]]]:
+    """Yield what the chapter says in numbers, and these from its tables."""
+    once, longer, leaks = (ledger(f"your_data_{name}") for name in ("diabetes", "diabetes_steps", "leaks"))
+    pulled, wine, iris = (ledger(f"your_data_{name}") for name in ("diabetes_pulled", "wine", "iris"))
+    colours, cancer = (ledger(f"your_data_{name}") for name in ("colours", "cancer"))
+    digits, slow, drawn = (
+        ledger(f"your_data_{name}") for name in ("digits", "digits_steps", "digits_pulled")
+    )
+    # After 1,000 steps
+    gaussian, mixture = once["distance_gaussian"], once["distance_mixture"]
+    yield (
+        "which share a split and nothing else, is ${:.2f}$, with a 95 % interval from ${:.2f}$ to ${:.2f}$",
+        between(gaussian, once["distance_gan"]),
+    )
+    yield "worse, by ${:.2f}$ (${:.2f}$ to ${:.2f}$)", between(once["told_gaussian"], once["told_gan"])
+    yield (
+        "nearer to the training rows in all {:.0f} runs",
+        (float((once["closeness_gan"] < once["closeness_gaussian"]).sum()),),
+    )
+    # After 300 and 3,000
+    yield (
+        "off than the Gaussian, by {:.2f} ({:.2f} to {:.2f}). With 1,000",
+        between(gaussian, longer["distance_300"]),
+    )
+    yield "it is nearer, by {:.2f} ({:.2f} to {:.2f})", between(longer["distance_3000"], gaussian)
+    yield (
+        "the difference is ${:.2f}$ (${:.2f}$ to ${:.2f}$). The mixture",
+        between(once["told_gaussian"], longer["told_3000"]),
+    )
+    yield "further off too, by {:.2f} ({:.2f} to {:.2f})", between(longer["distance_3000"], mixture)
+    critics, samples = ([f"{who}_{steps}" for steps in recipe.LENGTHS] for who in ("critic", "samples"))
+    yield (
+        "in {:.2f}, {:.2f} and {:.2f} of all pairs. Samples are in {:.2f}, {:.2f} and {:.2f}, where those of "
+        "the Gaussian stay at {:.2f}",
+        middles(longer, *critics, *samples, "gaussian_3000"),
+    )
+    yield "with {:.2f} against {:.2f}", (middle(longer["distance_3000"]), middle(once["distance_real"]))
+    yield (
+        "by {:.2f} ({:.2f} to {:.2f}), a median of 16 pairs. For 60",
+        between(longer["distance_1000"], longer["distance_300"]),
+    )
+    # The trap
+    yield (
+        "the difference is {:.3f} (${:.2f}$ to ${:.2f}$), a median",
+        between(pulled["distance_gaussian_85"], longer["distance_3000"]),
+    )
+    yield (
+        "tells it at {:.2f}, where it tells the GAN at {:.2f}",
+        (middle(pulled["told_gaussian_85"]), middle(longer["told_3000"])),
+    )
+    yield (
+        "raised too: {:.2f}, next to {:.2f} of real rows and {:.2f} of the whole Gaussian",
+        (
+            *middles(longer, "density_3000"),
+            *middles(once, "density_real"),
+            *middles(pulled, "density_gaussian_100"),
+        ),
+    )
+    # Other data
+    yield (
+        "on the wines {:.0f} % of the GAN's samples are nearer to a training row than to a held-out one, and "
+        "{:.0f} % of the Gaussian's",
+        tuple(100 * value for value in middles(wine, "copying_gan", "copying_gaussian")),
+    )
+    yield (
+        "the tumours, by {:.0f} % in the median",
+        (100 * (1 - middle(cancer["distance_gan"]) / middle(cancer["distance_mixture"])),),
+    )
+    assert [int(table["passes_gan"].sum()) for table in (wine, iris)] == [4, 6]
+    yield "of the wines four of 8 seeds pass, of the irises six", ()
+    assert round(middle(colours["distance_gaussian"]) / middle(colours["distance_gan"])) == 3
+    yield "On the colours it is three times as near, in the median", ()
+    assert [int(found.sum()) for found in (longer["passes_3000"], once["passes_gaussian"])] == [3, 3]
+    yield "Three of 16 seeds pass, as many as of the Gaussian", ()
+    # Digits
+    yield (
+        "than the Gaussian, by {:.2f} ({:.2f} to {:.2f}), a median of 8 pairs",
+        between(digits["distance_gaussian"], digits["distance_gan"]),
+    )
+    yield (
+        "in the median by {:.2f}, and covers {:.2f} of the held-out digits where the mixture covers {:.2f}",
+        (
+            middle(digits["distance_mixture"] - slow["distance_3000"]),
+            middle(slow["coverage_3000"]),
+            middle(digits["coverage_mixture"]),
+        ),
+    )
+    yield (
+        "it covers {:.2f} and a classifier knows it in {:.2f}, where it knows the GAN in {:.2f}",
+        (*middles(drawn, "coverage_mixture_85", "told_mixture_85"), middle(slow["told_3000"])),
+    )
+    yield "in {:.2f} of the pairs, with 1,198 rows", middles(slow, "critic_3000")
+    # Who was trained on
+    d, s, g = (
+        [f"{who}_{name}" for name in ("few", "middle", "usual")] for who in ("critic", "samples", "gaussian")
+    )
+    yield "falls from {:.2f} to {:.2f} and {:.2f} as the rows", middles(leaks, *d)
+    yield "right in {:.0f} of 100", (100 * middle(leaks["critic_few"]),)
+    yield "{:.0f} of 100 pairs with 60 rows", (100 * middle(leaks["critic_few"]),)
+    yield "Samples fall to {:.2f}", middles(leaks, s[2])
+    yield "Gaussian of the same rows are at {:.2f}", middles(leaks, g[2])
+    yield "tell {:.2f}, where those of the GAN tell {:.2f}", middles(leaks, g[0], s[0])
+    yield "prefers one half of the unseen rows, {:.2f}", middles(leaks, "unseen_usual")
+    yield (
+        "60 rows fall from {:.2f} to {:.2f}, and $D$ from {:.2f} to {:.2f}",
+        middles(leaks, "samples_few", "samples_brief", "critic_few", "critic_brief"),
+    )
+    more = {steps: longer[f"samples_{steps}"] - longer[f"gaussian_{steps}"] for steps in (1_000, 3_000)}
+    yield (
+        "in {:.0f} of 16 pairs, in the median by {:.2f}, and after 3,000 steps in all {:.0f}, by {:.2f}",
+        (
+            float((more[1_000] > 0).sum()),
+            middle(more[1_000]),
+            float((more[3_000] > 0).sum()),
+            middle(more[3_000]),
+        ),
+    )
+    yield (
+        "by {:.2f} more than a Gaussian's after 1,000 steps, and by {:.2f} after 3,000",
+        (middle(more[1_000]), middle(more[3_000])),
+    )
+    yield (
+        "$D$ tells {:.2f} after 1,000 steps and {:.2f} after 3,000",
+        middles(longer, "critic_1000", "critic_3000"),
+    )
+    yield (
+        "seen {:,.0f}, {:.0f} and {:.0f} times",
+        tuple(your_data.BATCH * 1_000 / rows for rows in (60, 150, 295)),
+    )
+    yield (
+        "{:.0f} times, give {:.2f}, more than 150 rows",
+        (your_data.BATCH * 3_000 / 295, middle(longer["critic_3000"])),
+    )
+    yield "Why is its membership {:.2f} on the patients", middles(once, "membership_bootstrap")
+
+
+def test_the_numbers_of_the_text_are_those_of_the_tables() -> None:
+    text = "\n".join(cell.source for cell in CHAPTER.notebook.cells if cell.cell_type == "markdown")
+    said = [words.format(*numbers) for words, numbers in sentences()]
+    assert [words for words in said if words not in text] == []
