@@ -1,8 +1,9 @@
 """Measure what two processes gain over one, ``python -m benchmarks.processes``, for a page of the book.
 
 Both are started by torchrun, with one thread each. They take turns: the first alone with all the work, while
-the other waits, and then both with their shares. A ratio is taken within a turn, and the median counts.
-``--turns 1`` takes a look and stores nothing. From what two gain it is worked out what more would.
+the other waits, and then both with their shares. A ratio is taken within a turn; the median and the range of
+these are stored. ``--turns 1`` takes a look and stores nothing. From what two gain it is worked out what
+more would.
 """
 
 from __future__ import annotations
@@ -143,14 +144,19 @@ def measure(turns: int) -> None:
             found = list(in_turns(work, turns, processes))
             sent = messages(numbers)
             one, two = (1_000 * median(column) for column in zip(*found, strict=True))
-            gain = median(alone / together for alone, together in found)
-            row = (kind, words, f"{one:.3g}", f"{two:.3g}", f"{gain:.2f}", f"{1_000 * sent:.2g}")
+            gain = with_range([alone / together for alone, together in found])
+            row = (kind, words, f"{one:.3g}", f"{two:.3g}", gain, f"{1_000 * sent:.2g}")
             rows.append(dict(zip(COLUMNS, row, strict=True)))
             if processes.is_first:
-                print(", ".join(map(str, row)), [f"{a / b:.2f}" for a, b in found], flush=True)
+                print(", ".join(row), flush=True)
     if processes.is_first and turns >= TURNS:
         store(STORED, rows)
         store(WORKED_OUT, worked_out(rows))
+
+
+def with_range(gains: list[float]) -> str:
+    """Return the median of some gains and their range, as a cell of the table says it."""
+    return f"{median(gains):.2f} ({min(gains):.2f} to {max(gains):.2f})"
 
 
 def worked_out(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -173,8 +179,8 @@ def worked_out(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def common(row: dict[str, str]) -> float:
     """Return c, what every process does, from what one and two take."""
-    one = float(row["one"])
-    return 2 * (one / float(row["gain"]) - float(row["messages"])) - one
+    one, gain = float(row["one"]), float(row["gain"].split()[0])  # the median, before its range
+    return 2 * (one / gain - float(row["messages"])) - one
 
 
 def _gain(row: dict[str, str], n: int) -> float:

@@ -19,10 +19,19 @@ from torch import Tensor, nn
 
 from gan_helpers import Checkpointing, Ensemble, History, NonFiniteLossError, Stream, Turns, adam, train
 from gan_helpers.data import Minibatches, Normal, Sampler, Uniform
-from gan_helpers.losses import hinge_d, minimax_d, non_saturating_g, wasserstein_d, wasserstein_g
+from gan_helpers.labels import Asked, Concatenated, Labelled, Projection
+from gan_helpers.losses import (
+    hinge_d,
+    minimax_d,
+    non_saturating_g,
+    relativistic_d,
+    relativistic_g,
+    wasserstein_d,
+    wasserstein_g,
+)
 from gan_helpers.models import mlp
 from gan_helpers.penalties import gradient_penalty, r1
-from gan_helpers.processes import Processes, joined
+from gan_helpers.processes import ProcessError, Processes, joined
 from gan_helpers.recording import Record
 from gan_helpers.shares import Share
 
@@ -105,23 +114,70 @@ def of_batch(
     def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         return minimax_d(D(x), D(G(z).detach())) + 0.5 * r1(D, x)
 
-    options = {"steps": STEPS, "ema": 0.9, "data": Poisoned(4, {})} | options
+    def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
+        return non_saturating_g(D(G(z)))
+
+    losses = {"d_loss": d_loss, "g_loss": g_loss}
+    options = {"steps": STEPS, "ema": 0.9, "data": Poisoned(4, {})} | losses | options
     history = train(
-        G, D, noise=Uniform(-1.0, 1.0, features=2), batch=BATCH, d_loss=d_loss,
-        g_loss=lambda G, D, x, z: non_saturating_g(D(G(z))), d_opt=adam(D, 1e-3), g_opt=adam(G, 1e-3),
+        G, D, noise=Uniform(-1.0, 1.0, features=2), batch=BATCH, d_opt=adam(D, 1e-3), g_opt=adam(G, 1e-3),
         processes=processes, **options,
     )  # fmt: skip
     return history, G, D
 
 
-def batch(processes: Processes) -> Run:
+def batch(processes: Processes | None) -> Run:
     """Split the batch."""
     return told(*of_batch(processes))
 
 
-def batch_with_dropout(processes: Processes) -> Run:
+def batch_with_dropout(processes: Processes | None) -> Run:
     """Split the batch of a discriminator with dropout."""
     return told(*of_batch(processes, dropout=True))
+
+
+def exactly(sampler: Sampler, precision: torch.dtype) -> Sampler:
+    """Return a sampler whose numbers have a precision."""
+    return lambda seeds, batch, rng: sampler(seeds, batch, rng).to(precision)
+
+
+def batch_in_turns(processes: Processes | None) -> Run:
+    """Split the batch of a relativistic game in which each player has several updates, from data in epochs.
+
+    The last bias of D has no part in its losses. In single precision, its gradient would be roundings, and
+    Adam would make steps of them.
+    """
+    rows = torch.linspace(-1, 1, 23 * 4, dtype=torch.float64).view(23, 4).sin()
+    G = Ensemble(lambda: mlp(2, 16, 4), 2, name="G", device="cpu").to(torch.float64)
+    D = Ensemble(lambda: mlp(4, 16, 1), 2, name="D", device="cpu").to(torch.float64)
+    history = train(
+        G, D, Minibatches(rows), exactly(Uniform(-1.0, 1.0, features=2), torch.float64), steps=30,
+        d_loss=lambda G, D, x, z: relativistic_d(*D(x, G(z).detach())) + 0.5 * r1(D, x), ema=0.9,
+        g_loss=lambda G, D, x, z: relativistic_g(*D(x, G(z))), turns=Turns(d_steps=3, g_steps=2),
+        d_opt=adam(D, 1e-3), g_opt=adam(G, 1e-3), batch=BATCH, processes=processes,
+    )  # fmt: skip
+    return told(history, G, D)
+
+
+def batch_of_pairs(processes: Processes | None, **options: Any) -> Run:
+    """Split a batch of labelled samples, updating both players at once."""
+    G = Ensemble(lambda: Concatenated(mlp(2 + 3, 16, 4), 3), 2, name="G", device="cpu")
+    D = Ensemble(lambda: Projection(mlp(4, 16), 16, 3), 2, name="D", device="cpu")
+    parts = [lambda seeds, batch, rng, mean=mean: rng.normal(seeds, batch, 4) + mean for mean in range(3)]
+    noise = Asked(Uniform(-1.0, 1.0, features=2), [0.2, 0.3, 0.5])
+    options = {"steps": 30, "turns": Turns(simultaneous=True)} | options
+    history = train(
+        G, D, Labelled(parts, [0.2, 0.3, 0.5]), noise, batch=BATCH, ema=0.9,
+        d_loss=lambda G, D, x, z: minimax_d(D(x), D((G(z).detach(), z[1]))),
+        g_loss=lambda G, D, x, z: non_saturating_g(D((G(z), z[1]))),
+        d_opt=adam(D, 1e-3), g_opt=adam(G, 1e-3), processes=processes, **options,
+    )  # fmt: skip
+    return told(history, G, D)
+
+
+def compiled_batch(processes: Processes | None) -> Run:
+    """Split the batch of a game that is compiled."""
+    return batch_of_pairs(processes, compile=True, turns=Turns(d_steps=2))
 
 
 def poisoned_batch(processes: Processes | None) -> Run:
@@ -174,13 +230,11 @@ def lively(share: Share, precision: torch.dtype) -> Tensor:
     """Return the losses of a game that amplifies roundings, ``(steps, members)``."""
     G, D = (Ensemble(leaky, share, name=name, seed=1_000, device="cpu") for name in "GD")
 
-    def exactly(sampler: Sampler) -> Sampler:
-        return lambda seeds, batch, rng: sampler(seeds, batch, rng).to(precision)
-
     G.to(precision)
     D.to(precision)
     history = train(
-        G, D, exactly(Normal(4.0, 1.25)), exactly(Uniform(0.0, 1.0)), steps=300, batch=64, seed=1_000,
+        G, D, exactly(Normal(4.0, 1.25), precision), exactly(Uniform(0.0, 1.0), precision), steps=300,
+        batch=64, seed=1_000,
         d_loss=lambda G, D, x, z: hinge_d(*D(x, G(z).detach())), d_opt=adam(D, 1.2e-3, (0.5, 0.999)),
         g_loss=lambda G, D, x, z: wasserstein_g(D(G(z))), g_opt=adam(G, 5.5e-4, (0.5, 0.999)),
         turns=Turns(d_steps=5),
@@ -221,8 +275,8 @@ def _signal(number: int) -> Callable[[Record], None]:
 
 
 def killed_batch(processes: Processes) -> Run:
-    """Split the batch until one process is killed, later than in `terminated_batch`."""
-    return _checkpointed(processes, "batch", _signal(signal.SIGKILL), at=57)
+    """Split the batch until one process is killed."""
+    return _checkpointed(processes, "batch", _signal(signal.SIGKILL))
 
 
 def killed_members(processes: Processes) -> Run:
@@ -231,12 +285,17 @@ def killed_members(processes: Processes) -> Run:
 
 
 def terminated_batch(processes: Processes) -> Run:
-    """Split the batch until one process is told to end."""
-    return _checkpointed(processes, "batch", _signal(signal.SIGTERM))
+    """Split the batch until one process is told to end, later than in `killed_batch`: then all are."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    found = _checkpointed(processes, "batch", _signal(signal.SIGTERM), at=57)
+    signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
+    return found
 
 
 def interrupted_batch(processes: Processes) -> Run:
-    """Split the batch until Ctrl-C reaches one process, later than in `killed_batch`."""
+    """Split the batch until Ctrl-C reaches one process, later than in `terminated_batch`."""
     return _checkpointed(processes, "batch", _signal(signal.SIGINT), at=77)
 
 
@@ -252,7 +311,11 @@ def drifted_batch(processes: Processes) -> Run:
         with torch.no_grad():
             record._weights[0].flatten()[0].nextafter_(torch.tensor(torch.inf))
 
-    return _checkpointed(processes, "batch", change)
+    try:
+        _checkpointed(processes, "batch", change)
+    except ProcessError as error:
+        return {"said": torch.tensor([*str(error).encode()])}
+    raise AssertionError("nothing was said of weights that differ")
 
 
 def stalled(processes: Processes) -> Run:
