@@ -44,7 +44,7 @@ class NoCheckpoint:
 
     def __str__(self) -> str:
         """Say what is left of the run."""
-        return "its history has all up to there; with checkpoint= it could go on"
+        return "with checkpoint= the same command could go on from there"
 
 
 class Kept(NoCheckpoint):

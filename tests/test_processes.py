@@ -482,7 +482,7 @@ def by_torchrun(ranks: int, folder: Path, *tasks: str) -> subprocess.CompletedPr
     """Start processes as a reader does, and wait for them."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     command += ["-m", "tests.together", str(folder), *tasks]
-    return subprocess.run(command, env=surroundings(), capture_output=True, text=True, timeout=300, cwd=ROOT)
+    return subprocess.run(command, env=surroundings(), capture_output=True, text=True, timeout=900, cwd=ROOT)
 
 
 def one_by_one(ranks: int, folder: Path, *tasks: str, **more: str) -> list[tuple[int, str]]:
