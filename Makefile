@@ -13,7 +13,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 # What the book is built from. Gone and come pages show in _toc.yml, new pins in requirements.txt.
 BOOK := _config.yml _toc.yml pyproject.toml requirements.txt \
-  $(wildcard book/*.md book/*.ipynb book/*.bib book/*.csv book/_static/* book/_static/*/* gan_helpers/*.py gan_helpers/*/*.py gan_helpers/assets/*.json) \
+  $(wildcard book/*.md book/*.ipynb book/*.bib book/*.csv book/_static/* book/_static/*/* gan_helpers/*.py gan_helpers/*/*.py gan_helpers/assets/*.json gan_helpers/assets/*.png) \
   tools/reference_links.py tools/site_pages.py
 
 # The reader's own settings must not leak into the environment; tools/surroundings.py does so for notebooks and tests.

@@ -157,6 +157,32 @@ class Concatenated(nn.Module):
         return self.network(torch.cat([x, one_hot(y, self.classes, x)], -1))
 
 
+class Joined(nn.Module):
+    r"""A network that maps sample and label apart from each other, and then both: :math:`f([g(x), k(e_y)])`.
+
+    Args:
+        first: g, which maps a sample.
+        label: k, which maps a row of as many numbers as there are labels.
+        rest: f, which takes what both return, side by side.
+        classes: how many labels there are.
+
+    References:
+        Mirza and Osindero (2014), section 4.1. https://arxiv.org/abs/1411.1784
+    """
+
+    def __init__(self, first: nn.Module, label: nn.Module, rest: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.first = _checks.instance("first", first, nn.Module)
+        self.label = _checks.instance("label", label, nn.Module)
+        self.rest = _checks.instance("rest", rest, nn.Module)
+        self.classes = _checks.whole("classes", classes)
+
+    def forward(self, x: Tensor, y: Tensor) -> Any:
+        """Map ``(..., features)`` and labels ``(...)`` to what the network makes of both."""
+        told = self.label(one_hot(y, self.classes, x))
+        return self.rest(torch.cat([self.first(x), told], -1))
+
+
 class Ignoring(nn.Module):
     """A network that is given the label and does not use it: the control of those that do.
 

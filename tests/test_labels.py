@@ -14,6 +14,7 @@ from gan_helpers.labels import (
     Asked,
     Concatenated,
     Ignoring,
+    Joined,
     Labelled,
     LabelledRows,
     Projection,
@@ -111,6 +112,16 @@ def test_a_concatenated_network_sees_the_label_behind_the_sample() -> None:
     network = Concatenated(linear, 3)
     found = network(torch.tensor([[1.0, 2], [3, 4]]), torch.tensor([2, 0]))
     assert found.squeeze(1).tolist() == [321.0, 143.0]
+
+
+def test_a_joined_network_maps_sample_and_label_apart_by_hand() -> None:
+    first, label, rest = nn.Linear(2, 1, bias=False), nn.Linear(3, 1, bias=False), nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[1.0, 10]]))
+        label.weight.copy_(torch.tensor([[5.0, 6, 7]]))
+        rest.weight.copy_(torch.tensor([[1.0, 100]]))
+    found = Joined(first, label, rest, 3)(torch.tensor([[1.0, 2], [3, 4]]), torch.tensor([2, 0]))
+    assert found.squeeze(1).tolist() == [721.0, 543.0]
 
 
 def test_who_ignores_the_label_answers_alike_to_all() -> None:

@@ -13,6 +13,7 @@ for, its bounds and the number of seeds, is read from the notebook.
     "it is near" = "same", "theorem", "built" or "fixed"                 it cannot fail, see `SENSES`
 
 A claim that compares with no number says in a few words what it is held `against`.
+A table of a recipe module that is no chapter's is given by its whole name, such as "labelled_digits_games".
 A `column` is a formula of columns, with `abs` and `log`, and `where` chooses runs. The bound of a quotient
 falls to two columns: with `parting = 2`, "over / under > 3" asks that the first is above 6 and the second
 below 2.
@@ -45,7 +46,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from gan_helpers.tables import FIRST_SEED, ledger
+from gan_helpers.tables import FIRST_SEED, FOLDER, ledger
 from tools.claim_reader import FLIPPED, Bound, Claim, claims_of
 from tools.sheets import BOOK, ROOT, Sheet, load, made, sheets
 
@@ -107,13 +108,19 @@ def replays() -> list[dict[str, str]]:
     return list(csv.DictReader(REPLAYED.read_text(encoding="utf-8").splitlines()))
 
 
+def whole(notebook: str, name: str) -> str:
+    """Return the whole name of a table: one of the notebook's own, or else of another recipe module."""
+    own = f"{notebook}_{name}"
+    return own if (FOLDER / f"{own}.csv").is_file() else name
+
+
 def column(base: Base, notebook: str, words: str) -> Tensor:
     """Return what a claim rests on, one number per run."""
     if base.table == "replay":
         given = [float(r["value"]) for r in replays() if (r["notebook"], r["claim"]) == (notebook, words)]
         columns = {"value": torch.tensor(given, dtype=torch.float64)}
     else:
-        columns = table(f"{notebook}_{base.table}")
+        columns = table(whole(notebook, base.table))
     values = formula(base.column, columns)
     return values[formula(base.where, columns)] if base.where else values
 
@@ -179,7 +186,7 @@ def of_chapter(sheet: Sheet, claims: list[Claim]) -> Iterator[dict[str, str | fl
             bounds, of, at_least = asked(claim, found, place, runs.get(base.table, 1))
             ends = " to ".join(f"{number:.6g}" for number in sorted(b.number for b in bounds))
             where = f", where `{base.where}`" if base.where else ""
-            table_of = f"`{sheet.name}_{base.table}`: `{base.column}`{where}"
+            table_of = f"`{whole(sheet.name, base.table)}`: `{base.column}`{where}"
             row = {"chapter": sheet.name, "claim": claim.words, "rests on": PLACES.get(base.table, table_of)}
             row["has to be"] = ends if len(bounds) > 1 else f"{bounds[0].side} {ends}"
             row["has to be"] += f", {at_least} of {of}" if of > 1 else ""
@@ -205,7 +212,9 @@ def calibrated() -> list[dict[str, str | float]]:
 
 def rates() -> Iterator[dict[str, str]]:
     """Yield for each recipe how many of its runs succeeded, with the 95 % interval."""
-    for name, rate in ((f"{sheet.name}_{rate['table']}", rate) for sheet in sheets() for rate in sheet.rates):
+    for name, rate in (
+        (whole(sheet.name, rate["table"]), rate) for sheet in sheets() for rate in sheet.rates
+    ):
         good = formula(rate["if"], table(name))
         k, n = int(good.sum()), len(good)
         low, high = stats.binomtest(k, n).proportion_ci(method="exact")

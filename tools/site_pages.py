@@ -8,6 +8,7 @@ nowhere.
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -41,6 +42,8 @@ FORMULA = re.compile(
 )
 OUTPUT = re.compile(r'<div class="(output stream[^"]*)"><div class="highlight"><pre>(.*?)</pre>', re.DOTALL)
 FIGURE = re.compile(r'<figure [^>]*id="fig-([a-z0-9-]+)">')
+TYPED = re.compile(r'<figure [^>]*id="fig-([a-z0-9-]+)-typed">')
+FIRST_TYPED = "2026"  # the number that stands in the field at first, and in the notebook's figure
 RUNS = re.compile(r'<figure [^>]*id="fig-obj-runs">')  # of the chapter on objectives
 MEASURES = {  # what rankings.js shows, and where a success begins
     "distance": ("distance in floors", 2),
@@ -120,6 +123,25 @@ def with_snapshots(html: str) -> str:
     return FIGURE.sub(joined, html)
 
 
+def with_sheets(html: str) -> str:
+    """Put the sheets of digits of all seeds into the figure of numbers that a reader types, for typed.js."""
+
+    def joined(match: re.Match[str]) -> str:
+        sheets = sorted(SNAPSHOTS.glob(f"{match[1].replace('-', '_')}_seed_*.png"))
+        if not sheets:
+            return match[0]
+        content = {
+            "first": FIRST_TYPED,
+            "seeds": [
+                {"words": f"Seed {k}", "png": base64.b64encode(sheet.read_bytes()).decode("ascii")}
+                for k, sheet in enumerate(sheets)
+            ],
+        }
+        return f'{match[0]}<script type="application/json" class="sheets">{json.dumps(content)}</script>'
+
+    return TYPED.sub(joined, html)
+
+
 def results() -> list[dict[str, Any]]:
     """Return the results of the chapter on objectives, by target, measure and row, for rankings.js."""
     from gan_helpers.recipes import objectives  # no other page needs torch for its scripts
@@ -160,20 +182,26 @@ def with_results(html: str) -> str:
     return RUNS.sub(joined, html)
 
 
+#: What figures are given that a reader moves, its script, and its styles.
+PUT = (
+    (with_snapshots, "sliders.js", ("sliders.css",)),
+    (with_results, "rankings.js", ("sliders.css", "rankings.css")),
+    (with_sheets, "typed.js", ("typed.css",)),
+)
+
+
 def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Repair what Sphinx and its extensions write, before it goes into the page's template."""
     if "body" in context:
-        body = with_snapshots(context["body"])
-        if body != context["body"]:  # whose scripts and styles no other page needs
-            app.add_js_file("sliders.js", loading_method="defer")
-            app.add_css_file("sliders.css")
-        context["body"] = with_results(body)
-        if context["body"] != body:
-            app.add_js_file("rankings.js", loading_method="defer")
-            app.add_css_file("sliders.css")
-            app.add_css_file("rankings.css")
-    styles = context.get("css_files", [])
-    context["css_files"] = [style for style in styles if "sphinx-thebe" not in str(style.filename)]
+        for put, script, styles in PUT:
+            body = put(context["body"])
+            if body != context["body"]:  # whose scripts and styles no other page needs
+                app.add_js_file(script, loading_method="defer")
+                for style in styles:
+                    app.add_css_file(style)
+            context["body"] = body
+    found = context.get("css_files", [])
+    context["css_files"] = [style for style in found if "sphinx-thebe" not in str(style.filename)]
     if "body" in context:
         # The entries say that they are entries of a bibliography, and a list may hold only items of a list.
         body = context["body"].replace('<div role="list" class="citation-list">', "<div>")

@@ -117,6 +117,7 @@ def generator(
     grey: bool = False,
     source_start: bool = True,
     colours: int = 1,
+    features: int = NOISE.features,
 ) -> nn.Module:
     """Return a generator: noise to 7 by 7 pixels of many channels, twice doubled, to rows of 784 pixels.
 
@@ -131,6 +132,7 @@ def generator(
         grey: a sigmoid in place of tanh, so that pixels are from 0 to 1.
         source_start: first weights of the source, or else torch's own.
         colours: channels of an image; one behind the other in its row.
+        features: numbers in its input.
     """
     few, many = channels
 
@@ -138,10 +140,10 @@ def generator(
         normal = [nn.BatchNorm2d(shape[0])] if norm else []
         return [*normal, nn.LeakyReLU(0.2) if leaky else nn.ReLU()]
 
-    first = [nn.Linear(NOISE.features, hidden), nn.ReLU()] if hidden else []
+    first = [nn.Linear(features, hidden), nn.ReLU()] if hidden else []
     network = nn.Sequential(
         *first,
-        nn.Linear(hidden or NOISE.features, many * 49),
+        nn.Linear(hidden or features, many * 49),
         nn.Unflatten(-1, (many, 7, 7)),
         *active(many),
         *doubled(many, few, kernel, up),
@@ -553,9 +555,7 @@ def boards(seeds: int, seed: int) -> Columns:
     return _compared(BOARDS, seeds, seed) | {f"first_{name}": values for name, values in early.items()}
 
 
-def _untrained(
-    variants: dict[str, dict[str, Any]], seeds: int, seed: int, images: int = JUDGED
-) -> Columns:
+def _untrained(variants: dict[str, dict[str, Any]], seeds: int, seed: int, images: int = JUDGED) -> Columns:
     """Return the `checker` of what all variants draw at their first weights, by their names."""
     columns: Columns = {}
     for name, changes in variants.items():

@@ -208,8 +208,15 @@ def slopes(D: Callable[..., Tensor], x: Tensor, y: Tensor, fake: Tensor, c: Tens
     return squared_slopes(lambda both: D((both, labels)), torch.cat([x, fake], 1)).mean(1)
 
 
-def _listening(saturating: bool, gamma: float) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
-    """Return the losses of a game whose D takes pairs."""
+def listening(
+    saturating: bool = False, gamma: float = GAMMA
+) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    r"""Return the losses of D and of G in a game whose D takes pairs.
+
+    Args:
+        saturating: whether G descends the minimax loss.
+        gamma: the weight of :math:`\frac12 (R_1 + R_2)`.
+    """
 
     def d_loss(G: Ensemble, D: Ensemble, real: Any, noise: Any) -> Tensor:
         (x, y), (z, c) = real, noise
@@ -223,8 +230,16 @@ def _listening(saturating: bool, gamma: float) -> tuple[Callable[..., Tensor], C
     return d_loss, g_loss
 
 
-def _reading(how: str, weight: float, gamma: float) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
-    """Return the losses of a game whose D takes samples alone, and reads their labels."""
+def reading(
+    how: str, weight: float = 1.0, gamma: float = GAMMA
+) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    r"""Return the losses of D and of G in a game whose D takes samples alone, and reads their labels.
+
+    Args:
+        how: one of `WAYS` that reads.
+        weight: of the labels that are misread, in the loss of G.
+        gamma: the weight of :math:`\frac12 (R_1 + R_2)`.
+    """
 
     def d_loss(G: Ensemble, D: Ensemble, real: Any, noise: Any) -> Tensor:
         (x, y), (z, c) = real, noise
@@ -275,7 +290,7 @@ def changed(
     """
     asked = truth.shares if codes is None else (1 / _checks.whole("codes", codes),) * codes
     classes = len(asked)
-    d_loss, g_loss = _listening(saturating, gamma) if how in LISTENING else _reading(how, weight, gamma)
+    d_loss, g_loss = listening(saturating, gamma) if how in LISTENING else reading(how, weight, gamma)
 
     def optimiser(network: Ensemble) -> torch.optim.Optimizer:
         return fading(adam(network, RATE, BETAS), steps)

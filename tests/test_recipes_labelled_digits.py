@@ -1,0 +1,186 @@
+"""Games of digits by label are those that they say they are, and what is measured of them is right."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from gan_helpers import Ensemble, Stream, classifier, mnist
+from gan_helpers.labels import misread
+from gan_helpers.losses import minimax_d, non_saturating_g
+from gan_helpers.penalties import r1, r2
+from gan_helpers.recipes import Recipe
+from gan_helpers.recipes import labelled_digits as chapter
+from gan_helpers.recipes.convolutions import levels
+from tests.chapters import Chapter, assert_trains_by
+from tests.plain_gan import numbers
+
+DIGITS = mnist.load(device="cpu")
+FEW = DIGITS.train[:200].images, DIGITS.train[:200].labels
+PAIR = tuple[Tensor, Tensor]
+
+
+def batch(recipe: Recipe) -> tuple[Ensemble, Ensemble, PAIR, PAIR]:
+    """Players of two seeds, and six images and inputs for each with their labels."""
+    G, D = recipe.networks(2, seed=3, device="cpu")
+    y = torch.arange(12).view(2, 6) % 10
+    x, z = numbers(2, 6, 784).float().tanh(), numbers(2, 6, 8, seed=1).float()
+    return G, D, (x, y), (z, (y + 1) % 10)
+
+
+# The games
+
+
+def test_all_digits_are_learned_from_and_asked_for() -> None:
+    images, shown = chapter.inputs(1)
+    assert torch.equal(images, mnist.load().train.images) and torch.equal(shown, mnist.load().train.labels)
+    assert [len(part) for part in chapter.inputs(1, rows=7)] == [7, 7]
+    recipe = chapter.original(*FEW)
+    x, y = recipe.data(1, 200, Stream("rows", 1, "cpu"))
+    order = [(FEW[0] * 2 - 1 - row).abs().sum(1).argmin() for row in x[0]]
+    assert torch.equal(FEW[1][torch.stack(order)], y[0])
+    _, c = recipe.noise(1, 20_000, Stream("noise", 1, "cpu"))
+    assert c[0].bincount(minlength=10).min() > 1_800
+
+
+@pytest.mark.parametrize("how", ["joined", "concatenated", "projection", "ignoring"])
+def test_a_d_that_is_told_the_label_has_the_losses_of_pairs(how: str) -> None:
+    recipe = chapter.changed(*FEW, how)
+    G, D, (x, y), (z, c) = batch(recipe)
+    fake = G((z, c)).detach()
+    price = chapter.GAMMA * (r1(lambda s: D((s, y)), x) + r2(lambda s: D((s, c)), fake)) / 2
+    expected = minimax_d(D((x, y)), D((fake, c))) + price
+    torch.testing.assert_close(recipe.d_loss(G, D, (x, y), (z, c)), expected)
+    torch.testing.assert_close(recipe.g_loss(G, D, (x, y), (z, c)), non_saturating_g(D((fake, c))))
+    assert torch.equal(D((x, y)), D((x, c))) == (how == "ignoring")
+
+
+@pytest.mark.parametrize(("how", "weight"), [("auxiliary", 1.0), ("auxiliary", 0.0), ("twin", 1.0)])
+def test_a_d_that_reads_has_the_losses_of_reading(how: str, weight: float) -> None:
+    recipe = chapter.changed(*FEW, how, weight=weight)
+    G, D, (x, y), (z, c) = batch(recipe)
+    fake = G((z, c)).detach()
+    (a, read, *_), (b, heard, *twin) = D(x), D(fake)
+    price = chapter.GAMMA * (r1(lambda s: D(s)[0], x) + r2(lambda s: D(s)[0], fake)) / 2
+    told = misread(read, y) + (misread(twin[0], c) if twin else misread(heard, c))
+    torch.testing.assert_close(recipe.d_loss(G, D, (x, y), (z, c)), minimax_d(a, b) + price + told)
+    asked = misread(heard, c) - (misread(twin[0], c) if twin else 0)
+    torch.testing.assert_close(recipe.g_loss(G, D, (x, y), (z, c)), non_saturating_g(b) + weight * asked)
+
+
+def test_players_are_of_one_size_and_g_hears_the_label_unless_it_is_deaf() -> None:
+    sizes = {how: sum(w.numel() for w in chapter.discriminator(how).parameters()) for how in chapter.WAYS}
+    assert max(sizes.values()) < 1.06 * min(sizes.values())
+    for ignores in (False, True):
+        G, z = chapter.generator(ignores).eval(), numbers(4, 8).float()
+        drawn = [G(z, torch.full((4,), k)) for k in (2, 7)]
+        assert drawn[0].shape == (4, 784) and torch.equal(*drawn) == ignores
+    with pytest.raises(ValueError, match="how must be one of joined, .*, not 'shouted'"):
+        chapter.discriminator("shouted")
+
+
+def test_rates_fade_and_penalties_are_those_that_are_said() -> None:
+    recipe = chapter.original(*FEW)
+    assert (recipe.steps, recipe.batch) == (chapter.STEPS, chapter.BATCH)
+    G, D = recipe.networks(1, seed=3)
+    for optimiser in (recipe.d_opt(D), recipe.g_opt(G)):
+        (group,) = optimiser.param_groups
+        assert (group["lr"], group["betas"]) == (chapter.RATE, chapter.BETAS)
+        for _ in range(recipe.steps):
+            optimiser.step()
+        assert group["lr"] == pytest.approx(0, abs=1e-9)
+
+
+# What is measured
+
+
+def test_digits_are_asked_for_in_order_from_noise_of_their_own_or_from_the_same() -> None:
+    deaf, _ = chapter.changed(*FEW, how="ignoring", g_ignores=True).networks(2, seed=3)
+    made = chapter.asked_for(deaf, 5, n=3, same=True)
+    assert made.shape == (2, 10, 3, 784) and made.dtype == torch.uint8 and deaf.training
+    assert torch.equal(made, made[:, :1].expand_as(made)) and not torch.equal(made[:, :, 0], made[:, :, 1])
+    assert len({image.tobytes() for image in chapter.asked_for(deaf, 5, n=3)[0].flatten(0, 1).numpy()}) == 30
+    G, _ = chapter.original(*FEW).networks(2, seed=3)
+    z = chapter.NOISE(2, 30, Stream("asked for", 5))
+    drawn, y = chapter.asked_for(G, 5, n=3), torch.arange(30).expand(2, -1) // 3
+    with torch.no_grad():
+        assert torch.equal(drawn.flatten(1, 2), levels(G.eval()((z, y))))
+
+
+def sheet(shown: list[int], n: int = 40) -> Tensor:
+    """Bytes of real held-out digits, ``(1, 10, n, 784)``: in row k those that show ``shown[k]``."""
+    rows = [DIGITS.test.images[DIGITS.test.labels == k][:n] for k in shown]
+    return torch.stack(rows).mul(255).round().byte().unsqueeze(0)
+
+
+def test_real_digits_are_what_was_asked_for_and_others_are_not() -> None:
+    judge = classifier.load("cpu")
+    found = chapter.judged(sheet(list(range(10))), DIGITS.test, judge)
+    assert found["read"].item() > 0.95 and found["frechet"].item() < 5
+    assert found["within"].item() == pytest.approx(sum(found[f"within_{k}"].item() for k in range(10)) / 10)
+    assert found["width"].item() == pytest.approx(1, abs=0.1) and found["doubt"].item() < 0.1
+    swapped = chapter.judged(sheet([1, 0, *range(2, 10)]), DIGITS.test, judge)
+    assert swapped["read"].item() == pytest.approx(0.8, abs=0.03) and swapped["read_least"].item() < 0.05
+    assert swapped["within_0"].item() < 0.1 < swapped["within_2"].item()
+    # All images together do not know what was asked.
+    for key in ("frechet", "coverage", "density"):
+        torch.testing.assert_close(swapped[key], found[key])
+
+
+def test_one_image_for_each_digit_is_read_right_and_has_no_width() -> None:
+    judge, one = classifier.load("cpu"), sheet(list(range(10)))[:, :, :1].expand(-1, -1, 40, -1)
+    found = chapter.judged(one, DIGITS.test, judge)
+    assert found["read"].item() > 0.85 and found["width"].item() < 1e-4
+    assert found["within"].item() < 0.2
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_what_is_too_few_to_spread_does_not(rows: int) -> None:
+    assert chapter._spread(numbers(rows, 4)).item() == 0
+
+
+def test_doubt_is_the_entropy_of_the_judge() -> None:
+    judge, made = classifier.load("cpu"), sheet(list(range(10)))
+    logits = judge(made.float().flatten(0, 2) / 255).double()
+    p, right = logits.softmax(1), logits.argmax(1) == torch.arange(10).repeat_interleave(40)
+    expected = -(p * p.log()).sum(1)[right].mean()
+    found = chapter.judged(made, DIGITS.test, judge)["doubt"].item()
+    assert found == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_the_reader_in_d_is_asked_about_what_it_sees() -> None:
+    recipe = chapter.changed(*FEW, "auxiliary")
+    _, D = recipe.networks(2, seed=3)
+    made = sheet(list(range(10)), n=5).expand(2, -1, -1, -1)
+    _, read = D(2 * made.flatten(1, 2).float() / 255 - 1)
+    expected = (read.argmax(2) == torch.arange(50) // 5).double().mean(1)
+    torch.testing.assert_close(chapter.own_reading(D, made), expected)
+
+
+# The tables
+
+
+def test_a_table_has_all_games_from_the_same_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = chapter.asked_for
+    monkeypatch.setattr(chapter, "asked_for", lambda G, seed: asked(G, seed, n=6))
+    monkeypatch.setattr(chapter, "GAMES", {k: chapter.GAMES[k] | {"steps": 2} for k in ("plain", "twin")})
+    found = chapter.games(1, 5)
+    for name, changes in chapter.GAMES.items():
+        recipe = chapter.changed(*chapter.inputs(1), **changes)
+        G, D = recipe.networks(1, seed=5)
+        recipe.train(G, D, seed=5)
+        made = asked(G, 5, n=6)
+        expected = chapter.judged(made, mnist.load().test, classifier.load())
+        if name == "twin":
+            expected["own"] = chapter.own_reading(D, made)
+        for key, value in expected.items():
+            torch.testing.assert_close(found[f"{key}_{name}"], value)
+
+
+# The chapter
+
+
+def test_the_chapter_trains_by_projection() -> None:
+    recipe = chapter.changed(*chapter.inputs(2), "projection")
+    assert_trains_by(recipe, Chapter("labels").train("train", 0))
