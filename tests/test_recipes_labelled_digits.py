@@ -13,6 +13,7 @@ from gan_helpers.penalties import r1, r2
 from gan_helpers.recipes import Recipe
 from gan_helpers.recipes import labelled_digits as chapter
 from gan_helpers.recipes.convolutions import levels
+from gan_helpers.tables import ledger
 from tests.chapters import Chapter, assert_trains_by
 from tests.plain_gan import numbers
 
@@ -176,6 +177,34 @@ def test_a_table_has_all_games_from_the_same_seed(monkeypatch: pytest.MonkeyPatc
             expected["own"] = chapter.own_reading(D, made)
         for key, value in expected.items():
             torch.testing.assert_close(found[f"{key}_{name}"], value)
+
+
+TABLE = ledger("labelled_digits_games")
+
+
+def test_of_the_table_projection_is_ahead_in_every_run() -> None:
+    others = [name for name in chapter.GAMES if name != "projection"]
+    for name in others:
+        assert (TABLE["read_projection"] > TABLE[f"read_{name}"]).all()
+        assert (TABLE["frechet_projection"] < 0.6 * TABLE[f"frechet_{name}"]).all()
+    assert TABLE["read_projection"].min() > 0.88
+    assert (TABLE["frechet_joined"] < TABLE["frechet_plain"]).all()
+    assert (TABLE["frechet_concatenated"] < TABLE["frechet_plain"]).all()
+
+
+def test_of_the_table_who_is_paid_for_being_read_pleases_the_reader_alone() -> None:
+    assert (TABLE["own_auxiliary"] > 0.999).all() and (TABLE["read_auxiliary"] < 0.82).all()
+    for key, sign in (("frechet", 1), ("coverage", -1), ("width", -1)):
+        assert (sign * (TABLE[f"{key}_auxiliary"] - TABLE[f"{key}_unpaid"]) > 0).all()
+        assert (sign * (TABLE[f"{key}_auxiliary"] - TABLE[f"{key}_projection"]) > 0).all()
+    assert (TABLE["frechet_auxiliary"] > TABLE["frechet_plain"]).all()
+    assert TABLE["doubt_auxiliary"].min() > 5 * ledger("labelled_digits_floor")["doubt"].max()
+
+
+def test_of_the_table_who_is_not_checked_is_right_by_chance() -> None:
+    for name in ("plain", "d_ignores", "unpaid"):
+        assert (TABLE[f"read_{name}"] - 0.1).abs().max() < 0.06
+    assert ledger("labelled_digits_floor")["read"].min() > 0.975
 
 
 # The chapter
