@@ -109,7 +109,7 @@ FASHION = (
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
 )
-#: The sets by name: their files, and where these are.
+#: The files of the sets, and where these are, by the names of the sets.
 SETS = {"mnist": (FULL, MIRRORS), "fashion": (FASHION, FASHION_MIRRORS)}
 
 

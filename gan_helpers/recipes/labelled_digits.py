@@ -324,7 +324,7 @@ def _drawn(seed: int, G: Ensemble) -> Tensor:
     return asked_for(G, seed, ACROSS, same=True).flatten(1, 2).float() / 255
 
 
-#: What the first four runs of the table draw by projection: a row for each digit, a column for each z.
+#: What the first four runs of the table draw by projection. A row has a digit, and a column a draw of noise.
 ALBUMS = {
     f"seed_{k}": Album(
         _best, partial(_drawn, FIRST_SEED + k), {50: ACROSS, STEPS: CLASSES * ACROSS}, FIRST_SEED + k
