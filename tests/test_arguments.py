@@ -37,8 +37,8 @@ PACKAGE = Path(gan_helpers.__file__).parent
 #: Modules with tests of their own for what they refuse: long programs, and files that others have made.
 ELSEWHERE = {
     "albums", "animation", "architectures", "calibration", "checkpoint_files", "checkpoints", "describing",
-    "equal", "files", "games", "generators", "history", "interrupts", "judging", "keeping", "labels", "plots",
-    "processes", "recipes", "recording", "report_pages", "results", "rivals", "shares", "snapshots",
+    "equal", "files", "games", "generators", "history", "interrupts", "judging", "keeping", "labels", "pairs",
+    "plots", "processes", "recipes", "recording", "report_pages", "results", "rivals", "shares", "snapshots",
     "splitting", "states", "training", "units", "your_data",
 }  # fmt: skip
 #: What the package returns, and nobody else makes.
