@@ -68,6 +68,19 @@ def test_the_rarer_answer_is_as_rare_as_the_balance_says(weight: float) -> None:
     assert chapter.rarer(0.0) == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize("weight", [0.0, 1.0, 10.0, 20.0, 30.0, 100.0])
+def test_with_minus_log_d_answers_cost_the_same_or_the_rarer_is_not_drawn(weight: float) -> None:
+    w = chapter.rarer(weight, saturating=False)
+    right, wrong = 0.25 / (0.25 + w), 0.75 / (1.75 - w)  # what the best D says of the rarer and of the other
+    rarer, other = (-math.log(d) for d in (right, wrong))
+    dearer = rarer + weight * 2 * 8 / 196 * (1 - 2 * 0.25) - other
+    if weight < 20.5:
+        assert w > 0 and dearer == pytest.approx(0, abs=1e-6)
+    else:
+        assert w == 0 and dearer > 0
+    assert chapter.rarer(0.0, saturating=False) == pytest.approx(0.25)
+
+
 # The games
 
 

@@ -97,7 +97,7 @@ SHAPES = Shapes()
 # The theory
 
 
-def rarer(weight: float, share: float = 0.25) -> float:
+def rarer(weight: float, share: float = 0.25, saturating: bool = True) -> float:
     r"""Return how often the rarer of two answers is drawn where the game and a price on error balance.
 
     For a share :math:`\pi` in the data it is the w that makes
@@ -106,16 +106,24 @@ def rarer(weight: float, share: float = 0.25) -> float:
 
     .. math:: \log \frac{w}{\pi + w} - \log \frac{1 - w}{2 - \pi - w} + c = 0
 
+    With the loss :math:`-\log D` and the best D, held fixed, it is 0 or the w for which
+
+    .. math:: \log \frac{\pi + w}{\pi} - \log \frac{2 - \pi - w}{1 - \pi} + c = 0
+
     Args:
         weight: :math:`\lambda`, of the mean absolute error of a pixel.
         share: :math:`\pi`, at most 1/2.
+        saturating: whether G plays the minimax game, and not the one with :math:`-\log D`.
     """
     price = 2 * BAR / PIXELS * weight * (1 - 2 * share)
 
     def slope(w: float) -> float:
-        return math.log(w / (share + w)) - math.log((1 - w) / (2 - share - w)) + price
+        if saturating:
+            return math.log(w / (share + w)) - math.log((1 - w) / (2 - share - w)) + price
+        return math.log((share + w) / share) - math.log((2 - share - w) / (1 - share)) + price
 
-    return float(optimize.brentq(slope, 1e-12, 0.5))
+    least = 1e-12
+    return float(optimize.brentq(slope, least, 0.5)) if slope(least) < 0 else 0.0
 
 
 # The games
