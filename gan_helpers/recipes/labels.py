@@ -502,8 +502,8 @@ def floor(seeds: int, seed: int) -> Columns:
 
 
 TABLES = {
-    "coded": Table(coded, 16),
+    "coded": Table(coded, 64),
     "floor": Table(floor, 320, ensemble=320),
-    "using": Table(using, 16),
-    "overlapping": Table(overlapping, 16),
+    "using": Table(using, 64),
+    "overlapping": Table(overlapping, 64),
 }
