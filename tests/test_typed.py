@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from gan_helpers.albums import album, every
+from gan_helpers.tables import FIRST_SEED
 from tools import site_pages
 from tools.sheets import ROOT
 
@@ -71,6 +72,11 @@ def stored(seed, number):
     return np.concatenate([sheet[int(digit)] for digit in number], 2)
 
 
+def border(field):
+    """How thick the border is that one sees."""
+    return field.evaluate("input => getComputedStyle(input).borderTopWidth")
+
+
 def test_what_is_drawn_is_what_is_stored(opened):
     assert opened.locator("canvas").count() == len(NAMES) >= 2
     field = opened.get_by_role("textbox", name="A number of up to 6 digits")
@@ -81,7 +87,7 @@ def test_what_is_drawn_is_what_is_stored(opened):
         for seed in range(len(NAMES)):
             assert np.array_equal(drawings(opened, seed, number), stored(seed, number)), (number, seed)
             name = opened.locator("canvas").nth(seed).get_attribute("aria-label")
-            assert name == f"16 drawings of the number {number}: Seed {seed}"
+            assert name == f"16 drawings of the number {number}: Run {FIRST_SEED + seed}"
 
 
 def test_the_keyboard_is_enough_and_what_is_no_digit_is_told(opened):
@@ -91,14 +97,16 @@ def test_the_keyboard_is_enough_and_what_is_no_digit_is_told(opened):
     opened.keyboard.type("x")
     status, field = opened.get_by_role("status"), opened.get_by_role("textbox")
     assert status.inner_text().startswith("“x” is no digit: only 0 to 9 can be drawn.")
-    assert field.get_attribute("aria-invalid") == "true"
+    assert field.get_attribute("aria-invalid") == "true" and border(field) == "2px"
     field.fill("9x")
     assert np.array_equal(drawings(opened, 0, "41"), stored(0, "41"))  # what was typed before
     field.press("Backspace")
     assert status.inner_text().startswith("9, drawn") and field.get_attribute("aria-invalid") == "false"
+    assert border(field) == "1px"
     opened.keyboard.press("Control+a")
     opened.keyboard.press("Delete")
-    assert status.inner_text() == "Type a number: up to 6 digits from 0 to 9."
+    told = "Type a number: up to 6 digits from 0 to 9. Below is what was typed before."
+    assert status.inner_text() == told
     opened.keyboard.type("12345678")
     assert field.input_value() == "123456"
 

@@ -126,6 +126,8 @@ def with_snapshots(html: str) -> str:
 def with_sheets(html: str) -> str:
     """Put the sheets of digits of all seeds into the figure of numbers that a reader types, for typed.js."""
 
+    from gan_helpers.tables import FIRST_SEED  # no other page needs torch for its scripts
+
     def joined(match: re.Match[str]) -> str:
         sheets = sorted(SNAPSHOTS.glob(f"{match[1].replace('-', '_')}_seed_*.png"))
         if not sheets:
@@ -133,7 +135,7 @@ def with_sheets(html: str) -> str:
         content = {
             "first": FIRST_TYPED,
             "seeds": [
-                {"words": f"Seed {k}", "png": base64.b64encode(sheet.read_bytes()).decode("ascii")}
+                {"words": f"Run {FIRST_SEED + k}", "png": base64.b64encode(sheet.read_bytes()).decode("ascii")}
                 for k, sheet in enumerate(sheets)
             ],
         }

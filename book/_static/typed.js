@@ -17,7 +17,7 @@
 
   // What is wrong with what was typed, or nothing.
   function fault(text) {
-    if (!text) return `Type a number: up to ${MOST} digits from 0 to 9.`;
+    if (!text) return `Type a number: up to ${MOST} digits from 0 to 9. Below is what was typed before.`;
     const other = [...text].find((letter) => !/[0-9]/.test(letter));
     return other && `“${other}” is no digit: only 0 to 9 can be drawn. Below is what was typed before.`;
   }

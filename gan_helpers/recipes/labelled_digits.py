@@ -288,7 +288,7 @@ def _compared(compared: dict[str, dict[str, Any]], steps: int, seeds: int, seed:
     digits, judge = mnist.load().test, classifier.load()
     columns: Columns = {}
     for name, changes in compared.items():
-        recipe = changed(*inputs(seeds), **changes, steps=steps)
+        recipe = changed(*inputs(seeds), **({"steps": steps} | changes))
         G, D = recipe.networks(seeds, seed=seed)
         recipe.train(G, D, seed=seed).require_whole()
         made = asked_for(G, seed)
