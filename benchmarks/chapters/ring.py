@@ -22,7 +22,7 @@ with suppress(ModuleNotFoundError):
 GAMMA = 0.1
 SEEDS = (1, 16, 64)
 BENCHMARK = Benchmark(
-    "A ring with R1", "step", 64, {"ours": SEEDS, "compiled": SEEDS, "jax": SEEDS},
+    "A ring with R1", "step", 256, {"ours": SEEDS, "compiled": SEEDS, "jax": SEEDS},
     note="The chapter on modes has its data and its networks.",
 )  # fmt: skip
 AIMS = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.chapters import Benchmark
 from benchmarks.job import Job
-from benchmarks.targets import Target, ratio
+from benchmarks.targets import Target, over_source
 
 with suppress(ModuleNotFoundError):
     import torch
@@ -21,13 +21,13 @@ with suppress(ModuleNotFoundError):
 
 NOISE, BATCH, RATE, BETAS = 100, 64, 2e-4, (0.5, 0.999)
 BENCHMARK = Benchmark(
-    "A small DCGAN", "step", 1, {"source": (1,), "ours": (1, 4), "jax": (1, 4)},
+    "A small DCGAN", "step", 1, {"source": (1,), "ours": (1, 4), "jax": (1,)},
     note="Digits, 16 and 32 channels, 64 images of each seed.",
 )  # fmt: skip
 AIMS = [
     Target(
         BENCHMARK.title, f"time a GAN of gan_helpers, {words}, over the plain loop's", limit,
-        ratio("small_dcgan", ("ours", seeds), ("source", 1)),
+        **over_source("small_dcgan", ("ours", seeds), ("source", 1)),
     )
     for words, seeds, limit in (("alone", 1, 1.05), ("4 seeds", 4, 0.8))
 ]  # fmt: skip
@@ -117,9 +117,18 @@ def in_jax() -> Any:
         return jax.lax.conv_general_dilated(x, w, (2, 2), [(1, 1)] * 2) + b[:, None, None]
 
     def up(x: Array, w: Array, b: Array) -> Array:
-        turned = w[:, :, ::-1, ::-1].swapaxes(0, 1)
-        y = jax.lax.conv_general_dilated(x, turned, (1, 1), [(2, 2)] * 2, lhs_dilation=(2, 2))
-        return y + b[:, None, None]
+        """Return the transposed convolution as four of 2 by 2, one for each kind of pixel, woven together."""
+        n, places, side = len(x), jnp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), x.shape[2]
+        kernels = w.swapaxes(0, 1)[:, :, [[3, 1], [2, 0]]][:, :, :, :, [[3, 1], [2, 0]]]  # (o, i, a, k, b, l)
+        each = [
+            jax.lax.conv_general_dilated(
+                places[:, :, i : i + side + 1, j : j + side + 1], kernels[:, :, i, :, j], (1, 1), "VALID"
+            )
+            for i in (0, 1)
+            for j in (0, 1)
+        ]
+        woven = jnp.stack(each, -1).reshape(n, -1, side, side, 2, 2).swapaxes(3, 4)
+        return woven.reshape(n, -1, 2 * side, 2 * side) + b[:, None, None]
 
     def normal(x: Array, gain: Array, shift: Array) -> Array:
         batches = x.reshape(-1, BATCH, *x.shape[1:])
@@ -140,4 +149,6 @@ def in_jax() -> Any:
     def draw(data: Array, rows: Array, of_x: Array, of_z: Array) -> tuple[Array, Array]:
         return data[rows], jax.random.normal(of_z, (2, len(rows), NOISE))
 
-    return Game(generate, judge, any_rows, draw, d_rate=RATE, g_rate=RATE, beta1=BETAS[0])
+    return Game(
+        generate, judge, any_rows, draw, d_rate=RATE, g_rate=RATE, beta1=BETAS[0], loops=False
+    )  # fmt: skip

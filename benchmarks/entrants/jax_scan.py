@@ -42,7 +42,13 @@ def loop(job: Job, tick: Tick) -> Weights:
             G, D, losses = step(game, job.dropout, G, D, made + 1, x, z, of_masks)
             return (G, D, made + 1, key), losses
 
-        return jax.lax.scan(body, carried, batches)
+        if game.loops:
+            return jax.lax.scan(body, carried, batches)
+        losses = []
+        for i in range(job.unit):
+            carried, found = body(carried, jax.tree.map(lambda values, i=i: values[i], batches))
+            losses.append(found)
+        return carried, losses
 
     alone = job.seeds == 1
     if alone:
@@ -219,6 +225,7 @@ class Game:
         simultaneous: whether both gradients are taken at the same weights.
         d_scale: what D's loss is multiplied by.
         gamma: twice the weight of R1 in it.
+        loops: whether steps are repeated by `scan`; in its loop XLA's convolutions are many times slower.
     """
 
     generate: Callable[..., Array]
@@ -235,3 +242,4 @@ class Game:
     simultaneous: bool = False
     d_scale: float = 1.0
     gamma: float = 0.0
+    loops: bool = True
