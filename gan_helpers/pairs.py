@@ -79,6 +79,10 @@ def difference(one: Tensor, other: Tensor, z: Tensor) -> Tensor:
         other: answers to the noise of the sample before.
         z: the noise, ``(seeds, batch, features)``.
 
+    Raises:
+        TypeError: if one is not a floating-point tensor.
+        ValueError: if the answers differ in shape, or the noise has not three dimensions.
+
     References:
         Mao et al. (2019). https://arxiv.org/abs/1903.05628
     """
@@ -97,6 +101,10 @@ def losses_of(error: Error, weight: float, game: bool, gamma: float, diversity: 
         game: whether G plays at all; D learns in any case.
         gamma: the weight of :math:`\frac12 (R_1 + R_2)`.
         diversity: the reward for answers that differ, `difference`.
+
+    Raises:
+        TypeError: when a loss is computed, if pictures are not floating-point tensors.
+        ValueError: then, if they differ in shape.
     """
 
     def d_loss(G: Ensemble, D: Ensemble, real: Any, z: Tensor) -> Tensor:
