@@ -126,17 +126,17 @@ def with_snapshots(html: str) -> str:
 def with_sheets(html: str) -> str:
     """Put the sheets of digits of all seeds into the figure of numbers that a reader types, for typed.js."""
 
-    from gan_helpers.tables import FIRST_SEED  # no other page needs torch for its scripts
-
     def joined(match: re.Match[str]) -> str:
+        from gan_helpers.tables import FIRST_SEED  # no other page needs torch for its scripts
+
         sheets = sorted(SNAPSHOTS.glob(f"{match[1].replace('-', '_')}_seed_*.png"))
         if not sheets:
             return match[0]
         content = {
             "first": FIRST_TYPED,
             "seeds": [
-                {"words": f"Run {FIRST_SEED + k}", "png": base64.b64encode(sheet.read_bytes()).decode("ascii")}
-                for k, sheet in enumerate(sheets)
+                {"words": f"Run {run}", "png": base64.b64encode(sheet.read_bytes()).decode("ascii")}
+                for run, sheet in enumerate(sheets, FIRST_SEED)
             ],
         }
         return f'{match[0]}<script type="application/json" class="sheets">{json.dumps(content)}</script>'
