@@ -12,7 +12,7 @@ from tools import faults
 
 LIST = """
 [all]
-in = "code.py"
+in = "sample.py"
 tests = ["test_one.py"]
 one = ["return 1", "return 3"]
 two = ["return 2", "return 3"]
@@ -47,13 +47,13 @@ def test_it_says_which_test_notices_or_that_nobody_does(
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take longer than the tests
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p xdist.plugin")
     (tmp_path / "tests").mkdir()
-    (tmp_path / "code.py").write_text("def one():\n    return 1\n\n\ndef two():\n    return 2\n")
+    (tmp_path / "sample.py").write_text("def one():\n    return 1\n\n\ndef two():\n    return 2\n")
     (tmp_path / "tests/faults.toml").write_text(LIST)
     (tmp_path / "tests/test_one.py").write_text(
-        "import code\n\n\ndef test_it():\n    assert code.one() == 1\n"
+        "import sample\n\n\ndef test_it():\n    assert sample.one() == 1\n"
     )
     (tmp_path / "tests/test_red.py").write_text("def test_it():\n    assert False\n")
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     assert faults.main([f"all: {word}" for word in words], tmp_path) == 1
     assert capsys.readouterr().out.strip() == said
-    assert "return 1" in (tmp_path / "code.py").read_text()
+    assert "return 1" in (tmp_path / "sample.py").read_text()
