@@ -104,6 +104,19 @@ class Recipe:
         return history
 
 
+def trained(recipe: Recipe, seeds: int, seed: int | None = None) -> Any:
+    """Return generators that a recipe has trained to its end, all of them whole.
+
+    Args:
+        recipe: what trains them.
+        seeds: how many.
+        seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
+    """
+    G, D = recipe.networks(seeds, seed=seed)
+    recipe.train(G, D, seed=seed).require_whole()
+    return G
+
+
 def combinations(changes: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return which changes are made where a repair is taken apart: none, all, each alone, each left out.
 

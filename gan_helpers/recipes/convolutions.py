@@ -22,7 +22,7 @@ from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, rela
 from gan_helpers.options import Watch
 from gan_helpers.penalties import r1
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, bundled_digits, edward_mnist, full_digits, taken_apart
+from gan_helpers.recipes import Recipe, bundled_digits, edward_mnist, full_digits, taken_apart, trained
 from gan_helpers.recipes.maxout_mnist import measure
 from gan_helpers.tables import FIRST_SEED, Columns, Table
 from gan_helpers.training import adam
@@ -424,14 +424,6 @@ def walked(G: Ensemble, digits: mnist.Digits, seed: int) -> Columns:
     return columns
 
 
-def _trained(recipe: Recipe, seeds: int, seed: int) -> Ensemble:
-    """Return generators that a recipe has trained."""
-    G: Ensemble
-    G, D = recipe.networks(seeds, seed=seed)
-    recipe.train(G, D, seed=seed).require_whole()
-    return G
-
-
 def judged(G: Ensemble, seed: int | None = None, order: Tensor | None = None, grey: bool = False) -> Columns:
     """Return what the fakes of trained generators are like beside the held-out digits.
 
@@ -521,7 +513,7 @@ def _compared(variants: dict[str, dict[str, Any]], seeds: int, seed: int) -> Col
     """Train all variants from the same seeds, and return what `judged` says by names like ``kl_pooled``."""
     columns: Columns = {}
     for name, changes in variants.items():
-        G = _trained(changed(*inputs(seeds), **changes), seeds, seed)
+        G = trained(changed(*inputs(seeds), **changes), seeds, seed)
         found = judged(G, seed, grey=changes.get("grey", False))
         columns |= {f"{key}_{name}": values for key, values in found.items()}
     return columns
@@ -645,7 +637,7 @@ def apart(seeds: int, seed: int) -> Columns:
         return original(images, **options(*names))
 
     def measured(recipe: Recipe, seeds: int, seed: int) -> Columns:
-        return judged(_trained(recipe, seeds, seed), seed)
+        return judged(trained(recipe, seeds, seed), seed)
 
     return taken_apart(made, CHANGES, measured)(seeds, seed)
 
@@ -687,7 +679,7 @@ def shuffled(seeds: int, seed: int) -> Columns:
     columns: Columns = {}
     for name, make in (("conv", repaired), ("dense", dense)):
         for suffix, data, back in (("", images, None), ("_shuffled", images[:, order], order)):
-            found = judged(_trained(make(data), seeds, seed), seed, back)
+            found = judged(trained(make(data), seeds, seed), seed, back)
             columns |= {f"{key}_{name}{suffix}": values for key, values in found.items()}
     return columns
 
@@ -703,7 +695,7 @@ def begun(seeds: int, seed: int) -> Columns:
         What `judged` and `walked` say.
     """
     digits = mnist.load()
-    G = _trained(repaired(*inputs(seeds)), seeds, seed)
+    G = trained(repaired(*inputs(seeds)), seeds, seed)
     return judged(G, seed) | walked(G, digits.test, seed)
 
 
@@ -714,7 +706,7 @@ def copies(seeds: int, seed: int) -> Columns:
         seeds: how many runs.
         seed: the base seed.
     """
-    return copied(_trained(repaired(*inputs(seeds)), seeds, seed), mnist.load(), seed)
+    return copied(trained(repaired(*inputs(seeds)), seeds, seed), mnist.load(), seed)
 
 
 def copied(G: Ensemble, digits: mnist.Mnist, seed: int) -> Columns:
@@ -827,7 +819,7 @@ def clothes(seeds: int, seed: int) -> Columns:
     """
     some, every = mnist.load(name="fashion"), mnist.load(True, name="fashion")
     judge = classifier.fit(every.train[mnist.TRAINING :], epochs=10)
-    G = _trained(repaired(some.train.images), seeds, seed)
+    G = trained(repaired(some.train.images), seeds, seed)
     images = drawn(G, _page(G, seed))
     columns = measure(images, some.test, judge) | {"checker": checker(images)}
     rng = Stream("floor", seed, some.test.images.device)

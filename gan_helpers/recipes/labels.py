@@ -25,7 +25,7 @@ from gan_helpers.metrics import fit_gaussian, w2_gaussian
 from gan_helpers.models import mlp
 from gan_helpers.penalties import squared_slopes
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe
+from gan_helpers.recipes import Recipe, trained
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam, fading
 
@@ -395,20 +395,6 @@ def informed(x: Tensor, truth: Truth) -> Columns:
         "named": pure.any(1).sum(1).double(),
         "tv": (made - torch.tensor(truth.shares, dtype=made.dtype)).abs().sum(1) / 2,
     }
-
-
-def trained(recipe: Recipe, seeds: int, seed: int | None = None) -> Ensemble:
-    """Return generators that a recipe has trained.
-
-    Args:
-        recipe: one of this module.
-        seeds: how many.
-        seed: the base seed.
-    """
-    G: Ensemble
-    G, D = recipe.networks(seeds, seed=seed)
-    recipe.train(G, D, seed=seed).require_whole()
-    return G
 
 
 # The tables

@@ -24,7 +24,7 @@ from gan_helpers.ensemble import Ensemble
 from gan_helpers.models import mlp
 from gan_helpers.pairs import absolute, losses_of, squared
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import Recipe, halves, unpaired
+from gan_helpers.recipes import Recipe, halves, trained, unpaired
 from gan_helpers.tables import Columns, Table
 from gan_helpers.training import adam, fading
 
@@ -262,20 +262,6 @@ def judged(x: Tensor) -> Columns:
     kinds = {"rings": slice(0, 4), "squares": slice(4, 8)}
     columns = {f"{k}_{kind}": v[:, some].mean(1) for k, v in each.items() for kind, some in kinds.items()}
     return columns | {"rarer": got[:, 4:, 1].mean(1)}
-
-
-def trained(recipe: Recipe, seeds: int, seed: int | None = None) -> Ensemble:
-    """Return generators that a recipe has trained.
-
-    Args:
-        recipe: one of this module.
-        seeds: how many.
-        seed: the base seed.
-    """
-    G: Ensemble
-    G, D = recipe.networks(seeds, seed=seed)
-    recipe.train(G, D, seed=seed).require_whole()
-    return G
 
 
 # The tables
