@@ -116,6 +116,7 @@ def test_halves_of_others_are_of_the_same_kind_and_various() -> None:
     found = halves.real(1, 3)
     assert found["read_own"].item() > 0.97 and found["spread_own"].item() == 0
     assert found["read_other"].item() > 0.9 and found["spread_other"].item() > 0.2
+    assert found["spread_near"] < found["spread_other"] and found["error_near"] < found["error_other"]
 
 
 def test_the_chapter_trains_by_the_recipes_of_the_package() -> None:

@@ -268,6 +268,8 @@ def games(seeds: int, seed: int, which: Mapping[str, dict[str, Any]] = GAMES) ->
 def real(seeds: int, seed: int) -> Columns:
     """Return what `judged` says of real digits, and of left halves beside others' right halves.
 
+    The others are digits of the same kind, ``"other"``, or those with the nearest left halves, ``"near"``.
+
     Args:
         seeds: how many draws.
         seed: by which other halves are drawn.
@@ -279,9 +281,15 @@ def real(seeds: int, seed: int) -> Columns:
     for k in range(mnist.CLASSES):
         of_kind, place = (train.labels == k).nonzero().squeeze(1), some.labels == k
         index[:, :, place] = of_kind[rng.integers(len(of_kind), seeds, ANSWERS, int(place.sum()))]
-    other = joined(own, train.images[index])
+    seen, known = hidden(2 * some.images - 1), hidden(2 * train.images - 1)
+    nearest = torch.cdist(seen, known).topk(ANSWERS, largest=False).indices.T
+    completed_by = {
+        "own": own,
+        "other": joined(own, train.images[index]),
+        "near": joined(own, train.images[nearest].expand_as(own)),
+    }
     columns: Columns = {}
-    for name, x in (("own", own), ("other", other)):
+    for name, x in completed_by.items():
         found = judged(x, some, test[JUDGED:])
         columns |= {f"{key}_{name}": values for key, values in found.items()}
     return columns
