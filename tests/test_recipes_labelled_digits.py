@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from gan_helpers import Ensemble, Stream, classifier, mnist
 from gan_helpers.labels import misread
@@ -55,6 +56,14 @@ def test_a_d_that_is_told_the_label_has_the_losses_of_pairs(how: str) -> None:
     torch.testing.assert_close(recipe.d_loss(G, D, (x, y), (z, c)), expected)
     torch.testing.assert_close(recipe.g_loss(G, D, (x, y), (z, c)), non_saturating_g(D((fake, c))))
     assert torch.equal(D((x, y)), D((x, c))) == (how == "ignoring")
+
+
+def test_a_d_that_is_shown_swapped_labels_takes_them_for_fakes() -> None:
+    recipe = chapter.changed(*FEW, "projection", swapped=0.5)
+    G, D, (x, y), (z, c) = batch(recipe)
+    plain = chapter.changed(*FEW, "projection").d_loss(G, D, (x, y), (z, c))
+    other = softplus(D((x, y[:, [5, 0, 1, 2, 3, 4]]))).mean((1, 2))
+    torch.testing.assert_close(recipe.d_loss(G, D, (x, y), (z, c)), plain + 0.5 * other)
 
 
 @pytest.mark.parametrize(("how", "weight"), [("auxiliary", 1.0), ("auxiliary", 0.0), ("twin", 1.0)])
@@ -141,6 +150,11 @@ def test_what_is_too_few_to_spread_does_not(rows: int) -> None:
     assert chapter._spread(numbers(rows, 4)).item() == 0
 
 
+def test_the_digit_that_is_read_worst_is_named() -> None:
+    judge, made = classifier.load("cpu"), sheet([*range(6), 2, *range(7, 10)])
+    assert chapter.worst_read(torch.cat([made, made[:, [*range(3), 5, *range(4, 10)]]]), judge)[0] == 6
+
+
 def test_doubt_is_the_entropy_of_the_judge() -> None:
     judge, made = classifier.load("cpu"), sheet(list(range(10)))
     logits = judge(made.float().flatten(0, 2) / 255).double()
@@ -177,6 +191,17 @@ def test_a_table_has_all_games_from_the_same_seed(monkeypatch: pytest.MonkeyPatc
             expected["own"] = chapter.own_reading(D, made)
         for key, value in expected.items():
             torch.testing.assert_close(found[f"{key}_{name}"], value)
+    monkeypatch.setattr(chapter, "STEPS", 2)
+    found, recipe = (
+        chapter.swapped(1, 5),
+        chapter.changed(*chapter.inputs(1), "projection", swapped=1.0, steps=2),
+    )
+    G, D = recipe.networks(1, seed=5)
+    recipe.train(G, D, seed=5)
+    made = asked(G, 5, n=6)
+    for key, value in chapter.judged(made, mnist.load().test, classifier.load()).items():
+        torch.testing.assert_close(found[f"{key}_projection"], value)
+    assert torch.equal(found["worst_projection"], chapter.worst_read(made, classifier.load()))
 
 
 TABLE = ledger("labelled_digits_games")
@@ -207,9 +232,22 @@ def test_of_the_table_who_is_not_checked_is_right_by_chance() -> None:
     assert ledger("labelled_digits_floor")["read"].min() > 0.975
 
 
+def test_of_the_tables_swapped_labels_are_heard_and_narrow() -> None:
+    swapped, beside = ledger("labelled_digits_swapped"), ledger("labelled_digits_swapped_beside")
+    for found, how in ((swapped, "projection"), (beside, "concatenated")):
+        without = {key: TABLE[f"{key}_{how}"][: len(found["seed"])] for key in ("read", "within", "width")}
+        assert (found[f"read_{how}"] > without["read"]).all() and (
+            found[f"within_{how}"] > without["within"]
+        ).all()
+        assert (found[f"width_{how}"] < without["width"]).all()
+    assert swapped["read_projection"].min() >= 0.9645
+    assert (swapped["frechet_projection"] < TABLE["frechet_projection"]).all()
+    assert swapped["worst_projection"].tolist().count(9) == 7
+
+
 # The chapter
 
 
 def test_the_chapter_trains_by_projection() -> None:
-    recipe = chapter.changed(*chapter.inputs(2), "projection")
+    recipe = chapter.changed(*chapter.inputs(2), "projection", swapped=1.0)
     assert_trains_by(recipe, Chapter("labels").train("train", 0))

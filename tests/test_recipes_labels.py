@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from gan_helpers import Ensemble, Stream
 from gan_helpers.labels import misread
@@ -79,6 +80,33 @@ def test_what_a_cut_leaves() -> None:
     assert chapter.cut(9.0).sd == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("swapped", [0.5, 1.0, 3.0])
+def test_what_swapped_labels_push_apart_is_the_best_for_g(swapped: float) -> None:
+    x = (torch.arange(130) - 59.5).double() / 10
+    p, m = torch.exp(-((x - 1) ** 2) / 2), torch.exp(-((x + 1) ** 2) / 2)
+    p, m = p / p.sum(), (p / p.sum() + m / m.sum()) / 2
+    w = p.sqrt().requires_grad_()
+    climb = torch.optim.LBFGS([w], max_iter=300, tolerance_change=1e-14, line_search_fn="strong_wolfe")
+
+    def cost() -> Tensor:  # the value of the minimax game at the best D, of q that has the sum 1
+        climb.zero_grad()
+        s = w.square() / w.square().sum() + swapped * m
+        loss = (p * (p / (p + s)).log() + torch.xlogy(s, s / (p + s))).sum()
+        loss.backward()
+        return loss
+
+    climb.step(cost)
+    q = w.detach().square() / w.detach().square().sum()
+    sd, found = (q * (x - (q * x).sum()) ** 2).sum().sqrt().item(), chapter.pushed(swapped)
+    assert (found.sd, found.beyond) == pytest.approx((sd, q[x < 0].sum().item()), abs=2e-3)
+
+
+def test_labels_that_do_not_meet_are_not_pushed() -> None:
+    for found in (chapter.pushed(0.0), chapter.pushed(2.0, mean=9.0)):
+        assert found.sd == pytest.approx(1, abs=1e-6)
+    assert chapter.pushed(0.0).beyond == pytest.approx(chapter.cut().beyond, abs=1e-4)
+
+
 # The games
 
 
@@ -103,6 +131,19 @@ def test_who_ignores_the_label_does_so_alone() -> None:
         G, D, (x, y), (z, c) = batch(recipe, 4)
         alike = [torch.equal(N((z, y)), N((z, c))) for N in (G, D)]
         assert alike == [which == 0, which == 1]
+
+
+@pytest.mark.parametrize("how", ["concatenated", "projection"])
+def test_real_samples_with_the_labels_of_others_are_as_fakes_to_d(how: str) -> None:
+    recipe = chapter.changed(how, swapped=0.5)
+    G, D, (x, y), (z, c) = batch(recipe, 4)
+    y[:, 3] = y[:, 4]  # so that a label that is swapped may be the right one
+    others = torch.stack([y[:, (i - 1) % 8] for i in range(8)], 1)
+    fake = G((z, c)).detach()
+    price = (r1(lambda s: D((s, y)), x) + r2(lambda s: D((s, c)), fake)) / 2
+    expected = minimax_d(D((x, y)), D((fake, c))) + 0.5 * softplus(D((x, others))).mean((1, 2)) + price
+    torch.testing.assert_close(recipe.d_loss(G, D, (x, y), (z, c)), expected)
+    torch.testing.assert_close(recipe.g_loss(G, D, (x, y), (z, c)), non_saturating_g(D((fake, c))))
 
 
 def test_the_saturating_game_has_the_other_loss_of_g() -> None:
@@ -174,7 +215,7 @@ def test_what_codes_tell_by_hand() -> None:
     assert found["tv"].tolist() == pytest.approx([0, 0.5, 0.25])
 
 
-@pytest.mark.parametrize("name", ["using", "overlapping", "coded"])
+@pytest.mark.parametrize("name", ["using", "overlapping", "coded", "swapped"])
 def test_tables_hold_all_games(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, Any]] = []
 
@@ -184,7 +225,8 @@ def test_tables_hold_all_games(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(chapter, "trained", trained)
     monkeypatch.setattr(chapter, "changed", lambda *how, **changes: made.append(changes | {"by": how}))
     monkeypatch.setattr(chapter, "asked_for", lambda G, classes, seed: torch.zeros(G[0], classes, 3, 2))
-    games = {"using": chapter.USING, "overlapping": chapter.OVERLAPPING, "coded": chapter.CODED}[name]
+    games: Any = {"using": chapter.USING, "overlapping": chapter.OVERLAPPING, "coded": chapter.CODED}
+    games = games.get(name, ("islands", "overlap"))
     found = getattr(chapter, name)(2, 9)
     assert len(made) == len(games)
     assert all(any(key.endswith(f"_{game}") for key in found) for game in games)
@@ -200,6 +242,14 @@ def test_of_the_tables_one_reader_narrows_and_two_do_not() -> None:
     assert max(found[f"sd_{name}"].max() for name in ("auxiliary", "light", "real_only")) < chapter.cut().sd
     assert found["sd_twin"].quantile(0.05) > chapter.cut().sd and found["sd_twin"].min() > 0.77
     assert found["read_auxiliary"].min() > 0.9995
+
+
+def test_of_the_tables_swapped_labels_narrow_what_overlaps_alone() -> None:
+    swapped, overlapping, using = (ledger(f"labels_{name}") for name in ("swapped", "overlapping", "using"))
+    assert swapped["sd_overlap"].max() < chapter.pushed(1.0).sd and swapped["read_overlap"].min() > 0.9994
+    assert (swapped["sd_overlap"] < overlapping["sd_projection"]).all()
+    assert (swapped["w2_islands"] < using["w2_projection"]).sum() == 45
+    assert swapped["read_islands"].min() > 0.9995
 
 
 def test_of_the_tables_who_ignores_the_label_does_what_is_said() -> None:

@@ -119,6 +119,7 @@ def changed(
     *,
     g_ignores: bool = False,
     weight: float = 1.0,
+    swapped: float = 0.0,
     steps: int = STEPS,
 ) -> Recipe:
     """Return a conditional game of digits. All digits are asked for equally often.
@@ -129,6 +130,7 @@ def changed(
         how: D meets the label, one of `WAYS`.
         g_ignores: whether G does not use the label.
         weight: of the labels that are misread, in the loss of G.
+        swapped: the weight of real images with the labels of others, if D takes pairs.
         steps: how many it takes.
 
     Raises:
@@ -136,7 +138,10 @@ def changed(
         ValueError: if one is empty, they are not as many, or there is no such way.
     """
     _checks.floating("images", images, f"(n, {PIXELS})", dims=2)
-    d_loss, g_loss = labels.reading(how, weight, GAMMA) if how in READING else labels.listening(gamma=GAMMA)
+    if how in READING:
+        d_loss, g_loss = labels.reading(how, weight, GAMMA)
+    else:
+        d_loss, g_loss = labels.listening(gamma=GAMMA, swapped=swapped)
 
     def optimiser(network: Ensemble) -> torch.optim.Optimizer:
         return fading(adam(network, RATE, BETAS), steps)
@@ -283,8 +288,24 @@ def longer(seeds: int, seed: int) -> Columns:
     return _compared({name: GAMES[name] for name in ("plain", "projection")}, LONGER, seeds, seed)
 
 
-def _compared(compared: dict[str, dict[str, Any]], steps: int, seeds: int, seed: int) -> Columns:
-    """Return what comes of games, for `games` and `longer`."""
+def swapped(seeds: int, seed: int, how: str = "projection") -> Columns:
+    """Train a game whose D is shown real images with the labels of others, and return what comes of it.
+
+    Args:
+        seeds: how many runs.
+        seed: the base seed.
+        how: D meets the label, one of `WAYS` that take pairs.
+
+    Returns:
+        The columns of `games`, and which digit is read worst, by names like ``worst_projection``.
+    """
+    return _compared({how: {"how": how, "swapped": 1.0}}, STEPS, seeds, seed, worst=True)
+
+
+def _compared(
+    compared: dict[str, dict[str, Any]], steps: int, seeds: int, seed: int, worst: bool = False
+) -> Columns:
+    """Return what comes of games, for the tables."""
     digits, judge = mnist.load().test, classifier.load()
     columns: Columns = {}
     for name, changes in compared.items():
@@ -295,8 +316,22 @@ def _compared(compared: dict[str, dict[str, Any]], steps: int, seeds: int, seed:
         found = judged(made, digits, judge)
         if changes["how"] in READING:
             found["own"] = own_reading(D, made)
+        if worst:
+            found["worst"] = worst_read(made, judge)
         columns |= {f"{key}_{name}": values for key, values in found.items()}
     return columns
+
+
+def worst_read(made: Tensor, judge: classifier.DigitClassifier) -> Tensor:
+    """Return the digit that is least often read as asked, ``(seeds,)``.
+
+    Args:
+        made: images of each digit in bytes, ``(seeds, 10, n, 784)``.
+        judge: reads them.
+    """
+    asked = torch.arange(CLASSES, device=made.device)[:, None]
+    place: Tensor = (judge.predict(made.float() / 255) == asked).sum(2).argmin(1)
+    return place
 
 
 def own_reading(D: Ensemble, made: Tensor) -> Tensor:
@@ -332,6 +367,8 @@ def floor(seeds: int, seed: int) -> Columns:
 
 TABLES = {
     "games": Table(games, 8, ensemble=1),
+    "swapped": Table(swapped, 8, ensemble=1),
+    "swapped_beside": Table(partial(swapped, how="concatenated"), 4, ensemble=1),
     "longer": Table(longer, 4, ensemble=1),  # a run takes three minutes of a core
     "floor": Table(floor, 20, ensemble=20),
 }
@@ -339,7 +376,7 @@ TABLES = {
 
 def _best() -> Recipe:
     """Return the game whose digits are stored."""
-    return changed(*inputs(1), how="projection")
+    return changed(*inputs(1), how="projection", swapped=1.0)
 
 
 def _drawn(seed: int, G: Ensemble) -> Tensor:
@@ -347,7 +384,7 @@ def _drawn(seed: int, G: Ensemble) -> Tensor:
     return asked_for(G, seed, ACROSS, same=True).flatten(1, 2).float() / 255
 
 
-#: What the first four runs of the table draw by projection. A row has a digit, and a column a draw of noise.
+#: What the first four runs of `swapped` draw by projection. A row has a digit, and a column a draw of noise.
 ALBUMS = {
     f"seed_{k}": Album(
         _best, partial(_drawn, FIRST_SEED + k), {50: ACROSS, STEPS: CLASSES * ACROSS}, FIRST_SEED + k

@@ -137,6 +137,29 @@ def cut(mean: float = 1.0) -> Cut:
     return Cut(math.sqrt(1 + mean**2 - middle**2), beyond)
 
 
+def pushed(swapped: float, mean: float = 1.0) -> Cut:
+    r"""Return what the best G draws for one of two overlapping bells, if D is shown swapped labels.
+
+    With real samples whose labels are drawn anew, of weight :math:`\lambda`, it draws
+
+    .. math:: q_y = \max(0,\ c\, p_y - \lambda\, \tfrac12 (p_0 + p_1)), \qquad \int q_y = 1
+
+    Args:
+        swapped: :math:`\lambda`.
+        mean: m, of the upper distribution :math:`N(m, 1)`; the lower one is :math:`N(-m, 1)`.
+    """
+    x = torch.linspace(-mean - 9, mean + 9, 100_001, dtype=torch.float64)
+    upper, lower = (torch.exp(-((x - m) ** 2) / 2) for m in (mean, -mean))
+    step = (x[1] - x[0]) / math.sqrt(2 * math.pi)
+
+    def density(c: float) -> Tensor:
+        return step * (c * upper - swapped * (upper + lower) / 2).clamp(min=0)
+
+    q = density(optimize.brentq(lambda c: float(density(c).sum() - 1), 0.5, 2 + swapped))
+    middle = (q * x).sum()
+    return Cut(float((q * (x - middle) ** 2).sum().sqrt()), float(q[x < 0].sum()))
+
+
 # The games
 
 
@@ -209,19 +232,23 @@ def slopes(D: Callable[..., Tensor], x: Tensor, y: Tensor, fake: Tensor, c: Tens
 
 
 def listening(
-    saturating: bool = False, gamma: float = GAMMA
+    saturating: bool = False, gamma: float = GAMMA, swapped: float = 0.0
 ) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
     r"""Return the losses of D and of G in a game whose D takes pairs.
 
     Args:
         saturating: whether G descends the minimax loss.
         gamma: the weight of :math:`\frac12 (R_1 + R_2)`.
+        swapped: the weight of real samples with the labels of others, which D learns to tell like fakes.
     """
 
     def d_loss(G: Ensemble, D: Ensemble, real: Any, noise: Any) -> Tensor:
         (x, y), (z, c) = real, noise
         fake = G((z, c)).detach()
-        return minimax_d(*D((x, y), (fake, c))) + gamma * slopes(D, x, y, fake, c)
+        if not swapped:
+            return minimax_d(*D((x, y), (fake, c))) + gamma * slopes(D, x, y, fake, c)
+        a, b, other = D((x, y), (fake, c), (x, y.roll(1, 1)))
+        return minimax_d(a, b) - swapped * minimax_g(other) + gamma * slopes(D, x, y, fake, c)
 
     def g_loss(G: Ensemble, D: Ensemble, real: Any, noise: Any) -> Tensor:
         z, c = noise
@@ -270,6 +297,7 @@ def changed(
     saturating: bool = False,
     weight: float = 1.0,
     gamma: float = GAMMA,
+    swapped: float = 0.0,
     codes: int | None = None,
     steps: int = STEPS,
 ) -> Recipe:
@@ -282,6 +310,7 @@ def changed(
         saturating: whether G descends the minimax loss, if D takes pairs.
         weight: of the labels that are misread, in the loss of G.
         gamma: the weight of :math:`\frac12 (R_1 + R_2)`.
+        swapped: that of real samples with the labels of others, if D takes pairs.
         codes: how many equally likely values G is asked for, if these are no labels of the data.
         steps: how many it takes.
 
@@ -290,7 +319,10 @@ def changed(
     """
     asked = truth.shares if codes is None else (1 / _checks.whole("codes", codes),) * codes
     classes = len(asked)
-    d_loss, g_loss = listening(saturating, gamma) if how in LISTENING else reading(how, weight, gamma)
+    if how in LISTENING:
+        d_loss, g_loss = listening(saturating, gamma, swapped)
+    else:
+        d_loss, g_loss = reading(how, weight, gamma)
 
     def optimiser(network: Ensemble) -> torch.optim.Optimizer:
         return fading(adam(network, RATE, BETAS), steps)
@@ -457,6 +489,21 @@ def overlapping(seeds: int, seed: int) -> Columns:
     return _compared(OVERLAPPING, OVERLAP, seeds, seed)
 
 
+def swapped(seeds: int, seed: int) -> Columns:
+    """Train projection on both truths with real samples that have the labels of others, of weight 1.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+    """
+    games = {"projection": {"how": "projection", "swapped": 1.0}}
+    columns: Columns = {}
+    for name, truth in (("islands", ISLANDS), ("overlap", OVERLAP)):
+        found = _compared(games, truth, seeds, seed)
+        columns |= {key.replace("projection", name): values for key, values in found.items()}
+    return columns
+
+
 def coded(seeds: int, seed: int) -> Columns:
     """Train the games of `CODED`, and return what `informed` says by names such as ``bits_even``.
 
@@ -492,4 +539,5 @@ TABLES = {
     "floor": Table(floor, 320, ensemble=320),
     "using": Table(using, 64),
     "overlapping": Table(overlapping, 64),
+    "swapped": Table(swapped, 64),
 }
