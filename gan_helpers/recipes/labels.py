@@ -140,12 +140,12 @@ def cut(mean: float = 1.0) -> Cut:
 def pushed(swapped: float, mean: float = 1.0) -> Cut:
     r"""Return what the best G draws for one of two overlapping bells, if D is shown swapped labels.
 
-    With real samples whose labels are drawn anew, of weight :math:`\lambda`, it draws
+    With real samples whose labels are drawn anew, of weight :math:`\mu`, it draws
 
-    .. math:: q_y = \max(0,\ c\, p_y - \lambda\, \tfrac12 (p_0 + p_1)), \qquad \int q_y = 1
+    .. math:: q_y = \max(0,\ c\, p_y - \mu\, \tfrac12 (p_0 + p_1)), \qquad \int q_y = 1
 
     Args:
-        swapped: :math:`\lambda`.
+        swapped: :math:`\mu`.
         mean: m, of the upper distribution :math:`N(m, 1)`; the lower one is :math:`N(-m, 1)`.
     """
     x = torch.linspace(-mean - 9, mean + 9, 100_001, dtype=torch.float64)
