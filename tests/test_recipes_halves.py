@@ -11,6 +11,7 @@ from gan_helpers import Ensemble, Stream, mnist
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.penalties import r1, r2
 from gan_helpers.recipes import halves
+from gan_helpers.tables import ledger
 from tests.chapters import Chapter, assert_trains_by
 from tests.plain_gan import numbers
 
@@ -40,6 +41,16 @@ def test_the_left_half_stays_and_the_noise_is_used() -> None:
     assert torch.equal(halves.hidden(one), y) and not torch.equal(one, other)
     for k in range(2):
         torch.testing.assert_close(one[k], G.member(k)(z[k], y[k]))
+
+
+def test_a_normalised_g_has_a_layer_more_after_two_convolutions() -> None:
+    plain, normed = halves.UNet(), halves.changed(IMAGES, norm=True).G()
+    added = {name for name, _ in normed.named_parameters()} - {name for name, _ in plain.named_parameters()}
+    kinds = [type(layer) for layer in normed.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert len(kinds) == 2 and added == {"deep.1.weight", "deep.1.bias", "up.1.weight", "up.1.bias"}
+    y = halves.hidden(2 * IMAGES - 1)
+    before = normed.deep[:2](normed.down(normed.image(y)))
+    torch.testing.assert_close(before.mean((0, 2, 3)), torch.zeros(halves.MANY), atol=1e-5, rtol=0)
 
 
 def test_a_patch_is_ten_pixels_wide() -> None:
@@ -110,6 +121,13 @@ def test_the_table_holds_all_games(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made == list(halves.GAMES.values())
     assert {key.rpartition("_")[0] for key in found} >= {"read", "frechet"}
     assert all(values.shape == (1,) for values in found.values())
+
+
+def test_of_the_tables_g_draws_in_every_run_if_it_normalises() -> None:
+    plain, normed = ledger("pairs_digits"), ledger("pairs_digits_normed")
+    for name in halves.NORMED:
+        assert (normed[f"grey_{name}"] > 0.5).all() and (plain[f"grey_{name}"] < 0.5).sum() >= 6
+        assert (normed[f"error_{name}"] < plain[f"error_{name}"]).all()
 
 
 def test_halves_of_others_are_of_the_same_kind_and_various() -> None:

@@ -8,6 +8,7 @@ and stays as it is. Noise goes in where pictures are smallest.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -74,17 +75,27 @@ class Halves(Minibatches):
 
 
 class UNet(nn.Module):
-    """A generator that halves a picture twice and doubles it twice, and joins layers of one size."""
+    """A generator that halves a picture twice and doubles it twice, and joins layers of one size.
 
-    def __init__(self) -> None:
+    Args:
+        norm: normalise what the convolutions make over the batch, but for the first and the last one.
+    """
+
+    def __init__(self, norm: bool = False) -> None:
         super().__init__()
+
+        def normal(channels: int) -> list[nn.Module]:
+            return [nn.BatchNorm2d(channels)] if norm else []
+
         self.image = nn.Unflatten(-1, (1, SIDE, SIDE))
         self.down = nn.Sequential(nn.Conv2d(1, FEW, 4, 2, 1), nn.LeakyReLU(0.2))
-        self.deep = nn.Sequential(nn.Conv2d(FEW, MANY, 4, 2, 1), nn.LeakyReLU(0.2))
+        self.deep = nn.Sequential(nn.Conv2d(FEW, MANY, 4, 2, 1), *normal(MANY), nn.LeakyReLU(0.2))
         self.noise = nn.Sequential(
             nn.Linear(NOISE.features, NOISY * 49), nn.LeakyReLU(0.2), nn.Unflatten(-1, (NOISY, 7, 7))
         )
-        self.up = nn.Sequential(nn.ConvTranspose2d(MANY + NOISY, FEW, 4, 2, 1), nn.LeakyReLU(0.2))
+        self.up = nn.Sequential(
+            nn.ConvTranspose2d(MANY + NOISY, FEW, 4, 2, 1), *normal(FEW), nn.LeakyReLU(0.2)
+        )
         self.last = nn.Sequential(nn.ConvTranspose2d(2 * FEW, 1, 4, 2, 1), nn.Tanh(), nn.Flatten(1))
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
@@ -123,6 +134,7 @@ def changed(
     weight: float = 100.0,
     game: bool = True,
     gamma: float = 0.0,
+    norm: bool = False,
     rate: float = RATE,
     steps: int = STEPS,
 ) -> Recipe:
@@ -133,13 +145,14 @@ def changed(
         weight: :math:`\lambda`, of the mean absolute error of a pixel.
         game: whether G plays at all.
         gamma: the weight of :math:`\frac12 (R_1 + R_2)`.
+        norm: whether G normalises over the batch.
         rate: the step size of both players.
         steps: how many it takes.
     """
     _checks.floating("images", images, f"(n, {PIXELS})", dims=2)
     d_loss, g_loss = losses_of(absolute, weight, game, gamma)
     return Recipe(
-        G=UNet,
+        G=partial(UNet, norm),
         D=Patches,
         data=Halves(2 * images - 1),
         noise=NOISE,
@@ -175,6 +188,8 @@ def repaired(images: Tensor) -> Recipe:
 
 def completed(G: Ensemble, images: Tensor, answers: int = ANSWERS, seed: int | None = None) -> Tensor:
     """Return digits that generators complete, from 0 to 1, ``(seeds, answers, n, 784)``.
+
+    Where G normalises, it does so over these digits, as the paper's does over what it is tested on.
 
     Args:
         G: the generators.
@@ -238,6 +253,10 @@ GAMES: Mapping[str, dict[str, Any]] = {
     "light_priced": {"weight": 10.0, "gamma": GAMMA},
     "game": {"weight": 0.0},
     "game_priced": {"weight": 0.0, "gamma": GAMMA},
+}
+#: Two of them with a G that normalises over the batch, as the paper's does.
+NORMED: Mapping[str, dict[str, Any]] = {
+    name: GAMES[name] | {"norm": True} for name in ("absolute", "original")
 }
 #: Two of them at the rate of the paper.
 SLOW: Mapping[str, dict[str, Any]] = {

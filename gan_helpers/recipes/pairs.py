@@ -312,6 +312,7 @@ TABLES = {
     "floor": Table(floor, 64),
     "digits": Table(halves.games, 8, ensemble=1),
     "digits_slow": Table(partial(halves.games, which=halves.SLOW), 8, ensemble=1),
+    "digits_normed": Table(partial(halves.games, which=halves.NORMED), 8, ensemble=1),
     "digits_real": Table(halves.real, 8, ensemble=8),
     "unpaired": Table(unpaired.found, 64, ensemble=32),
 }
