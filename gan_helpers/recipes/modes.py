@@ -280,15 +280,19 @@ def pacgan(m: int = 1, target: GaussianMixture = RING, repair: bool = False) -> 
         target: the data.
         repair: take relativistic pairing, R1 and R2 and no momentum; all else stays.
     """
-    loss_d, loss_g = (relativistic_d, relativistic_g) if repair else (minimax_d, _alone)
 
     def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         real, fake = pack(x, m), pack(G(z).detach(), m)
-        loss = loss_d(*D(real, fake))
-        return loss + GAMMA * squared_slopes(D, torch.cat([real, fake], 1)).mean(1) if repair else loss
+        if not repair:
+            return minimax_d(*D(real, fake))
+        slopes = squared_slopes(D, torch.cat([real, fake], 1)).mean(1)
+        return relativistic_d(*D(real, fake)) + GAMMA * slopes
 
     def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
-        return loss_g(*D(pack(x, m), pack(G(z), m)))
+        if not repair:
+            return non_saturating_g(D(pack(G(z), m)))
+        real, fake = D(pack(x, m), pack(G(z), m))
+        return relativistic_g(real, fake)
 
     def optimiser(network: Ensemble) -> torch.optim.Optimizer:
         return adam(network, 1e-4, betas=(0.0 if repair else MOMENTUM, 0.999))
@@ -306,11 +310,6 @@ def pacgan(m: int = 1, target: GaussianMixture = RING, repair: bool = False) -> 
         batch=100 * m,
         options={"turns": Turns(simultaneous=True)},
     )
-
-
-def _alone(real: Tensor, fake: Tensor) -> Tensor:
-    """Return the non-saturating loss of fakes, whatever the real samples' logits are."""
-    return non_saturating_g(fake)
 
 
 # What is counted
@@ -413,12 +412,12 @@ def grid_long(seeds: int, seed: int) -> Columns:
     return counted(repaired(GRID, LONG), seeds, seed, (3_000, 6_000, 9_000, LONG), 500)
 
 
-def _each(recipes: Mapping[str, Callable[[], Recipe]], seeds: int, seed: int) -> Columns:
+def _each(recipes: Mapping[str, Callable[[], Recipe]], seeds: int, seed: int, *told_every: Any) -> Columns:
     """Return what several recipes find, from the same seeds, with names such as ``"modes_3000_pack2"``."""
     return {
         f"{measure}_{name}": values
         for name, make in recipes.items()
-        for measure, values in counted(make(), seeds, seed).items()
+        for measure, values in counted(make(), seeds, seed, *told_every).items()
     }
 
 
@@ -462,6 +461,27 @@ def methods(seeds: int, seed: int) -> Columns:
     return _each(METHODS, seeds, seed)
 
 
+#: The games of the paper's networks.
+PAPER: dict[str, Callable[[], Recipe]] = {
+    "plain": pacgan,
+    "pack2": lambda: pacgan(2),
+    "repaired": lambda: pacgan(repair=True),
+}
+
+
+def paper(seeds: int, seed: int) -> Columns:
+    """Return what the games of `PAPER` find on the ring, from the same seeds.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+
+    Returns:
+        Columns such as ``"modes_10000_pack2"``.
+    """
+    return _each(PAPER, seeds, seed, (1_000, 5_000, PAPER_STEPS), 500)
+
+
 def floor(seeds: int, seed: int) -> Columns:
     """Return what as many real samples come to, on the ring and on the grid.
 
@@ -490,6 +510,7 @@ TABLES = {
     "leaky": Table(lambda seeds, seed: counted(leaky(), seeds, seed), 16, ensemble=16),
     "methods": Table(methods, 16, ensemble=16),
     "original": Table(lambda seeds, seed: counted(original(), seeds, seed, coarse=True), 64),
+    "paper": Table(paper, 3, ensemble=1),  # a run of all three takes half an hour of a core
     "repaired": Table(lambda seeds, seed: counted(repaired(), seeds, seed, coarse=True), 128),
     "subsets": Table(subsets, 32, ensemble=32),
 }
