@@ -288,6 +288,19 @@ def test_games_and_power_have_their_columns(monkeypatch: pytest.MonkeyPatch) -> 
     assert ((found["cosine_3"] > 0) & (found["cosine_3"] < 1)).all()
 
 
+def test_learned_features_aim_better_than_before_and_the_mean_of_slopes_aims_as_the_means(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chapter, "DIMENSIONS", (1, 16))
+    monkeypatch.setattr(chapter, "BATCHES", 60)
+    found = chapter.aims(4, 0)
+    assert set(found) == {f"{name}_16" for name in ("begun", "learned", "bare", "all")}
+    assert (found["begun_16"] < found["bare_16"]).all()
+    assert (found["bare_16"] < found["learned_16"]).all()
+    n = 64 * 60  # samples of each bell: the means' aim, of which a single run may miss a little
+    torch.testing.assert_close(found["all_16"], torch.full((4,), (1 + 2 * 16 / n) ** -0.5), rtol=0.01, atol=0)
+
+
 # The tables
 
 
