@@ -506,7 +506,7 @@ TABLES = {
     "floor": Table(floor, 320, ensemble=320),
     "grid_long": Table(grid_long, 16, ensemble=16),
     "grid_original": Table(lambda seeds, seed: counted(original(GRID), seeds, seed), 64),
-    "grid_repaired": Table(lambda seeds, seed: counted(repaired(GRID), seeds, seed), 64),
+    "grid_repaired": Table(lambda seeds, seed: counted(repaired(GRID), seeds, seed), 192),
     "leaky": Table(lambda seeds, seed: counted(leaky(), seeds, seed), 16, ensemble=16),
     "methods": Table(methods, 16, ensemble=16),
     "original": Table(lambda seeds, seed: counted(original(), seeds, seed, coarse=True), 64),
