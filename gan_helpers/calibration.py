@@ -38,6 +38,7 @@ import torch
 from platformdirs import user_cache_dir
 
 from gan_helpers import recipes
+from gan_helpers._memory import keep_freed_memory
 from gan_helpers.device import default_device
 from gan_helpers.files import write_whole
 from gan_helpers.processes import PATIENCE, ProcessError, Processes, are_started, environment, joined
@@ -150,6 +151,7 @@ def _guarded(table: Table, block: Block, parent: int) -> None:
         parent: the program that started this one, which may be gone before this one can look.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    keep_freed_memory()  # `train` asks for it too, but some tables have loops of their own
     worker = threading.Thread(target=keep, args=(table, block), daemon=True)
     worker.start()
     while worker.is_alive() and os.getppid() == parent:
