@@ -688,7 +688,7 @@ def games(seeds: int, seed: int) -> Columns:
 
 
 TABLES = {
-    "aims": Table(aims, 32, ensemble=32),
+    "aims": Table(aims, 32, ensemble=4),  # more have tensors that the memory does not keep
     "apart": Table(apart, 32, ensemble=32),
     "critics": Table(critics, 128, ensemble=64),
     "early": Table(early, 64, ensemble=32),
