@@ -296,6 +296,12 @@ def test_of_the_tables_adam_and_the_rate_need_the_noise() -> None:
     assert (found["modes_3000_betas_rate"] < 8).sum() == 10
 
 
+def test_the_table_of_the_papers_networks_has_all_its_games() -> None:
+    found = ledger("modes_paper")
+    for name in chapter.PAPER:
+        assert (found[f"modes_{chapter.PAPER_STEPS}_{name}"] == 8).all()
+
+
 # The chapter
 
 CHAPTER = Chapter("modes")
