@@ -254,10 +254,8 @@ GAMES: Mapping[str, dict[str, Any]] = {
     "game": {"weight": 0.0},
     "game_priced": {"weight": 0.0, "gamma": GAMMA},
 }
-#: Two of them with a G that normalises over the batch, as the paper's does.
-NORMED: Mapping[str, dict[str, Any]] = {
-    name: GAMES[name] | {"norm": True} for name in ("absolute", "original")
-}
+#: The same with a G that normalises over the batch, as the paper's does.
+NORMED: Mapping[str, dict[str, Any]] = {name: changes | {"norm": True} for name, changes in GAMES.items()}
 #: Two of them at the rate of the paper.
 SLOW: Mapping[str, dict[str, Any]] = {
     name: GAMES[name] | {"rate": 2e-4} for name in ("original", "game_priced")
