@@ -64,6 +64,9 @@ def test_a_d_that_is_shown_swapped_labels_takes_them_for_fakes() -> None:
     plain = chapter.changed(*FEW, "projection").d_loss(G, D, (x, y), (z, c))
     other = softplus(D((x, y[:, [5, 0, 1, 2, 3, 4]]))).mean((1, 2))
     torch.testing.assert_close(recipe.d_loss(G, D, (x, y), (z, c)), plain + 0.5 * other)
+    again = chapter.changed(*FEW, "projection", again=0.5).d_loss(G, D, (x, y), (z, c))
+    fakes = softplus(D((G((z, c)).detach(), c))).mean((1, 2))
+    torch.testing.assert_close(again, plain + 0.5 * fakes)
 
 
 @pytest.mark.parametrize(("how", "weight"), [("auxiliary", 1.0), ("auxiliary", 0.0), ("twin", 1.0)])
@@ -243,6 +246,12 @@ def test_of_the_tables_swapped_labels_are_heard_and_narrow() -> None:
     assert swapped["read_projection"].min() >= 0.9645
     assert (swapped["frechet_projection"] < TABLE["frechet_projection"]).all()
     assert swapped["worst_projection"].tolist().count(9) == 7
+
+
+def test_of_the_tables_to_refuse_fakes_more_is_not_what_swapped_labels_do() -> None:
+    swapped, refused = ledger("labelled_digits_swapped"), ledger("labelled_digits_refused_more")
+    assert (swapped["read_projection"] > refused["read_projection"] + 0.068).all()
+    assert (refused["read_projection"] > TABLE["read_projection"]).sum() == 2
 
 
 # The chapter

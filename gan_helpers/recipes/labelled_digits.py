@@ -120,6 +120,7 @@ def changed(
     g_ignores: bool = False,
     weight: float = 1.0,
     swapped: float = 0.0,
+    again: float = 0.0,
     steps: int = STEPS,
 ) -> Recipe:
     """Return a conditional game of digits. All digits are asked for equally often.
@@ -131,6 +132,7 @@ def changed(
         g_ignores: whether G does not use the label.
         weight: of the labels that are misread, in the loss of G.
         swapped: the weight of real images with the labels of others, if D takes pairs.
+        again: the weight with which the fakes count once more in the loss of D, if it takes pairs.
         steps: how many it takes.
 
     Raises:
@@ -141,7 +143,7 @@ def changed(
     if how in READING:
         d_loss, g_loss = labels.reading(how, weight, GAMMA)
     else:
-        d_loss, g_loss = labels.listening(gamma=GAMMA, swapped=swapped)
+        d_loss, g_loss = labels.listening(gamma=GAMMA, swapped=swapped, again=again)
 
     def optimiser(network: Ensemble) -> torch.optim.Optimizer:
         return fading(adam(network, RATE, BETAS), steps)
@@ -302,6 +304,19 @@ def swapped(seeds: int, seed: int, how: str = "projection") -> Columns:
     return _compared({how: {"how": how, "swapped": 1.0}}, STEPS, seeds, seed, worst=True)
 
 
+def refused_more(seeds: int, seed: int) -> Columns:
+    """Train the game by projection whose D refuses the fakes with twice the weight, and return what comes of it.
+
+    Args:
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        The columns of `games` for this one.
+    """
+    return _compared({"projection": {"how": "projection", "again": 1.0}}, STEPS, seeds, seed)
+
+
 def _compared(
     compared: dict[str, dict[str, Any]], steps: int, seeds: int, seed: int, worst: bool = False
 ) -> Columns:
@@ -367,8 +382,9 @@ def floor(seeds: int, seed: int) -> Columns:
 
 TABLES = {
     "games": Table(games, 8, ensemble=1),
+    "refused_more": Table(refused_more, 8, ensemble=1),
     "swapped": Table(swapped, 8, ensemble=1),
-    "swapped_beside": Table(partial(swapped, how="concatenated"), 4, ensemble=1),
+    "swapped_beside": Table(partial(swapped, how="concatenated"), 8, ensemble=1),
     "longer": Table(longer, 4, ensemble=1),  # a run takes three minutes of a core
     "floor": Table(floor, 20, ensemble=20),
 }

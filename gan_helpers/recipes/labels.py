@@ -232,7 +232,7 @@ def slopes(D: Callable[..., Tensor], x: Tensor, y: Tensor, fake: Tensor, c: Tens
 
 
 def listening(
-    saturating: bool = False, gamma: float = GAMMA, swapped: float = 0.0
+    saturating: bool = False, gamma: float = GAMMA, swapped: float = 0.0, again: float = 0.0
 ) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
     r"""Return the losses of D and of G in a game whose D takes pairs.
 
@@ -240,13 +240,15 @@ def listening(
         saturating: whether G descends the minimax loss.
         gamma: the weight of :math:`\frac12 (R_1 + R_2)`.
         swapped: the weight of real samples with the labels of others, which D learns to tell like fakes.
+        again: the weight with which the fakes count once more, for comparison with those.
     """
 
     def d_loss(G: Ensemble, D: Ensemble, real: Any, noise: Any) -> Tensor:
         (x, y), (z, c) = real, noise
         fake = G((z, c)).detach()
         if not swapped:
-            return minimax_d(*D((x, y), (fake, c))) + gamma * slopes(D, x, y, fake, c)
+            a, b = D((x, y), (fake, c))
+            return minimax_d(a, b) - again * minimax_g(b) + gamma * slopes(D, x, y, fake, c)
         a, b, other = D((x, y), (fake, c), (x, y.roll(1, 1)))
         return minimax_d(a, b) - swapped * minimax_g(other) + gamma * slopes(D, x, y, fake, c)
 

@@ -308,11 +308,11 @@ def floor(seeds: int, seed: int) -> Columns:
 
 
 TABLES = {
-    "shapes": Table(shapes, 16, ensemble=8),
+    "shapes": Table(shapes, 64, ensemble=8),
     "floor": Table(floor, 64),
     "digits": Table(halves.games, 8, ensemble=1),
-    "digits_slow": Table(partial(halves.games, which=halves.SLOW), 8, ensemble=1),
-    "digits_normed": Table(partial(halves.games, which=halves.NORMED), 8, ensemble=1),
+    "digits_bare": Table(partial(halves.games, which=halves.BARE), 8, ensemble=1),
     "digits_real": Table(halves.real, 8, ensemble=8),
+    "digits_slow": Table(partial(halves.games, which=halves.SLOW), 8, ensemble=1),
     "unpaired": Table(unpaired.found, 64, ensemble=32),
 }
