@@ -1,9 +1,9 @@
 r"""The right half of a digit from its left half, by a small U-Net and a judge of patches.
 
 The networks are those of Isola et al. (2017), cut to 28 by 28 pixels and a few channels: a U-Net whose layers
-of one size are joined and which normalises over the batch, and a discriminator that says of each patch whether
-it is real, and does not normalise. The left half is given and stays as it is. Noise goes in where pictures are
-smallest.
+of one size are joined and which normalises over the batch, and a discriminator that says of each patch
+whether it is real, and does not normalise. The left half is given and stays as it is. Noise goes in where
+pictures are smallest.
 """
 
 from __future__ import annotations

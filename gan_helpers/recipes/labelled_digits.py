@@ -305,7 +305,7 @@ def swapped(seeds: int, seed: int, how: str = "projection") -> Columns:
 
 
 def refused_more(seeds: int, seed: int) -> Columns:
-    """Train the game by projection whose D refuses the fakes with twice the weight, and return what comes of it.
+    """Train the game by projection whose D refuses fakes with twice the weight, and return what comes of it.
 
     Args:
         seeds: how many runs.
