@@ -199,6 +199,7 @@ BREAKS = {
         changed_cell(0, source="Text first.\n\n# A title"),
         *(exercises("## Exercises", heading) for heading in ("# Exercises", "### Exercises")),
     ],
+    rules.sets_formulas_apart: [says("So\n$$\nx = 1.\n$$"), says("$$\nx = 1.\n$$\n\nand\n$$\ny = 2.\n$$")],
     rules.has_exercises_with_hidden_solutions: [
         changed_cell(8, source="## Exercises"),
         exercises(":label: ex-one", ""),
@@ -226,6 +227,7 @@ ALLOWS = {
         code("x = 1\n" * 60, "complete-program"),
     ],
     rules.is_plain_python: [code("a = 1; b = 2\n# done;", place=1)],
+    rules.sets_formulas_apart: [says("So\n\n$$\nx = 1.\n$$ (one)\n\nand\n\n$$\ny = 2.\n$$")],
     rules.trains_what_it_makes: [
         code("G, D = made()\ntrain(G, D, lambda G: G(z))", place=1),
         code("def run(G):\n    train(G)\n\nG = made()\nrun(G)", place=1),

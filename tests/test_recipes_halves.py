@@ -126,8 +126,16 @@ def test_the_table_holds_all_games(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_of_the_tables_g_draws_in_every_run_if_it_normalises() -> None:
     normed, bare = ledger("pairs_digits"), ledger("pairs_digits_bare")
     for name in ("absolute", "original"):
-        assert (normed[f"grey_{name}"] > 0.5).all() and (bare[f"grey_{name}"] < 0.5).sum() >= 6
+        assert (normed[f"frechet_{name}"] < 20).all() and (bare[f"frechet_{name}"] < 20).sum() == 2
         assert (normed[f"error_{name}"] < bare[f"error_{name}"]).all()
+
+
+def test_of_the_tables_who_does_not_pay_for_errors_uses_the_noise_and_is_read_less() -> None:
+    table = ledger("pairs_digits")
+    assert (table["spread_light_priced"] < table["spread_original"]).all()
+    assert (table["spread_original"] < table["spread_game"]).all()
+    assert (table["spread_game"] < table["spread_game_priced"]).all()
+    assert (table["read_game_priced"] < table["read_original"] - 0.12).all()
 
 
 def test_halves_of_others_are_of_the_same_kind_and_various() -> None:

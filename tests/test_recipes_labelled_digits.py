@@ -67,6 +67,8 @@ def test_a_d_that_is_shown_swapped_labels_takes_them_for_fakes() -> None:
     again = chapter.changed(*FEW, "projection", again=0.5).d_loss(G, D, (x, y), (z, c))
     fakes = softplus(D((G((z, c)).detach(), c))).mean((1, 2))
     torch.testing.assert_close(again, plain + 0.5 * fakes)
+    both = chapter.changed(*FEW, "projection", swapped=0.5, again=0.25).d_loss(G, D, (x, y), (z, c))
+    torch.testing.assert_close(both, plain + 0.5 * other + 0.25 * fakes)
 
 
 @pytest.mark.parametrize(("how", "weight"), [("auxiliary", 1.0), ("auxiliary", 0.0), ("twin", 1.0)])

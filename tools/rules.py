@@ -343,6 +343,20 @@ def has_ordered_headings(notebook):
     return ["a level of headings is left out"] if skipped else []
 
 
+def sets_formulas_apart(notebook):
+    """An empty line comes before a formula of its own, or a theorem around it shows the formula as text."""
+    complaints = []
+    for i, cell in markdown_cells(notebook):
+        found = ["", *cell.source.splitlines()]
+        fences = [n for n, line in enumerate(found) if line.startswith("$$")]
+        complaints += [
+            f"cell {i} has no empty line before a formula, after {found[n - 1]!r}"
+            for n in fences[::2]
+            if found[n - 1].strip()
+        ]
+    return complaints
+
+
 def has_exercises_with_hidden_solutions(notebook):
     """There are exercises, and each has a solution that stays closed until it is asked for."""
     found = directives(notebook)
@@ -414,6 +428,7 @@ RULES = [
     trains_what_it_makes,
     has_short_cells,
     has_ordered_headings,
+    sets_formulas_apart,
     has_exercises_with_hidden_solutions,
 ]
 

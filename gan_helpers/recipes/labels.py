@@ -246,11 +246,10 @@ def listening(
     def d_loss(G: Ensemble, D: Ensemble, real: Any, noise: Any) -> Tensor:
         (x, y), (z, c) = real, noise
         fake = G((z, c)).detach()
-        if not swapped:
-            a, b = D((x, y), (fake, c))
-            return minimax_d(a, b) - again * minimax_g(b) + gamma * slopes(D, x, y, fake, c)
-        a, b, other = D((x, y), (fake, c), (x, y.roll(1, 1)))
-        return minimax_d(a, b) - swapped * minimax_g(other) + gamma * slopes(D, x, y, fake, c)
+        others = [(x, y.roll(1, 1))] if swapped else []
+        a, b, *moved = D((x, y), (fake, c), *others)
+        refused = sum((swapped * minimax_g(told) for told in moved), again * minimax_g(b))
+        return minimax_d(a, b) - refused + gamma * slopes(D, x, y, fake, c)
 
     def g_loss(G: Ensemble, D: Ensemble, real: Any, noise: Any) -> Tensor:
         z, c = noise
