@@ -169,6 +169,9 @@ SETTLED = """async () => {
   for (const image of document.images) image.loading = "eager";
   await Promise.allSettled([...document.images].map(image => image.decode()));
   await document.fonts.ready;
+  // A size is reported after the next frame, and what is drawn anew for it waits for another.
+  const frames = matchMedia("(scripting: enabled)").matches ? 3 : 0;
+  for (let frame = 0; frame < frames; frame++) await new Promise(requestAnimationFrame);
 }"""
 
 
