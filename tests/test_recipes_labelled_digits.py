@@ -151,8 +151,14 @@ def test_one_image_for_each_digit_is_read_right_and_has_no_width() -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_what_is_too_few_to_spread_does_not(rows: int) -> None:
-    assert chapter._spread(numbers(rows, 4)).item() == 0
+def test_a_digit_with_too_few_images_that_are_right_does_not_count_in_the_width(rows: int) -> None:
+    assert chapter._spread(numbers(rows, 4)).isnan()
+    judge, made = classifier.load("cpu"), sheet(list(range(10)))
+    width = chapter.judged(made, DIGITS.test, judge)["width"]
+    few = made.clone()
+    few[:, 3, rows:] = made[:, 4, :1]  # fours where threes were asked for
+    assert chapter.judged(few, DIGITS.test, judge)["width"].item() == pytest.approx(width.item(), rel=0.05)
+    assert chapter.judged(torch.zeros_like(made), DIGITS.test, judge)["width"].isfinite().all()
 
 
 def test_the_digit_that_is_read_worst_is_named() -> None:

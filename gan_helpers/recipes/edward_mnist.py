@@ -522,16 +522,19 @@ def whole_plain(seeds: int, seed: int) -> Columns:
 
     Returns:
         The Fréchet distance in features and the accuracy of `two_sample` from 2,000 held-out digits, by names
-        such as ``frechet_mixture``; as ``frechet_floor`` and ``two_sample_floor`` those of 2,000 others.
+        such as ``frechet_mixture``; as ``frechet_floor`` and ``two_sample_floor`` those of 2,000 others. As
+        ``copied_mixture`` and ``copied_new`` what `copied` says of 2,000 samples of the mixture and of one
+        half of the held-out digits, tossed, beside the other half.
     """
     digits, judge = source_digits(), load_judge()
-    held_out = digits.test.images
+    held_out, train = digits.test.images, digits.train.images
     found: list[Columns] = []
     for k in range(seeds):
         rng = Stream(f"plain/{k}", seed, held_out.device)
         chosen = held_out[rng.permutation(len(held_out))[:4_000]]
         others, real = mnist.binarise(chosen, rng).chunk(2)
-        made = {"floor": others, "mixture": mixed(digits.train.images, rng, len(real))}
+        made = {"floor": others, "mixture": mixed(train, rng, len(real))}
+        new, beside = held_out[rng.permutation(len(held_out))].chunk(2)
         found.append(
             {
                 f"{measure}_{name}": value
@@ -542,6 +545,10 @@ def whole_plain(seeds: int, seed: int) -> Columns:
                     ),
                     "two_sample": two_sample(x.unsqueeze(0), real, seed),
                 }.items()
+            }
+            | {
+                "copied_mixture": copied(made["mixture"].unsqueeze(0), train, held_out),
+                "copied_new": copied(mnist.binarise(new, rng).unsqueeze(0), train, beside),
             }
         )
     return {name: torch.cat([split[name] for split in found]) for name in found[0]}

@@ -257,10 +257,14 @@ GAMES: Mapping[str, dict[str, Any]] = {
 }
 #: The same with a G that does not normalise.
 BARE: Mapping[str, dict[str, Any]] = {name: changes | {"norm": False} for name, changes in GAMES.items()}
-#: Two of these at the rate of the paper.
-SLOW: Mapping[str, dict[str, Any]] = {
-    name: BARE[name] | {"rate": 2e-4} for name in ("original", "game_priced")
-}
+
+def slow(games: Mapping[str, dict[str, Any]]) -> Mapping[str, dict[str, Any]]:
+    """Return pix2pix and the game with a price on slope at the rate of the paper.
+
+    Args:
+        games: `GAMES` or `BARE`.
+    """
+    return {name: games[name] | {"rate": 2e-4} for name in ("original", "game_priced")}
 
 
 def games(seeds: int, seed: int, which: Mapping[str, dict[str, Any]] = GAMES) -> Columns:

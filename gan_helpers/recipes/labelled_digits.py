@@ -212,7 +212,7 @@ def judged(made: Tensor, digits: mnist.Digits, judge: classifier.DigitClassifier
         ``"density"`` and ``"coverage"``; ``"within_0"`` and so on, the coverage of the real images of a digit
         by those that were asked to show it, and their mean ``"within"``; ``"width"``, how far images that are
         read as asked spread, in units of real ones of that digit that are read right: a root of the ratio of
-        their variances, in the mean over the digits; ``"doubt"``, the entropy of what the judge says, in
+        their variances, in the mean over the digits that have two such images, 0 if none has; ``"doubt"``, the entropy of what the judge says, in
         nats, in the mean over these images.
     """
     seeds, _, n, _ = made.shape
@@ -238,15 +238,15 @@ def judged(made: Tensor, digits: mnist.Digits, judge: classifier.DigitClassifier
         "density": near.density,
         "coverage": near.coverage,
         "within": torch.stack(within, 1).mean(1),
-        "width": torch.stack(width, 1).mean(1),
+        "width": torch.stack(width, 1).nanmean(1).nan_to_num(),
         "doubt": (entropy * right).sum((1, 2)) / right.sum((1, 2)).clamp(min=1),
     } | {f"within_{k}": found for k, found in enumerate(within)}
 
 
 def _spread(features: Tensor) -> Tensor:
-    """Return the root of the summed variances of features, ``(n, features)``; of fewer than two it is 0."""
+    """Return the root of the summed variances of features, ``(n, features)``; NaN of fewer than two."""
     if len(features) < 2:
-        return features.new_zeros((), dtype=torch.double)
+        return features.new_full((), torch.nan, dtype=torch.double)
     return features.double().var(0).sum().sqrt()
 
 

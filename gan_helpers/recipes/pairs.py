@@ -313,6 +313,8 @@ TABLES = {
     "digits": Table(halves.games, 8, ensemble=1),
     "digits_bare": Table(partial(halves.games, which=halves.BARE), 8, ensemble=1),
     "digits_real": Table(halves.real, 8, ensemble=8),
-    "digits_slow": Table(partial(halves.games, which=halves.SLOW), 8, ensemble=1),
+    "digits_slow": Table(partial(halves.games, which=halves.slow(halves.BARE)), 8, ensemble=1),
+    "digits_slow_normed": Table(partial(halves.games, which=halves.slow(halves.GAMES)), 8, ensemble=1),
     "unpaired": Table(unpaired.found, 64, ensemble=32),
+    "unpaired_form": Table(partial(unpaired.found, which=unpaired.FORM), 64, ensemble=32),
 }

@@ -92,13 +92,14 @@ class Maps(nn.Module):
 
     Args:
         residual: whether a network only says by how much a point moves.
+        at_rest: whether that is 0 at first.
     """
 
-    def __init__(self, residual: bool = False) -> None:
+    def __init__(self, residual: bool = False, at_rest: bool = True) -> None:
         super().__init__()
         self.to_x, self.to_y = (mlp(2, WIDTH, WIDTH, 2, activation=nn.ReLU) for _ in range(2))
         self.residual = residual
-        if residual:  # nothing moves at first
+        if residual and at_rest:
             for network in (self.to_x, self.to_y):
                 for weights in network[-1].parameters():
                     nn.init.zeros_(weights)
@@ -139,14 +140,20 @@ def back_and_forth(points: Tensor, returned: Tensor) -> Tensor:
 
 
 def changed(
-    shares: tuple[float, ...] = EVEN, *, cycle: float = CYCLE, residual: bool = False, steps: int = STEPS
+    shares: tuple[float, ...] = EVEN,
+    *,
+    cycle: float = CYCLE,
+    residual: bool = False,
+    at_rest: bool = True,
+    steps: int = STEPS,
 ) -> Recipe:
     """Return the game of two maps, whose noise are the points y.
 
     Args:
         shares: of the islands, in both sets.
         cycle: the weight of the way there and back.
-        residual: whether both maps start as the identity.
+        residual: whether the networks say by how much a point moves, and not where to.
+        at_rest: whether both maps start as the identity, if they are residual.
         steps: how many it takes.
     """
 
@@ -169,7 +176,7 @@ def changed(
         return fading(adam(network, RATE, BETAS), steps)
 
     return Recipe(
-        G=partial(Maps, residual),
+        G=partial(Maps, residual, at_rest),
         D=Judges,
         data=Islands(shares, TURN),
         noise=Islands(shares),
@@ -295,15 +302,22 @@ GAMES: Mapping[str, dict[str, Any]] = {
 }
 
 
-def found(seeds: int, seed: int) -> Columns:
-    """Train the games of `GAMES`, and return what `measured` says by names such as ``kind_residual``.
+#: Residual maps with random first weights.
+FORM: Mapping[str, dict[str, Any]] = {
+    f"{name}_form": GAMES[name] | {"residual": True, "at_rest": False} for name in ("cycle", "no_cycle")
+}
+
+
+def found(seeds: int, seed: int, which: Mapping[str, dict[str, Any]] = GAMES) -> Columns:
+    """Train games, and return what `measured` says by names such as ``kind_residual``.
 
     Args:
         seeds: how many runs of each.
         seed: the base seed.
+        which: the games, by what differs from the original.
     """
     columns: Columns = {}
-    for name, changes in GAMES.items():
+    for name, changes in which.items():
         recipe = changed(**changes)
         G, D = recipe.networks(seeds, seed=seed)
         recipe.train(G, D, seed=seed).require_whole()
