@@ -375,13 +375,16 @@ def whole_copies(seeds: int, seed: int) -> Columns:
     Returns:
         ``least``, ``tail`` and ``middle``, each ``(1,)``: of the distances of the album's images to the
         nearest of its 50,000 digits, in pixels from 0 to 1, the least, the 5 % quantile and the median. And
-        ``least_real`` and so on: the same of as many digits of the test set, which are no copies.
+        ``least_real`` and so on: the same of as many digits of the test set, which are no copies. As
+        ``learned`` and ``learned_real`` the share whose nearest of all 60,000 is one of these 50,000.
     """
     every = full_digits(60_000)
     fakes = album("maxout_mnist_whole_repaired")[SOURCE_EACH * EPOCHS]
     columns: Columns = {}
     for end, images in (("", fakes), ("_real", every.test.images[: len(fakes)])):
         distance = image_metrics.nearest(images.unsqueeze(0), every.train.images[:50_000]).distance
+        closest = image_metrics.nearest(images.unsqueeze(0), every.train.images).index
+        columns[f"learned{end}"] = (closest < 50_000).double().mean(1)
         for name, share in (("least", 0.0), ("tail", 0.05), ("middle", 0.5)):
             columns[f"{name}{end}"] = distance.quantile(share, dim=1)
     return columns

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import permutations
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -37,9 +37,12 @@ RADIUS, SD = 2.0, 0.15  # of the circle, and of an island
 TURN = 0.35  # by how much the islands of x are turned, in radians: 20 degrees
 EVEN, UNEVEN = (0.25,) * 4, (0.4, 0.3, 0.2, 0.1)
 MOVED = 500  # points of each island that are looked at
+FAR = 12.0  # times the first weights of the last layer, so that points move about as far as islands are apart
 WHOLE = 0.95  # the share of an island that arrives together if it counts as moved
 #: Which island each of the four goes to, in all orders; the first leaves all as they are.
 ORDERS = tuple(permutations(range(4)))
+Start = Literal["random", "identity", "far"]
+STARTS = get_args(Start)
 
 
 # The data
@@ -87,22 +90,40 @@ class Islands:
 # The networks
 
 
+def _keep_points(network: nn.Sequential) -> None:
+    """Give a network first weights by which points come out as they went in: relu(t) - relu(-t) = t."""
+    first, second, last = (layer for layer in network if isinstance(layer, nn.Linear))
+    signs = torch.cat([torch.eye(2), -torch.eye(2)])
+    with torch.no_grad():
+        for layer, weights in ((first, signs), (second, torch.eye(4, WIDTH))):
+            layer.weight[:4] = weights
+            layer.bias[:4] = 0
+        last.weight.zero_()[:, :4] = signs.T
+        last.bias.zero_()
+
+
 class Maps(nn.Module):
     """The two maps, G from y to x and F from x to y.
 
     Args:
         residual: whether a network only says by how much a point moves.
-        at_rest: whether that is 0 at first.
+        start: its first weights, one of `STARTS`.
     """
 
-    def __init__(self, residual: bool = False, at_rest: bool = True) -> None:
+    def __init__(self, residual: bool = False, start: Start = "random") -> None:
         super().__init__()
+        if start not in STARTS:
+            raise ValueError(f"start must be one of {', '.join(STARTS)}, not {start!r}.")
         self.to_x, self.to_y = (mlp(2, WIDTH, WIDTH, 2, activation=nn.ReLU) for _ in range(2))
         self.residual = residual
-        if residual and at_rest:
-            for network in (self.to_x, self.to_y):
+        for network in (self.to_x, self.to_y):
+            if start == "far":
+                network[-1].weight.data.mul_(FAR)
+            elif start == "identity" and residual:
                 for weights in network[-1].parameters():
                     nn.init.zeros_(weights)
+            elif start == "identity":
+                _keep_points(network)
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Map points ``(..., 2)`` to G(y) and F(x), and these back: F(G(y)) and G(F(x))."""
@@ -144,7 +165,7 @@ def changed(
     *,
     cycle: float = CYCLE,
     residual: bool = False,
-    at_rest: bool = True,
+    start: Start = "random",
     steps: int = STEPS,
 ) -> Recipe:
     """Return the game of two maps, whose noise are the points y.
@@ -153,7 +174,7 @@ def changed(
         shares: of the islands, in both sets.
         cycle: the weight of the way there and back.
         residual: whether the networks say by how much a point moves, and not where to.
-        at_rest: whether both maps start as the identity, if they are residual.
+        start: the first weights of both maps, one of `STARTS`.
         steps: how many it takes.
     """
 
@@ -176,7 +197,7 @@ def changed(
         return fading(adam(network, RATE, BETAS), steps)
 
     return Recipe(
-        G=partial(Maps, residual, at_rest),
+        G=partial(Maps, residual, start),
         D=Judges,
         data=Islands(shares, TURN),
         noise=Islands(shares),
@@ -295,16 +316,22 @@ def measured(found: Moved, shares: tuple[float, ...]) -> Columns:
 GAMES: Mapping[str, dict[str, Any]] = {
     "cycle": {},
     "no_cycle": {"cycle": 0.0},
-    "residual": {"residual": True},
-    "residual_no_cycle": {"residual": True, "cycle": 0.0},
+    "residual": {"residual": True, "start": "identity"},
+    "residual_no_cycle": {"residual": True, "start": "identity", "cycle": 0.0},
     "uneven": {"shares": UNEVEN},
     "uneven_no_cycle": {"shares": UNEVEN, "cycle": 0.0},
 }
 
 
-#: Residual maps with random first weights.
+#: Form and start, each with the other's opposite: how maps begin, and whether they are residual.
 FORM: Mapping[str, dict[str, Any]] = {
-    f"{name}_form": GAMES[name] | {"residual": True, "at_rest": False} for name in ("cycle", "no_cycle")
+    f"{name}_{form}": GAMES[name] | changes
+    for form, changes in {
+        "form": {"residual": True},
+        "far": {"residual": True, "start": "far"},
+        "start": {"start": "identity"},
+    }.items()
+    for name in ("cycle", "no_cycle")
 }
 
 
