@@ -280,6 +280,8 @@ def test_a_mixture_and_held_out_digits_stand_beside_other_held_out_ones(others: 
     assert {value.shape for value in found.values()} == {(2,)}
     assert ((0.1 < found["frechet_floor"]) & (found["frechet_floor"] < found["frechet_mixture"])).all()
     assert ((0.4 < found["two_sample_floor"]) & (found["two_sample_floor"] < 0.6)).all()
+    # These were shuffled before they were split, so new digits are no copies; of a mixture some nearly are.
+    assert (found["copied_new"].abs() < 0.2).all() and (found["copied_mixture"] > found["copied_new"]).all()
 
 
 def test_a_mixture_finds_two_kinds_of_images() -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gan_helpers import Ensemble, Stream, losses, metrics
+from gan_helpers.data import StandardNormal
 from gan_helpers.equal import MemberAdam, Setting, column
 from gan_helpers.games import OBJECTIVES, PLAIN, Game
 from gan_helpers.mode_metrics import count_modes
@@ -179,6 +180,8 @@ def test_a_penalty_and_more_turns_cost_steps() -> None:
 
 def test_targets_are_those_of_the_chapters() -> None:
     assert TARGETS["bell"].data == fifty_lines.REAL and TARGETS["bell"].noise == fifty_lines.NOISE
+    normal = TARGETS["bell_normal"]
+    assert normal.data == fifty_lines.REAL and normal.noise == StandardNormal(1)
     assert TARGETS["tilted"].data is mxnet_gaussian.REAL
     assert [TARGETS[name].data.modes for name in ("ring", "grid")] == [8, 25]  # type: ignore[union-attr]
     assert all(target.noise.features == target.data.features for target in TARGETS.values())
@@ -190,7 +193,7 @@ def test_samples_are_judged_by_distance_and_modes(name: str) -> None:
     target = TARGETS[name]
     x = target.data(2, 300, Stream("test", 1))
     found = chapter.judged(x, target, 7, 200)
-    if name == "bell":
+    if target.data.features == 1:
         expected = metrics.w1(x[:, :200, 0], fifty_lines.REAL)
     else:
         expected = metrics.w1_points(x[:, :200], target.data(2, 200, Stream("truth", 7)))
@@ -352,7 +355,7 @@ def test_maximum_likelihood_is_near_the_floor(name: str) -> None:
 def test_names_are_checked() -> None:
     with pytest.raises(ValueError, match="key must be one of minimax, .*, likelihood, not 'mnimax'"):
         chapter.cell("mnimax", "ring", 1)
-    with pytest.raises(ValueError, match="name must be one of bell, tilted, ring, grid, not 'rings'"):
+    with pytest.raises(ValueError, match="name must be one of bell, tilted, .*, bell_normal, not 'rings'"):
         chapter.cell("hinge", "rings", 1)
 
 
@@ -360,7 +363,7 @@ def test_the_command_says_what_it_takes() -> None:
     done = subprocess.run(
         [sys.executable, "-m", chapter.__name__, "--help"], capture_output=True, text=True, check=True
     )
-    assert "{bell,tilted,ring,grid}" in done.stdout and "relativistic_r1_r2" in done.stdout
+    assert "{bell,tilted,ring,grid,bell_normal}" in done.stdout and "relativistic_r1_r2" in done.stdout
 
 
 # The chapter

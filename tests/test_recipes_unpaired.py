@@ -37,10 +37,29 @@ def test_the_way_there_and_back_uses_both_maps() -> None:
     torch.testing.assert_close(x_again, G((x, to_y))[0])
 
 
-def test_a_residual_start_moves_nothing() -> None:
-    G, _ = unpaired.changed(residual=True).networks(2, seed=1, device="cpu")
+@pytest.mark.parametrize("residual", [False, True])
+def test_maps_that_start_as_the_identity_move_nothing_and_can_learn_to(residual: bool) -> None:
+    G, _ = unpaired.changed(residual=residual, start="identity").networks(2, seed=1, device="cpu")
     x, y = numbers(2, 5, 2).float(), numbers(2, 5, 2, seed=1).float()
-    assert all(torch.equal(one, other) for one, other in zip(G((x, y)), (y, x, y, x), strict=True))
+    for one, other in zip(G((x, y)), (y, x, y, x), strict=True):
+        torch.testing.assert_close(one, other)
+    sum(one.square().sum() for one in G((x, y))).backward()  # type: ignore[union-attr]
+    assert any(weights.grad is not None and weights.grad.abs().sum() > 0 for weights in G.parameters())
+
+
+def test_a_far_start_moves_points_many_times_as_far() -> None:
+    points = unpaired.Islands().each(3, 20, Stream("points", 1)).flatten(1, 2)
+    moves = []
+    for start in ("random", "far"):
+        G, _ = unpaired.changed(residual=True, start=start).networks(3, seed=1, device="cpu")  # type: ignore[arg-type]
+        moves.append(G((points, points))[0] - points)
+    near, far = moves  # the bias of the last layer is left as it is
+    assert 4 < (far.norm(dim=2).mean() / near.norm(dim=2).mean()).item() < 12
+
+
+def test_a_start_that_there_is_not_is_named() -> None:
+    with pytest.raises(ValueError, match="start must be one of random, identity, far, not 'near'"):
+        unpaired.changed(start="near").networks(1, seed=1, device="cpu")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("cycle", [0.0, 1.0, 3.0])

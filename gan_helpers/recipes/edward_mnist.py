@@ -798,7 +798,7 @@ TABLES = {
     "repaired": Table(partial(follow, repaired), 20, ensemble=4),
     "remembered": Table(partial(remember, original), 8, ensemble=4),
     "grey": Table(partial(remember, partial(original, grey=True)), 8, ensemble=4),
-    **{name: Table(partial(whole, make), 8, ensemble=4) for name, make in WHOLE_RUNS.items()},
+    **{name: Table(partial(whole, make), 12, ensemble=4) for name, make in WHOLE_RUNS.items()},
     "whole_plain": Table(whole_plain, 8, ensemble=8),
     "plain": Table(plain, 8, ensemble=8),
     "copiers": Table(copiers, 8, ensemble=8),

@@ -212,8 +212,8 @@ def judged(made: Tensor, digits: mnist.Digits, judge: classifier.DigitClassifier
         ``"density"`` and ``"coverage"``; ``"within_0"`` and so on, the coverage of the real images of a digit
         by those that were asked to show it, and their mean ``"within"``; ``"width"``, how far images that are
         read as asked spread, in units of real ones of that digit that are read right: a root of the ratio of
-        their variances, in the mean over the digits that have two such images, 0 if none has; ``"doubt"``, the entropy of what the judge says, in
-        nats, in the mean over these images.
+        their variances, in the mean over the digits that have two such images, 0 if none has; ``"doubt"``,
+        the entropy of what the judge says, in nats, in the mean over these images.
     """
     seeds, _, n, _ = made.shape
     features, real = judge.features(made.float() / 255), judge.features(digits.images)
@@ -385,7 +385,7 @@ TABLES = {
     "refused_more": Table(refused_more, 8, ensemble=1),
     "swapped": Table(swapped, 8, ensemble=1),
     "swapped_beside": Table(partial(swapped, how="concatenated"), 8, ensemble=1),
-    "longer": Table(longer, 4, ensemble=1),  # a run takes three minutes of a core
+    "longer": Table(longer, 8, ensemble=1),  # a run takes eight minutes of a core
     "floor": Table(floor, 20, ensemble=20),
 }
 

@@ -424,17 +424,18 @@ def row(name: str, seeds: int, seed: int) -> Columns:
     return {f"{measure}_{key}": values for key, found in cells.items() for measure, values in found.items()}
 
 
-def tables(*names: str) -> dict[str, Table]:
+def tables(*names: str, more: int = MORE) -> dict[str, Table]:
     """Return the tables of some targets, ``"tuned_ring"`` with the tuning and ``"ring"`` with the results.
 
     Args:
         names: some of `TARGETS`. The table of tuning has to be made first.
+        more: runs that the results have beyond the first `RUNS`.
     """
-    results = {name: Table(partial(row, name), RUNS + MORE, ensemble=RUNS) for name in names}
+    results = {name: Table(partial(row, name), RUNS + more, ensemble=RUNS) for name in names}
     return results | {f"tuned_{name}": Table(partial(tuned, name), TRIED, ensemble=TRIED) for name in names}
 
 
-TABLES = tables(*TARGETS)
+TABLES = tables(*MEASURED) | tables("bell_normal", more=RUNS)
 
 
 def main() -> None:

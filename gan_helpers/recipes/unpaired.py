@@ -118,7 +118,7 @@ class Maps(nn.Module):
         self.residual = residual
         for network in (self.to_x, self.to_y):
             if start == "far":
-                network[-1].weight.data.mul_(FAR)
+                next(network[-1].parameters()).data.mul_(FAR)
             elif start == "identity" and residual:
                 for weights in network[-1].parameters():
                     nn.init.zeros_(weights)
@@ -323,14 +323,15 @@ GAMES: Mapping[str, dict[str, Any]] = {
 }
 
 
-#: Form and start, each with the other's opposite: how maps begin, and whether they are residual.
+_FORMS: Mapping[str, dict[str, Any]] = {
+    "form": {"residual": True},
+    "far": {"residual": True, "start": "far"},
+    "start": {"start": "identity"},
+}
+#: Form and start apart, with the cycle and without: ``"cycle_form"``, ``"no_cycle_far"``.
 FORM: Mapping[str, dict[str, Any]] = {
     f"{name}_{form}": GAMES[name] | changes
-    for form, changes in {
-        "form": {"residual": True},
-        "far": {"residual": True, "start": "far"},
-        "start": {"start": "identity"},
-    }.items()
+    for form, changes in _FORMS.items()
     for name in ("cycle", "no_cycle")
 }
 
