@@ -328,7 +328,7 @@ _FORMS: Mapping[str, dict[str, Any]] = {
     "far": {"residual": True, "start": "far"},
     "start": {"start": "identity"},
 }
-#: Form and start apart, with the cycle and without: ``"cycle_form"``, ``"no_cycle_far"``.
+#: Form and start apart, with the cycle and without, by names such as ``"no_cycle_far"``.
 FORM: Mapping[str, dict[str, Any]] = {
     f"{name}_{form}": GAMES[name] | changes
     for form, changes in _FORMS.items()
