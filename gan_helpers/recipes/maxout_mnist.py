@@ -575,7 +575,7 @@ TABLES = {
     "apart": Table(apart, 8, ensemble=1),
     "plain": Table(plain, 32, ensemble=4),
     "heeding": Table(heeding, 8, ensemble=1),
-    "whole": Table(partial(whole, {"order": "in_place"}), 2, ensemble=1),  # a run takes 15 minutes of a core
+    "whole": Table(partial(whole, {"order": "in_place"}), 3, ensemble=1),  # a run takes 15 minutes of a core
     "whole_copies": Table(whole_copies, 1),
     "whole_repaired": Table(partial(whole, options(*CHANGES) | {"order": "in_place"}), 1, ensemble=1),
 }
