@@ -833,7 +833,7 @@ TABLES = {
     "boards": Table(boards, 3, ensemble=1),
     "first": Table(first, 64),
     "pooling": Table(pooling, 3, ensemble=1),
-    "apart": Table(apart, 2, ensemble=1),
+    "apart": Table(apart, 4, ensemble=1),
     "shuffled": Table(shuffled, 8, ensemble=1),
     "begun": Table(begun, 10, ensemble=2),
     "copies": Table(copies, 6, ensemble=2),
