@@ -2,8 +2,9 @@
 
 ``python -m gan_helpers.albums NAME`` trains by a recipe to its end, and stores images of some moments in a
 file of the package: a PNG with rows of 16 grey images, one moment below the other, whose text ``moments``
-says how many belong to which step. A curve is an image of one row of pixels. A recipe module says in its
-``ALBUMS`` what there is; ``"original"`` of ``edward_mnist`` is called ``edward_mnist_original``.
+says how many belong to which step. Its text ``begun`` has the losses of the first steps: on another processor
+a run rounds otherwise and ends elsewhere, but it begins alike. A curve is an image of one row of pixels. A
+recipe module says in its ``ALBUMS`` what there is; ``"original"`` of ``edward_mnist`` is called ``edward_mnist_original``.
 
 Raises:
     OSError: if the file cannot be read or written.
@@ -17,6 +18,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +35,7 @@ from gan_helpers.recipes import Recipe
 from gan_helpers.tables import FIRST_SEED, FOLDER
 
 ACROSS = 16  # images in a row
+BEGUN = 3  # steps whose losses are kept
 
 
 @dataclass(frozen=True)
@@ -65,22 +68,42 @@ class Album:
         drawn = dict(zip(history.at.tolist(), history.watched["images"][:, 0].cpu(), strict=True))
         return {step: drawn[step][:n] for step, n in self.moments.items()}
 
+    def begins(self) -> Tensor:
+        """Return the losses of D and of G in the first steps, ``(2, BEGUN)``."""
+        recipe = self.make()
+        G, D = recipe.networks(self.seeds, seed=self.seed)
+        history = recipe.train(G, D, seed=self.seed, steps=BEGUN)
+        return torch.stack([history.d_loss, history.g_loss])[:, :, 0].cpu()
 
-def written(taken: Mapping[int, Tensor], shape: tuple[int, int] = (SIDE, SIDE)) -> bytes:
+
+def written(taken: Mapping[int, Tensor], shape: tuple[int, int], begun: Tensor) -> bytes:
     """Return the file of an album.
 
     Args:
         taken: grey levels from 0 to 1 by their steps, each ``(n, pixels)``.
         shape: the height and the width of an image, in pixels.
+        begun: the losses of the first steps, as `Album.begins` returns them.
     """
     high, wide = shape
     levels = torch.cat(list(taken.values())).mul(255).round().to(torch.uint8)
     rows = levels.view(-1, ACROSS, high, wide).transpose(1, 2).reshape(-1, ACROSS * wide)
     said = PngInfo()
     said.add_text("moments", json.dumps({step: len(images) for step, images in taken.items()}))
+    said.add_text("begun", json.dumps(begun.tolist()))
     file = io.BytesIO()
     Image.fromarray(rows.numpy()).save(file, "PNG", optimize=True, pnginfo=said)
     return file.getvalue()
+
+
+def _opened(name: str) -> tuple[dict[str, Any], Tensor]:
+    """Return the texts and the grey levels of an album's file."""
+    path = FOLDER / f"{_checks.text('name', name)}.png"
+    known = sorted(path.stem for path in FOLDER.glob("*.png"))
+    if name not in known:
+        raise ValueError(f"name must be one of {', '.join(known)}, not {name!r}.")
+    with Image.open(path) as picture:
+        texts = {key: json.loads(picture.info[key]) for key in ("moments", "begun")}
+        return texts, torch.from_numpy(np.array(picture))
 
 
 def album(name: str) -> dict[int, Tensor]:
@@ -93,17 +116,25 @@ def album(name: str) -> dict[int, Tensor]:
         TypeError: if ``name`` is no string.
         ValueError: if there is no such album.
     """
-    path = FOLDER / f"{_checks.text('name', name)}.png"
-    known = sorted(path.stem for path in FOLDER.glob("*.png"))
-    if name not in known:
-        raise ValueError(f"name must be one of {', '.join(known)}, not {name!r}.")
-    with Image.open(path) as picture:
-        moments = json.loads(picture.info["moments"])
-        levels = torch.from_numpy(np.array(picture))
+    texts, levels = _opened(name)
+    moments = texts["moments"]
     n = sum(moments.values())
     high, wide = len(levels) * ACROSS // n, levels.shape[1] // ACROSS
     images = levels.view(-1, high, ACROSS, wide).transpose(1, 2).reshape(n, -1).float() / 255
     return dict(zip(map(int, moments), images.split(list(moments.values())), strict=True))
+
+
+def begun(name: str) -> Tensor:
+    """Return the losses of D and of G in the first steps of the run of an album, ``(2, BEGUN)``.
+
+    Args:
+        name: as for `album`.
+
+    Raises:
+        TypeError: if ``name`` is no string.
+        ValueError: if there is no such album.
+    """
+    return torch.tensor(_opened(name)[0]["begun"])
 
 
 def every() -> dict[str, Album]:
@@ -117,7 +148,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m gan_helpers.albums", description=__doc__)
     parser.add_argument("name", choices=sorted(known), help="which album")
     name = parser.parse_args().name
-    write_whole(FOLDER / f"{name}.png", written(known[name].taken(), known[name].shape))
+    made = known[name]
+    write_whole(FOLDER / f"{name}.png", written(made.taken(), made.shape, made.begins()))
 
 
 if __name__ == "__main__":
