@@ -4,7 +4,8 @@
 file of the package: a PNG with rows of 16 grey images, one moment below the other, whose text ``moments``
 says how many belong to which step. Its text ``begun`` has the losses of the first steps: on another processor
 a run rounds otherwise and ends elsewhere, but it begins alike. A curve is an image of one row of pixels. A
-recipe module says in its ``ALBUMS`` what there is; ``"original"`` of ``edward_mnist`` is called ``edward_mnist_original``.
+recipe module says in its ``ALBUMS`` what there is; ``"original"`` of ``edward_mnist`` is called
+``edward_mnist_original``.
 
 Raises:
     OSError: if the file cannot be read or written.

@@ -45,7 +45,7 @@ def test_what_is_stored_fits_its_album_and_is_small(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_stored_is_what_the_recipe_does(name: str) -> None:
-    """It begins to the digit alike. Rounding differs between machines and grows, so later it is only alike."""
+    """It begins alike to the digit. Rounding differs between machines and grows: later it is near at most."""
     step, n = next((step, n) for step, n in ALL[name].moments.items() if step)
     recipe, again = made(name), f"`python -m gan_helpers.albums {name}` makes it again"
     mine = replace(ALL[name], make=lambda: recipe, moments={step: n})

@@ -544,7 +544,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_two_processes_come_to_what_one_comes_to(task: str, folder: Path) -> None:
-    # A slope that is nearly 0 is rounding, and Adam makes a whole step of it: 0.0008 was seen on one processor.
+    # Adam makes a whole step of a slope that is nearly 0, which is rounding: 0.0008 was seen.
     close = 0.01 if task == "objectives_cells" else CLOSE
     assert gap(alone(task), torch.load(folder / f"{task}.pt")) < close
 
