@@ -258,6 +258,7 @@ GAMES: Mapping[str, dict[str, Any]] = {
 #: The same with a G that does not normalise.
 BARE: Mapping[str, dict[str, Any]] = {name: changes | {"norm": False} for name, changes in GAMES.items()}
 
+
 def slow(games: Mapping[str, dict[str, Any]]) -> Mapping[str, dict[str, Any]]:
     """Return pix2pix and the game with a price on slope at the rate of the paper.
 

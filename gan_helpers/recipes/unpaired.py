@@ -41,6 +41,7 @@ FAR = 12.0  # times the first weights of the last layer, so that points move abo
 WHOLE = 0.95  # the share of an island that arrives together if it counts as moved
 #: Which island each of the four goes to, in all orders; the first leaves all as they are.
 ORDERS = tuple(permutations(range(4)))
+#: The first weights of maps, torch's own, those of the identity, or with a last layer ``FAR`` times as large.
 Start = Literal["random", "identity", "far"]
 STARTS = get_args(Start)
 
