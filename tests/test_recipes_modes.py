@@ -262,6 +262,30 @@ def test_methods_have_their_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {ask[1:] for ask in asked} == {(2, 9)}
 
 
+def test_controls_of_packing_have_as_many_answers_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Recipe] = []
+
+    def counted(recipe: Recipe, seeds: int, seed: int) -> dict[str, Tensor]:
+        asked.append(recipe)
+        return {"kl_3000": torch.zeros(seeds)}
+
+    monkeypatch.setattr(chapter, "counted", counted)
+    assert set(chapter.answers(2, 9)) == {f"kl_3000_{name}" for name in chapter.ANSWERS}
+    packs = {"few32": (32, 1), "few16": (16, 1), "many2": (64, 2), "many4": (64, 4)}
+    for recipe, (name, (answers, size)) in zip(asked, packs.items(), strict=True):
+        G, D = recipe.networks(2, seed=9, device="cpu")
+        x, z = (draw(2, recipe.batch, Stream(name)) for draw in (recipe.data, recipe.noise))
+        heard: list[Tensor] = []
+
+        def hear(D: Ensemble, shown: Any, logits: Any, heard: list[Tensor] = heard) -> None:
+            heard.extend(logits if isinstance(logits, tuple) else [logits])
+
+        D.register_forward_hook(hear)
+        recipe.d_loss(G, D, x, z)
+        assert sum(logits.shape[1] for logits in heard) == 2 * answers  # of real ones and fakes
+        assert recipe.batch == answers * size
+
+
 # The tables
 
 

@@ -461,6 +461,28 @@ def methods(seeds: int, seed: int) -> Columns:
     return _each(METHODS, seeds, seed)
 
 
+#: Controls of packing: the plain game with as few answers in a loss, and packs with as many as it has.
+ANSWERS: dict[str, Callable[[], Recipe]] = {
+    "few32": lambda: replace(original(), batch=BATCH // 2),
+    "few16": lambda: replace(original(), batch=BATCH // 4),
+    "many2": lambda: replace(packed(2), batch=2 * BATCH),
+    "many4": lambda: replace(packed(4), batch=4 * BATCH),
+}
+
+
+def answers(seeds: int, seed: int) -> Columns:
+    """Return what all games of `ANSWERS` find on the ring, from the seeds of `methods`.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+
+    Returns:
+        Columns such as ``"modes_3000_many2"``.
+    """
+    return _each(ANSWERS, seeds, seed)
+
+
 #: The games of the paper's networks.
 PAPER: dict[str, Callable[[], Recipe]] = {
     "plain": pacgan,
@@ -502,6 +524,7 @@ def floor(seeds: int, seed: int) -> Columns:
 
 
 TABLES = {
+    "answers": Table(answers, 16, ensemble=16),
     "apart": Table(taken_apart(changed, tuple(CHANGES), counted), 32, ensemble=32),
     "floor": Table(floor, 320, ensemble=320),
     "grid_long": Table(grid_long, 16, ensemble=16),
