@@ -63,8 +63,9 @@ HALVINGS = 20  # of the held-out rows, and of all rows
 SHUFFLES = 100
 NEIGHBOUR = 5  # which one sets the size of a neighbourhood
 TREES = 50
-MODES = (2, 4, 8, 16)  # of a mixture; the one with the lowest BIC is taken
+MODES = (2, 4, 8, 16, 32, 64)  # of a mixture; the one with the lowest BIC is taken
 FULL = 32  # features up to which a mixture has whole covariances
+WHOLE = 4_096  # features up to which the Gaussian has one: the time grows with their cube
 TOLD = 0.05  # below which probability two are told apart
 TINY, FAR = 1e-12, 99.0  # 0 over 0 is 1, and no closeness is above the second
 NEAR = 0.5  # the closeness below which samples are no new rows
@@ -340,11 +341,15 @@ def _on_copying(gan: Columns, real: Columns) -> str:
 def gaussian(train: Tensor) -> Sampled:
     r"""Return the Gaussian of the training rows, by mean and covariance.
 
-    Directions without spread stay without: :math:`x = \bar x + S^{1/2} z`.
+    Directions without spread stay without: :math:`x = \bar x + S^{1/2} z`. With more than `WHOLE` features
+    the numbers of a row are independent.
 
     Args:
         train: the rows, ``(n, features)``.
     """
+    if train.shape[1] > WHOLE:
+        spread, mean = torch.std_mean(train.double(), 0, correction=0)
+        return lambda seeds, n, rng: rng.normal(seeds, n, len(mean)).double() * spread + mean
     fit = metrics.fit_gaussian(train.unsqueeze(0))
     values, vectors = torch.linalg.eigh(fit.covariance[0])
     root = vectors * values.clamp(min=0).sqrt()
@@ -358,6 +363,8 @@ def gaussian(train: Tensor) -> Sampled:
 
 def mixture(train: Tensor) -> Sampled:
     """Return the mixture of Gaussians with the lowest BIC, of `MODES` modes, whole or diagonal covariances.
+
+    There are more than five rows for each mode.
 
     Args:
         train: the rows, ``(n, features)``.

@@ -1,8 +1,8 @@
 r"""From the reader's own units to numbers for a network, and back.
 
-A number is standardised, :math:`(x - m) / s`. A category of k levels becomes k numbers, of which one is 1 and
-the others are 0. What a network makes goes the way back: whole numbers are rounded, a category is the level
-with the largest number.
+A number is standardised, :math:`(x - \mu) / \sigma`. A category of k levels becomes k numbers, of which one
+is 1 and the others are 0. What a network makes goes the way back: whole numbers are rounded, a category is
+the level with the largest number.
 
 Raises:
     TypeError: everywhere, if an argument is of the wrong type.
@@ -29,12 +29,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Number:
-    """Numbers of one kind: a column of a table, all pixels of an image, all points of a curve.
+    r"""Numbers of one kind: a column of a table, all pixels of an image, all points of a curve.
 
     Args:
         name: what they are called.
-        mean: m, in their own units.
-        sd: s, above 0.
+        mean: :math:`\mu`, in their own units.
+        sd: :math:`\sigma`, above 0.
         whole: whether they are whole.
         low: the least that there can be; None if there is no such bound.
         high: the most.
@@ -57,7 +57,7 @@ class Number:
         _checks.whole("width", self.width)
 
     def encoded(self, values: Array) -> Tensor:
-        """Return ``(n, width)`` numbers in units of s from m."""
+        """Return ``(n, width)`` numbers in standard deviations from the mean."""
         own = torch.from_numpy(np.array(values, dtype=np.float64)).reshape(len(values), self.width)
         return (own - self.mean) / self.sd
 
@@ -159,6 +159,12 @@ class Units:
             size for c in self.columns for size in ([1] * c.width if isinstance(c, Number) else [c.width])
         )
 
+    @property
+    def _bytes(self) -> bool:
+        """Whether rows are images with as many levels as a byte has."""
+        first = self.columns[0]
+        return len(self.shape) > 1 and isinstance(first, Number) and (first.low, first.high) == (0, 255)
+
     def encode(self, columns: Sequence[Array]) -> Tensor:
         """Return rows as a network meets them, ``(n, features)``.
 
@@ -191,18 +197,17 @@ class Units:
             x: ``(n, features)``.
 
         Returns:
-            An array, ``(n, *shape)``; for a table its columns by name, or a data frame if it was one and
-            pandas can be imported.
+            An array, ``(n, *shape)``, of bytes for images with pixels from 0 to 255; for a table its columns
+            by name, or a data frame if it was one and pandas can be imported.
         """
         numbers = self.numbers(x.detach().cpu().double()).numpy()
         if not self.table:
             whole = all(isinstance(column, Number) and column.whole for column in self.columns)
-            return (np.rint(numbers).astype(np.int64) if whole else numbers).reshape(len(x), *self.shape)
+            kind = np.uint8 if self._bytes else np.int64
+            return (np.rint(numbers).astype(kind) if whole else numbers).reshape(len(x), *self.shape)
         ends = np.cumsum([c.width if isinstance(c, Number) else 1 for c in self.columns])
         parts = np.split(numbers, ends[:-1], axis=1)
-        found = {
-            c.name: c.decoded(part).reshape(len(x)) for c, part in zip(self.columns, parts, strict=True)
-        }
+        found = {c.name: c.decoded(part).reshape(len(x)) for c, part in zip(self.columns, parts, strict=True)}
         return _frame(found) if self.frame else found
 
     def text(self) -> str:

@@ -212,11 +212,11 @@ def _read(folder: str | os.PathLike[str]) -> Array:
 def table(data: Any, categories: Iterable[str] = ()) -> Rows:
     """Return the rows of a table. Columns of text and of truth values are categories, the others numbers.
 
-    A column that pandas knows as a category is one here too.
+    A column that pandas knows as a category is one here too. Numbers are whole where their type is.
 
     Args:
         data: a data frame of pandas, or columns by name.
-        categories: names of columns of numbers that are categories as well.
+        categories: names of columns of numbers, as text too, that are categories as well.
     """
     if isinstance(categories, str) or not isinstance(categories, Iterable):
         raise TypeError(
@@ -272,9 +272,13 @@ def _rows(names: list[str], values: list[Array], units: Units, categories: Itera
     columns: list[Column] = []
     for name, found in plain.items():
         if name in categories or found.dtype.kind not in "iuf":
+            if name not in categories:
+                _refuse_numbers_as_text(name, found)
             columns.append(_category(name, found))
             _refuse_rare(name, found)
         else:
+            if units.table:
+                _refuse_counter(name, found)
             _refuse_inexact(name, found)
             _refuse_without_spread(name, found)
             columns.append(number(name, found))
@@ -318,19 +322,31 @@ def _pythons_own(value: Any) -> Any:
 def _category(name: str, plain: Array) -> Category:
     levels = sorted(set(plain.tolist()), key=lambda level: (str(type(level)), level))
     if len(levels) > MOST_LEVELS:
-        way = "leave out names and numbers of single rows, and join what is rare."
-        if _are_numbers(levels):
-            way = "most are numbers as text, so make numbers of them."
         raise ValueError(
             f"{name} has {len(levels)} levels in {len(plain)} rows, and there can be {MOST_LEVELS} at most: "
-            + way
+            "leave out names and numbers of single rows, and join what is rare."
         )
     return Category(name, tuple(levels))
 
 
-def _are_numbers(levels: list[Any]) -> bool:
-    """Tell whether most levels are numbers as text, as a column is in which a sign stands for gaps."""
-    return sum(bool(NUMBER.fullmatch(level)) for level in levels if isinstance(level, str)) > len(levels) / 2
+def _refuse_numbers_as_text(name: str, plain: Array) -> None:
+    """Check that most levels are no numbers as text, as in a column in which a sign stands for gaps."""
+    levels = sorted({value for value in plain.tolist() if isinstance(value, str)})
+    numbers = [level for level in levels if NUMBER.fullmatch(level)]
+    if len(numbers) > len(set(plain.tolist())) / 2:
+        raise ValueError(
+            f"{name} holds numbers as text, such as {numbers[0]!r}: make numbers of them, or name it in "
+            "categories."
+        )
+
+
+def _refuse_counter(name: str, values: Array) -> None:
+    """Check that whole numbers are not those of the rows, as an index has them."""
+    if values.dtype.kind in "iu" and (np.diff(np.sort(values)) == 1).all():
+        raise ValueError(
+            f"{name} numbers the rows, each value once and in steps of 1: leave it out, or make floats of it "
+            "if it measures something."
+        )
 
 
 def _refuse_gaps(name: str, values: Array) -> None:
@@ -411,13 +427,23 @@ def _refuse_absent(columns: tuple[Column, ...], parts: list[list[Array]], seed: 
                     f"others in those to judge by alone: take another seed than {seed}, or leave it out."
                 )
             continue
-        for part, where in zip(parts, ("to learn from", "to judge by"), strict=True):
-            there = set(part[i].tolist())
-            if absent := [str(level) for level in column.levels if level not in there]:
+        counts = [Counter(part[i].tolist()) for part in parts]
+        way = "join them with others"
+        if _missing(*counts) < 1:
+            way += f", or take another seed than {seed}"
+        for count, where in zip(counts, ("to learn from", "to judge by"), strict=True):
+            if absent := [str(level) for level in column.levels if level not in count]:
                 raise ValueError(
-                    f"{column.name} has levels that are in none of the {len(part[i])} rows {where}, "
-                    f"{_list(absent)}: take another seed than {seed}, or join them with others."
+                    f"{column.name} has levels that are in none of the {count.total()} rows {where}, "
+                    f"{_list(absent)}: {way}."
                 )
+
+
+def _missing(*counts: Counter[Any]) -> float:
+    """Return how many levels a part of the rows does not have, on average over the ways to draw it."""
+    whole = sum(counts, Counter[Any]())
+    others = [1 - count.total() / whole.total() for count in counts]
+    return sum(float(share**times) for share in others for times in whole.values())
 
 
 def _refuse_colours(shape: tuple[int, ...]) -> None:
@@ -646,7 +672,7 @@ def fit(
         rows: the data, of `array`, `table`, `images` or `curves`.
         seeds: how many are trained, side by side.
         steps: how many they take.
-        G: makes one generator, from noise to standardised rows; `generator` unless given.
+        G: makes one generator, from noise to standardised rows, which are flat; `generator` unless given.
         D: makes one discriminator; `discriminator` unless given.
         noise: features of the noise; as many as a row has numbers unless given, from 2 to 32.
         held_out: the share of rows that is held out.
@@ -667,6 +693,7 @@ def fit(
         name: Ensemble(make, seeds, name=name, seed=seed, device=device, stacked=stacked)
         for name, make in made.items()
     }
+    _refuse_shape(Generators(players["G"], z), units.features)
     recipe: dict[str, Any] = {"d_loss": d_loss, "g_loss": g_loss, "batch": BATCH, "ema": EMA, "steps": steps}
     for name, network in players.items():
         optimiser = adam(network, RATE, betas=(0.0, 0.99))
@@ -675,6 +702,16 @@ def fit(
     chosen = {"on_nonfinite": "go on", "seed": seed} | recipe | options
     history = train(players["G"], players["D"], data, z, **chosen)
     return _kept(history, players["G"], z, parts)
+
+
+def _refuse_shape(generators: Generators, features: int) -> None:
+    """Check that what is made has the shape of rows."""
+    made = generators.made(generators.noise(generators.seeds, 2, Stream("tried", 0)))
+    if made.shape[1:] != (2, features):
+        raise ValueError(
+            f"G must make rows of {features} numbers, not of shape {tuple(made.shape[2:])}: nn.Flatten() at "
+            "its end makes rows of images."
+        )
 
 
 def _updates(steps: int, options: Mapping[str, Any]) -> int:

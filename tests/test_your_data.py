@@ -62,6 +62,16 @@ def test_numbers_can_be_categories() -> None:
     level = RNG.integers(1, 4, N)
     unit = table({"level": level, "x": WAVES[:, 0]}, categories=["level"]).units.columns[0]
     assert isinstance(unit, Category) and unit.levels == (1, 2, 3)
+    texts = table({"level": level.astype(str)}, categories=["level"]).units.columns[0]
+    assert isinstance(texts, Category) and texts.levels == ("1", "2", "3")
+    mixed = np.where(level == 1, "none", np.where(level == 2, "some", "3"))
+    assert isinstance(table({"level": mixed}).units.columns[0], Category)
+
+
+def test_numbers_that_differ_in_each_row_are_no_index() -> None:
+    gap = np.arange(N) + (np.arange(N) > 60)
+    for values in (gap, np.arange(N) * 2, np.arange(N, dtype=float)):
+        assert isinstance(table({"x": values}).units.columns[0], Number)
 
 
 KINDS = {
@@ -95,7 +105,10 @@ def test_images_and_curves_keep_theirs(folder: Path) -> None:
     assert np.array_equal(rows.values[0].reshape(PIXELS.shape), PIXELS)  # in the order of their names
     assert images(PIXELS).digest == rows.digest
     made = small(rows).sample(6, Stream("new", 1))
-    assert made.shape == (6, 4, 5) and made.min() >= 0 and made.max() <= 255
+    assert made.shape == (6, 4, 5) and made.dtype == np.uint8
+    assert np.array_equal(rows.units.decode(rows.units.encode(rows.values)), PIXELS)
+    dim = images(PIXELS // 16, brightest=15).units
+    assert dim.decode(torch.ones(1, 20)).dtype == np.int64  # levels of another scale are no bytes
     assert small(curves(WAVES)).sample(6, Stream("new", 1)).shape == (6, 30)
     Image.fromarray(np.stack([PIXELS[0]] * 3, 2)).save(folder / "000.png")
     assert images(folder).units.shape == (4, 5, 3)
@@ -152,8 +165,10 @@ BAD = {
     ),
     "numbers as text": (
         lambda: table({"dose": ["?", *(f"{i},5" for i in range(1, N))]}),
-        "dose has 120 levels in 120 rows, .*: most are numbers as text, so make numbers of them",
+        "dose holds numbers as text, such as '1,5': make numbers of them, or name it in categories",
     ),
+    "few numbers as text": (lambda: table({"age": AGE.astype(str)}), "age holds numbers as text, such as"),
+    "an index": (lambda: table({"id": AGE.argsort(), "age": AGE}), "id numbers the rows, .*: leave it out"),
     "lengths": (lambda: table({"a": AGE, "b": AGE[1:]}), "as many rows in each column, not a 120, b 119"),
     "unequal": (lambda: curves([[1.0, 2.0]] * 90 + [[1.0]] * 5), "one length, not from 1 to 2 points"),
     "no curves": (lambda: curves(WAVES[:, 0]), "shape .n, points., with two points or more, not .120,."),
@@ -307,10 +322,17 @@ def test_a_level_that_is_not_in_both_parts_is_named() -> None:
             assert sorted(age) == sorted(AGE[sorted(held_out)])
         else:
             n = {0: 80, 2: 40}[absent[-1]]
-            words = f"town has levels that are in none of the {n} rows {said[absent[-1]]}, Ulm: "
-            with pytest.raises(ValueError, match=f"{words}take another seed than {seed}, or join them"):
+            words = f"town has levels that are in none of the {n} rows {said[absent[-1]]}, Ulm: join them "
+            with pytest.raises(ValueError, match=f"{words}with others, or take another seed than {seed}[.]"):
                 split(rows, seed=seed)
     assert set(absent) == {0, 1, 2}
+
+
+def test_another_seed_is_not_advised_where_none_would_do() -> None:
+    rows = table({"ward": [f"ward {i % 40}" for i in range(200)]})  # five rows of each
+    for seed in range(20):
+        with pytest.raises(ValueError, match="to (judge by|learn from), ward .*: join them with others[.]$"):
+            split(rows, seed=seed)
 
 
 def test_a_row_is_in_one_part_alone_and_means_are_those_of_the_training_rows() -> None:
@@ -395,6 +417,24 @@ def test_networks_of_ones_own_are_welcome() -> None:
     rows = array(WAVES[:, :3])
     G = small(rows, G=lambda: own((2, 4, 3)), D=lambda: mlp(3, 4, 1), noise=2, stacked=False)
     assert not G.network.is_stacked and G.sample(5, Stream("new", 1)).shape == (5, 3)
+
+
+def test_convolutions_are_welcome_if_they_make_rows() -> None:
+    def convolved(*last: nn.Module) -> nn.Module:
+        first = nn.Linear(2, 20), nn.Unflatten(1, (1, 4, 5))
+        return nn.Sequential(*first, nn.Conv2d(1, 1, 3, padding=1), *last)
+
+    def judging_() -> nn.Module:
+        return nn.Sequential(nn.Unflatten(1, (1, 4, 5)), nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(12, 1))
+
+    rows = images(PIXELS)
+    G = small(rows, G=lambda: convolved(nn.Flatten()), D=judging_, noise=2)
+    assert G.sample(5, Stream("new", 1)).shape == (5, 4, 5)
+    said = r"G must make rows of 20 numbers, not of shape .1, 4, 5.: nn.Flatten"
+    with pytest.raises(ValueError, match=said):
+        small(rows, G=convolved, D=judging_, noise=2)
+    with pytest.raises(ValueError, match=r"G must make rows of 20 numbers, not of shape .3,."):
+        small(rows, G=lambda: mlp(2, 3), noise=2)
 
 
 def test_seeds_that_fail_are_left_out_and_no_seed_left_is_an_error() -> None:
@@ -521,6 +561,24 @@ def test_rivals_have_the_moments_of_the_rows_and_nothing_of_other_rows() -> None
     assert (share - 0.5).abs().max() < 0.06  # in each seed's part: they are shuffled
     again = judging.bootstrap(modes)(2, 100, Stream("b", 1))
     assert (torch.cdist(again.double(), modes.double()).amin(2) == 0).all()
+
+
+def test_above_some_width_the_numbers_of_the_gaussian_are_independent(monkeypatch) -> None:
+    train = Stream("x", 1).normal(500, 1) @ torch.tensor([[1.0, -2.0]]) + 3
+    monkeypatch.setattr(judging, "WHOLE", 1)
+    made = judging.gaussian(train)(2, 4_000, Stream("g", 1)).flatten(0, 1)
+    found, own = made.T.cov(), train.double().T.cov()
+    assert torch.allclose(made.mean(0), train.double().mean(0), atol=0.1)
+    assert torch.allclose(found.diag(), own.diag(), rtol=0.1)
+    assert own[0, 1].abs() > 1 and found[0, 1].abs() < 0.1
+
+
+def test_a_mixture_has_as_many_modes_as_the_rows_ask_for() -> None:
+    centres = torch.cartesian_prod(torch.arange(6.0), torch.arange(6.0))  # 36 clouds
+    train = (centres.repeat(20, 1) + 0.05 * Stream("x", 1).normal(720, 2)).float()
+    drawn = judging.mixture(train)(1, 2_000, Stream("m", 1))[0]
+    near = torch.cdist(drawn, centres.double()).amin(1) < 0.25
+    assert near.double().mean() > 0.8
 
 
 def columns(distance: list[float], copying: float = 0.5, closeness: float = 1.0) -> dict[str, Tensor]:
