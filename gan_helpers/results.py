@@ -40,24 +40,28 @@ class Effect:
         low: the lower end of its 95 % interval.
         high: the upper end.
         p: how likely the pairs would lean to one side so far if the change did nothing.
+        signs: in how many pairs the measure went up, and in how many down, if p leaves equal pairs out.
     """
 
     median: float
     low: float
     high: float
     p: float
+    signs: tuple[int, int] | None = None
 
 
-def effect(before: Tensor, after: Tensor, ratio: bool = False) -> Effect:
+def effect(before: Tensor, after: Tensor, ratio: bool = False, untied: bool = False) -> Effect:
     r"""Return the median of ``after - before`` over pairs, or of ``after / before``, by the sign test.
 
     With :math:`d_i` the differences, the interval is made of two of the sorted :math:`d_i`, chosen by
     the binomial distribution with probability 1/2, and p is the two-sided chance of as uneven signs.
+    Equal pairs count for both sides, so many of them bring p to 1 whichever way the rest leans.
 
     Args:
         before: one number per seed, ``(seeds,)``.
         after: the same measure of the same seeds with the change, ``(seeds,)``.
         ratio: whether to take ratios; then all numbers have to be positive.
+        untied: whether p leaves equal pairs out, and is about the signs of the others alone.
 
     Raises:
         TypeError: if one is no tensor.
@@ -81,7 +85,11 @@ def effect(before: Tensor, after: Tensor, ratio: bool = False) -> Effect:
     low, high = (tested.confidence_interval().low, tested.confidence_interval().high)
     ends = torch.tensor([d.quantile(0.5).item(), low, high], dtype=torch.float64)
     median, low, high = (ends.exp() if ratio else ends).tolist()
-    return Effect(median, low, high, float(tested.pvalue))
+    if not untied:
+        return Effect(median, low, high, float(tested.pvalue))
+    up, down = int((d > 0).sum()), int((d < 0).sum())
+    p = stats.binomtest(up, up + down).pvalue if up + down else 1.0
+    return Effect(median, low, high, float(p), (up, down))
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -129,23 +137,34 @@ def results_table(rows: Mapping[str, Columns], columns: Mapping[str, str]) -> Sh
     return _table(["", *columns, "runs"], lines)
 
 
-def effects_table(columns: Columns, measure: str, changes: Mapping[str, str], ratio: bool = True) -> Shown:
+def effects_table(
+    columns: Columns,
+    measure: str,
+    changes: Mapping[str, str],
+    ratio: bool = True,
+    untied: bool = False,
+    others: Sequence[float] = (),
+) -> Shown:
     """Return a table with a row for each change: what it does alone, and what its absence does to the whole.
+
+    Where equal pairs are left out, an effect in too few pairs to move the median is told by their number.
 
     Args:
         columns: a table made by `gan_helpers.recipes.taken_apart`.
         measure: the measure, such as ``"w1"``.
         changes: the changes in words, by their names.
         ratio: whether effects are ratios, "× 0.5", or differences, "- 0.5".
+        untied: whether the sign test leaves equal pairs out, as it has to where many runs reach one floor.
+        others: the p-values of what else is asked of these runs, if effects are corrected for them too.
 
     Raises:
         ValueError: if the table has no such measure or change, or a run of it failed.
     """
     alone, left_out = (
-        {name: effect(columns[base], columns[f"{measure}_{way}_{name}"], ratio) for name in changes}
+        {name: effect(columns[base], columns[f"{measure}_{way}_{name}"], ratio, untied) for name in changes}
         for base, way in ((f"{measure}_none", "only"), (f"{measure}_all", "without"))
     )
-    corrected = iter(holm([e.p for e in (*alone.values(), *left_out.values())]))
+    corrected = iter(holm([*(e.p for e in (*alone.values(), *left_out.values())), *others]))
     said_alone, said_left_out = (
         {name: _said(found, next(corrected), ratio) for name, found in effects.items()}
         for effects in (alone, left_out)
@@ -271,6 +290,11 @@ def _said(found: Effect, p: float, ratio: bool) -> str:
     """Return an effect in words; one that may be chance says so."""
     sign = "× " if ratio else ""
     numbers = f"{sign}{_number(found.median)} ({_number(found.low)} to {_number(found.high)})"
+    if found.signs == (0, 0):
+        return "equal in all"
+    if found.signs and found.median == float(ratio):  # more than half of the pairs are equal
+        up, down = found.signs
+        numbers = f"{sign}{_number(found.median)} in the median, up in {up}, down in {down}"
     return f"**{numbers}**" if p < 0.05 else f"{numbers}, may be chance"
 
 

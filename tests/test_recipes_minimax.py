@@ -219,3 +219,24 @@ def test_how_likely_two_accuracies_are_to_add_up_wrongly() -> None:
     off = (np.abs(sums) > 0.009).mean()  # one threshold, and no allowance
     assert minimax.sum_off(0.010) == pytest.approx(3 * off, rel=0.2)
     assert minimax.sum_off(0.03) < 1e-7 and minimax.sum_off(0.0) == 1.0
+
+
+def test_pairs_are_the_games_with_two_changes_from_the_starts_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(minimax, "CHANGES", {name: "" for name in ("r1", "ema", "faster_d")})
+    columns = minimax.pairs(3, 4)
+    assert list(columns) == ["first", "strays_r1_ema", "strays_r1_faster_d", "strays_ema_faster_d"]
+    theta, psi = Stream("starts", 4).uniform(2, 3, low=-1.0, high=1.0).double()
+    assert torch.equal(columns["first"], theta.abs())
+    path = dirac.play_adam(theta, psi, 0.01, 4_000, gamma=0.5, d_speed=4.0)[:, 0]
+    assert torch.equal(columns["strays_r1_faster_d"], path[3_001:].abs().amax(0))
+
+
+def test_how_likely_too_many_controls_are_below_a_twentieth() -> None:
+    rng = np.random.default_rng(0)
+    right = rng.binomial(1_000, 0.5, (4_000, 2_000))
+    share = (stats.binom.sf(right - 1, 1_000, 0.5) < 0.05).mean(1)
+    for bound in (0.045, 0.052):
+        assert minimax.false_alarms(bound) == pytest.approx((share >= bound).mean(), rel=0.1)
+    assert minimax.false_alarms(0.07) < 3e-6 and minimax.false_alarms(0.0) == 1.0

@@ -33,6 +33,31 @@ def test_an_effect_is_the_median_over_pairs_with_the_interval_of_the_sign_test()
     assert even.p == 1 and even.low < 0 < even.high
 
 
+def test_equal_pairs_bring_p_to_one_unless_they_are_left_out() -> None:
+    after = torch.cat([torch.full((20,), 2.0), torch.ones(29), torch.tensor([0.5])])  # 20 up, 1 down of 50
+    kept, left_out = (effect(torch.ones(50), after, ratio=True, untied=u) for u in (False, True))
+    assert kept.p == 1 and kept.signs is None
+    assert left_out.p == pytest.approx(2 * (1 + 21) / 2**21) and left_out.signs == (20, 1)
+    assert (left_out.median, left_out.low, left_out.high) == (kept.median, kept.low, kept.high)
+    assert effect(after, after, untied=True).p == 1
+    untied = effect(torch.zeros(8), ONE_TO_EIGHT, untied=True)
+    assert untied.p == effect(torch.zeros(8), ONE_TO_EIGHT).p and untied.signs == (8, 0)
+
+
+@pytest.mark.parametrize(("ratio", "median"), [(True, "× 1"), (False, "0")])
+def test_a_table_without_equal_pairs_tells_in_how_many_a_change_is_seen(ratio: bool, median: str) -> None:
+    ones = torch.ones(50)
+    some, few = (torch.where(torch.arange(50) < n, 2.0, 1.0) for n in (20, 3))
+    columns = {"w1_none": ones, "w1_only_a": some, "w1_only_b": few, "w1_only_c": ones, "w1_only_d": ones / 2}
+    columns |= {"w1_all": ones, **{f"w1_without_{name}": ones for name in "abcd"}}
+    table = effects_table(columns, "w1", dict(zip("abcd", "abcd", strict=True)), ratio, untied=True)
+    a, b, c, d = (line.split(" | ")[2] for line in table.splitlines()[2:6])
+    assert a == f"**{median} in the median, up in 20, down in 0**"
+    assert b == f"{median} in the median, up in 3, down in 0, may be chance"
+    assert c == "equal in all" and d.startswith("**") and "in the median" not in d
+    assert "may be chance" in effects_table(columns, "w1", {"a": "a"}, ratio).splitlines()[2]
+
+
 def test_ratios_are_those_of_the_logarithms() -> None:
     halved = effect(ONE_TO_EIGHT, ONE_TO_EIGHT / 2, ratio=True)
     assert (halved.low, halved.median, halved.high) == pytest.approx((0.5, 0.5, 0.5))
@@ -98,6 +123,14 @@ def test_a_repair_is_taken_apart() -> None:
         "| none of them | 4.5 (1 to 8) |  |  |  |",
         "| all of them |  |  | 2.25 (0.5 to 4) |  |",
     ]
+
+
+def test_effects_are_corrected_for_what_else_is_asked_of_the_same_runs() -> None:
+    columns = {"w1_none": ONE_TO_EIGHT, "w1_all": ONE_TO_EIGHT}
+    columns |= {"w1_only_a": ONE_TO_EIGHT / 2, "w1_without_a": ONE_TO_EIGHT * 2}  # p is 1/128 for both
+    alone, more = (effects_table(columns, "w1", {"a": "a"}, others=n * [0.9]) for n in (4, 5))
+    assert alone.count("**") == 4 and "may be chance" not in alone  # 6/128 is less than 0.05
+    assert more.count("may be chance") == 2 and "**" not in more  # and 7/128 is not
 
 
 def test_small_numbers_end_at_the_fourth_place() -> None:

@@ -7,8 +7,10 @@ steps and by Adam, with the repairs of the other chapters one by one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -33,6 +35,8 @@ FAKE = Normal(5.0, 0.7)
 FAR = Uniform(-5.0, -3.0)  # fakes that no one would take for real
 DRAWN = 400_000  # samples of each law that the chapter counts
 COUNTED = 20_000  # samples of each law that accuracies are counted on
+TESTED = 500  # samples of each law in a two-sample test
+CONTROLS = 2_000  # two-sample tests of a law with itself
 LOOKS = (0, 10, 20, 50, 100, 200, 500, 1_000, 2_000)  # steps at which the pulls are measured
 
 #: The points of the quadrature by the trapezoid rule, which for normal densities is exact to rounding.
@@ -255,6 +259,22 @@ def strays(game: Game, seeds: int, seed: int) -> Columns:
     return {"strays": (_averaged(theta, 0.999) if game.averaged else theta)[3_001:].abs().amax(0)}
 
 
+def pairs(seeds: int, seed: int) -> Columns:
+    """Return the `strays` of games with two changes, for each two of `CHANGES`, ``(seeds,)``.
+
+    Args:
+        seeds: how many starts, with both weights anywhere between -1 and 1.
+        seed: the base seed.
+
+    Returns:
+        ``"strays_r1_ema"`` and so on, and how far the fakes are from the data at first, ``"first"``.
+    """
+    found = {"first": _starts(seeds, seed)[0].abs()}
+    for one, other in combinations(CHANGES, 2):
+        found[f"strays_{one}_{other}"] = strays(game(one, other), seeds, seed)["strays"]
+    return found
+
+
 def _starts(seeds: int, seed: int) -> Tensor:
     """Return first weights of both players, ``(2, seeds)``."""
     return Stream("starts", seed).uniform(2, seeds, low=-1.0, high=1.0).double()
@@ -363,9 +383,25 @@ def sum_off(bound: float) -> float:
     return min(1.0, float(3 * 2 * stats.norm.sf((bound - 0.001) / (2 * 0.25 / COUNTED) ** 0.5)))
 
 
+def false_alarms(bound: float) -> float:
+    """Return how likely so large a share of 2,000 two-sample tests of a law with itself is below 0.05.
+
+    Each asks how likely guessing gets as many right, of 500 samples of each kind. On one law, a discriminator
+    that says real to a share s is right on s of the first and 1 - s of the second: no wider a count.
+
+    Args:
+        bound: the share.
+    """
+    guessed = 2 * TESTED
+    enough = stats.binom.isf(0.05, guessed, 0.5) + 1  # the least count that guessing reaches so rarely
+    rate = stats.binom.sf(enough - 1, guessed, 0.5)
+    return float(stats.binom.sf(math.ceil(bound * CONTROLS) - 1, CONTROLS, rate))
+
+
 TABLES = {
     "discriminators": Table(discriminators, 320),
     "gradients": Table(gradients, 320),
     "games": Table(games, 256, ensemble=256),
     "apart": Table(taken_apart(game, tuple(CHANGES), strays), 256, ensemble=256),
+    "pairs": Table(pairs, 256, ensemble=256),
 }
