@@ -461,7 +461,7 @@ def methods(seeds: int, seed: int) -> Columns:
     return _each(METHODS, seeds, seed)
 
 
-#: The controls of packing are the plain game with as few answers in a loss, and packs with as many as it has.
+#: Controls of packing, the plain game with as few answers in a loss and packs with as many as it has.
 ANSWERS: dict[str, Callable[[], Recipe]] = {
     "few32": lambda: replace(original(), batch=BATCH // 2),
     "few16": lambda: replace(original(), batch=BATCH // 4),
