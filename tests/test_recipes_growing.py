@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from gan_helpers import Ensemble, Watch, adam, mnist
 from gan_helpers.randomness import Stream
-from gan_helpers.recipes import convolutions, growing
+from gan_helpers.recipes import Recipe, convolutions, growing
 from gan_helpers.recipes.growing import FULL, Discriminator, Generator, Growth
 
 IMAGES = mnist.load(device="cpu").train.images[:200]
@@ -67,6 +72,41 @@ def test_all_get_as_many_multiplications() -> None:
     )
     assert usual.steps * each == pytest.approx(500 * costs[-1], rel=0.01)
     assert (growing.changed(IMAGES).steps, growing.changed(IMAGES, grows=False).steps) == (sum(phases), 500)
+
+
+class Multiplications(TorchDispatchMode):
+    """Counts those of matrices and convolutions, of gradients too."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count, and compute."""
+        out = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func._overloadpacket):
+            self.count += count(*args, **(kwargs or {}), out_val=out) // 2
+        return out
+
+
+def whole_step(recipe: Recipe) -> int:
+    """Return how often a step multiplies, with all gradients."""
+    G, D = recipe.networks(1, seed=1, device="cpu")
+    x, z = Stream("x", 1, "cpu").uniform(1, 8, 784), Stream("z", 1, "cpu").normal(1, 8, 100)
+    with Multiplications() as counted:
+        for network, loss in ((D, recipe.d_loss), (G, recipe.g_loss)):
+            weights = list(network.parameters())
+            torch.autograd.grad(loss(G, D, x, z).sum(), weights, allow_unused=True)
+    return counted.count
+
+
+def test_over_whole_steps_what_grows_multiplies_less() -> None:
+    growth, taken = Growth(), 0
+    grown = convolutions.repaired(IMAGES, G=partial(Generator, growth), D=partial(Discriminator, growth))
+    for phase, steps in enumerate(growing.equal_phases(500)):
+        growth.size = phase / 2
+        taken += steps * (each := whole_step(grown))
+    usual = growing.usual(IMAGES, 500)
+    assert taken / (500 * each) == pytest.approx(1 - 1 / 7, abs=0.01)
+    assert taken / (usual.steps * whole_step(usual)) == pytest.approx(1 - 1 / 10, abs=0.01)
 
 
 @pytest.mark.parametrize("size", [0, 0.3, 1.7, FULL])
