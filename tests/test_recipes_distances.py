@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def test_the_second_box_is_that_of_the_paper() -> None:
     torch.testing.assert_close(recipe.d_loss(G, D, x, z), expected)
 
 
-@pytest.mark.parametrize("name", ["repaired", "one_sided", "with_r1_alone"])
+@pytest.mark.parametrize("name", ["repaired", "one_sided", "with_r1_alone", "light"])
 def test_the_others_differ_from_the_second_box_in_the_critics_loss_alone(name: str) -> None:
     recipe, box = getattr(chapter, name)(), chapter.gradient_penalised()
     assert (recipe.batch, recipe.options, recipe.steps) == (box.batch, box.options, box.steps)
@@ -73,8 +74,10 @@ def test_the_others_differ_from_the_second_box_in_the_critics_loss_alone(name: s
     at = x if name == "with_r1_alone" else u * x + (1 - u) * G(z)
     at = at.detach().requires_grad_()
     (slope,) = torch.autograd.grad(D(at).sum(), at)
-    cost = (slope.abs() - 1).clamp(min=0) if name == "one_sided" else slope
-    expected = D(G(z)).mean((1, 2)) - D(x).mean((1, 2)) + 10 * (cost**2).mean((1, 2))
+    excess = slope.abs() - 1
+    weight = 0.1 if name == "light" else 10
+    cost = {"one_sided": excess.clamp(min=0), "light": excess}.get(name, slope)
+    expected = D(G(z)).mean((1, 2)) - D(x).mean((1, 2)) + weight * (cost**2).mean((1, 2))
     torch.testing.assert_close(recipe.d_loss(G, D, x, z), expected)
 
 
@@ -126,6 +129,24 @@ def test_a_run_has_strayed_as_far_as_its_looks_say(monkeypatch: pytest.MonkeyPat
     assert found["misled"].tolist() == ((favour < 0) & ((mean - 4).abs() > 1)).double().tolist()
 
 
+def test_paths_are_where_the_mean_fakes_of_both_boxes_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chapter, "changed", partial(chapter.changed, steps=100))
+    found = chapter.paths(2, 5)
+    boxes = {"none": chapter.original(), "without_target": chapter.gradient_penalised()}
+    columns = ("mean_0", "mean_50", "mean_100", "furthest")
+    assert set(found) == {f"{key}_{name}" for name in boxes for key in columns}
+    for name, recipe in boxes.items():
+        G, D = recipe.networks(2, seed=5)
+        means = [fifty_lines.quantile_samples(G, 1_000).mean(1)]
+        for steps in (50, 100):
+            G, D = recipe.networks(2, seed=5)
+            recipe.train(G, D, seed=5, steps=steps)
+            means.append(fifty_lines.quantile_samples(G, 1_000).mean(1))
+        for at, mean in zip((0, 50, 100), means, strict=True):
+            torch.testing.assert_close(found[f"mean_{at}_{name}"], mean)
+        torch.testing.assert_close(found[f"furthest_{name}"], (torch.stack(means) - 4).abs().amax(0))
+
+
 def test_a_target_without_a_penalty_is_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
 
@@ -141,8 +162,8 @@ def test_a_target_without_a_penalty_is_the_same_run(monkeypatch: pytest.MonkeyPa
                        ("penalty", "adam", "target")]  # fmt: skip
     assert torch.equal(columns["w1_only_target"], columns["w1_none"])
     assert torch.equal(columns["w1_without_penalty"], columns["w1_only_adam"])
-    monkeypatch.setattr(chapter, "PENALTIES", {"one_sided": tuple, "r1": tuple})
-    assert set(chapter.penalties(2, 0)) == {"w1_one_sided", "w1_r1"}
+    assert set(chapter.penalties({"one_sided": tuple, "r1": tuple}, 2, 0)) == {"w1_one_sided", "w1_r1"}
+    assert chapter.LIGHT == {"light": chapter.light}
 
 
 # Critics
@@ -157,6 +178,26 @@ def test_a_straight_critic_is_known_for_what_it_is() -> None:
     turn = torch.tensor(4 + 1.25 / 0.55, dtype=torch.float64)
     falls = (chapter.REAL.cdf(turn) + chapter.FAKE.cdf(turn)).item() / 2
     assert known["agree"].tolist() == pytest.approx([falls, 1 - falls], abs=0.005)
+
+
+def test_a_straight_critic_knows_nothing_of_fakes_with_the_mean_of_the_data() -> None:
+    assert (chapter.NARROW.mean, chapter.NARROW.sd) == (4.0, 0.7)
+    known = chapter.known(Ensemble.of([Straight(-0.5)], device="cpu"), chapter.NARROW)
+    assert known["value"].tolist() == pytest.approx([0.0], abs=1e-5)
+    assert known["agree"].tolist() == pytest.approx([0.5], abs=0.005)
+
+
+def test_critics_learn_from_the_fakes_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, same, other = (
+        weights(chapter.critic("normalised", 2, 1, steps=FEW, **asked))
+        for asked in ({}, {"fakes": chapter.FAKE}, {"fakes": chapter.NARROW})
+    )
+    assert torch.equal(usual[0], same[0]) and not torch.equal(usual[0], other[0])
+    monkeypatch.setattr(chapter, "critic", partial(chapter.critic, steps=FEW))
+    for fakes in (chapter.FAKE, chapter.NARROW):
+        found = chapter.critics(fakes, 2, 1)
+        expected = chapter.known(chapter.critic("two_sided", 2, 1, fakes=fakes), fakes)
+        assert len(found) == 12 and torch.equal(found["value_two_sided"], expected["value"])
 
 
 @pytest.mark.parametrize("kind", chapter.CRITICS)
@@ -216,6 +257,23 @@ def test_the_box_of_the_mmd_gan_is_that_of_the_paper() -> None:
     torch.testing.assert_close(chapter.fitted_widths().g_loss(G, D, x, z), narrow)
     recipe.train(G, D, seed=0, steps=2)
     assert max(w.abs().max() for w in weights(D)) == pytest.approx(0.01)
+
+
+def test_without_a_decoder_the_features_learn_from_mmd_alone() -> None:
+    widths, narrow = chapter.WIDTHS, tuple(width / 1_000 for width in chapter.WIDTHS)
+    expected = {"alone": (widths, 1.0), "alone_fitted": (narrow, 1.0), "alone_louder": (widths, 1e6)}
+    assert set(chapter.UNDECODED) == set(expected)
+    box = chapter.mmd_gan()
+    for name, (of_kernel, factor) in expected.items():
+        recipe = chapter.UNDECODED[name]()
+        assert (recipe.batch, recipe.steps, recipe.options) == (box.batch, box.steps, box.options)
+        G, D = recipe.networks(2, seed=3, device="cpu")
+        x, z = 4 + numbers(2, 6, 1).float(), numbers(2, 5, 1, seed=1).float().abs()
+        apart = factor * mmd2(D(x)[..., :1], D(G(z))[..., :1], of_kernel)
+        torch.testing.assert_close(recipe.d_loss(G, D, x, z), -apart)
+        torch.testing.assert_close(recipe.g_loss(G, D, x, z), apart)
+        recipe.train(G, D, seed=0, steps=2)
+        assert max(w.abs().max() for w in weights(D)) == pytest.approx(0.01)
 
 
 def test_a_held_witness_pays_for_its_slope_and_its_weights_are_not_cut() -> None:
@@ -411,9 +469,12 @@ def test_the_third_box_of_the_chapter_is_that_of_the_package() -> None:
 
 
 def test_the_page_says_of_learned_kernels_what_the_tables_say() -> None:
-    learned = ledger("distances_learned") | ledger("distances_held")
+    learned = ledger("distances_learned") | ledger("distances_held") | ledger("distances_undecoded")
     text = "\n".join(cell.source for cell in CHAPTER.notebook.cells)
     for before, after in (("box", "louder"), ("box", "fitted"), ("numbers", "fitted"), ("box", "free"),
-                          ("box", "adam"), ("adam", "witness"), ("numbers_adam", "witness")):  # fmt: skip
+                          ("box", "adam"), ("adam", "witness"), ("numbers_adam", "witness"),
+                          ("box", "alone"), ("louder", "alone_louder"), ("alone", "alone_louder"),
+                          ("fitted", "alone_fitted"), ("alone_louder", "alone_fitted"),
+                          ("numbers", "alone_fitted")):  # fmt: skip
         found = effect(learned[f"w1_{before}"], learned[f"w1_{after}"], ratio=True)
         assert f"× {found.median:.2f} ({found.low:.2f} to {found.high:.2f})" in text

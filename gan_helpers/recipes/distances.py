@@ -1,8 +1,9 @@
 """Wasserstein and kernel GANs on the line: two published boxes, their repair, and what critics know.
 
 The boxes are algorithm 1 of Arjovsky, Chintala and Bottou (2017), which cuts weights, and algorithm 1 of
-Gulrajani et al. (2017), which penalises slopes. They are followed to the number, on the Gaussian of the fifty
-lines; neither says which networks suit a line, so these are two hidden layers of 64 on both sides.
+Gulrajani et al. (2017), which penalises slopes. All numbers that they print are followed, on the Gaussian of
+the fifty lines. Neither says which networks suit a line, so these are two hidden layers of 64 on both sides;
+the second prints no batch, and has the 64 of the first.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Optimizer
 
 from gan_helpers import dirac, metrics
+from gan_helpers.data import Normal
 from gan_helpers.divergences import mmd2, witness
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import wasserstein_d, wasserstein_g
@@ -164,6 +166,15 @@ def one_sided() -> Recipe:
     return replace(gradient_penalised(), d_loss=penalised(one_sided=True))
 
 
+def light() -> Recipe:
+    """Return the second box with a penalty of weight 0.1, as its authors' program for toy data has it.
+
+    References:
+        ``gan_toy.py`` of https://github.com/igul222/improved_wgan_training
+    """
+    return replace(gradient_penalised(), d_loss=penalised(weight=0.1))
+
+
 def with_r1_alone() -> Recipe:
     """Return the second box with R1 in place of its penalty, at the weight of `repaired`."""
     return replace(gradient_penalised(), d_loss=with_r1)
@@ -257,19 +268,43 @@ def early(seeds: int, seed: int) -> Columns:
     return found
 
 
-PENALTIES = {"one_sided": one_sided, "r1": with_r1_alone}
-
-
-def penalties(seeds: int, seed: int) -> Columns:
-    """Return what other penalties in the place of the second box's have come to, by the names `PENALTIES`.
+def paths(seeds: int, seed: int) -> Columns:
+    """Return the ways that the mean fakes of both boxes go, from the seeds of `apart`.
 
     Args:
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        The mean fake at every 50th step, ``"mean_50_none"`` and ``"mean_50_without_target"``, and its largest
+        distance from the mean of the data in the whole run, ``"furthest_none"``.
+    """
+    found: Columns = {}
+    for name, changes in (("none", ()), ("without_target", ("penalty", "adam"))):
+        recipe = changed(*changes)
+        G, D = recipe.networks(seeds, seed=seed)
+        history = recipe.train(G, D, seed=seed, watch=Watch(looks(D), every=50)).require_whole()
+        means = history.watched["mean"]
+        found |= {f"mean_{at}_{name}": mean for at, mean in zip(history.at.tolist(), means, strict=True)}
+        found[f"furthest_{name}"] = (means - REAL.mean).abs().amax(0)
+    return found
+
+
+PENALTIES = {"one_sided": one_sided, "r1": with_r1_alone}
+LIGHT = {"light": light}
+
+
+def penalties(recipes: Mapping[str, Callable[[], Recipe]], seeds: int, seed: int) -> Columns:
+    """Return what other penalties in the place of the second box's have come to, by their names.
+
+    Args:
+        recipes: what makes them, by name: `PENALTIES` or `LIGHT`.
         seeds: how many runs.
         seed: the base seed.
     """
     return {
         f"{column}_{name}": values
-        for name, recipe in PENALTIES.items()
+        for name, recipe in recipes.items()
         for column, values in ended(recipe(), seeds, seed).items()
     }
 
@@ -285,6 +320,7 @@ CRITICS: dict[str, dict[str, Any]] = {
 }
 ALONG = torch.linspace(0.0, 8.0, 801, dtype=torch.float64)  # where slopes are taken
 QUANTILES = (torch.arange(1_000, dtype=torch.float64) + 0.5) / 1_000
+NARROW = Normal(REAL.mean, FAKE.sd)  # fakes with the mean of the data
 
 
 def normalised(features: int = 1) -> nn.Module:
@@ -300,14 +336,17 @@ def normalised(features: int = 1) -> nn.Module:
     return layers
 
 
-def critic(kind: str, seeds: int, seed: int | None = None, steps: int = LEARN) -> Ensemble:
-    """Return critics that have learned to tell `REAL` from `gan_helpers.recipes.minimax.FAKE`.
+def critic(
+    kind: str, seeds: int, seed: int | None = None, steps: int = LEARN, fakes: Normal = FAKE
+) -> Ensemble:
+    """Return critics that have learned to tell `REAL` from fakes that stand still.
 
     Args:
         kind: one of `CRITICS`.
         seeds: how many.
         seed: the base seed.
         steps: how many they take, on 64 fresh samples of data and of fakes.
+        fakes: the law of the fakes.
 
     Raises:
         ValueError: if there is no such kind.
@@ -322,7 +361,7 @@ def critic(kind: str, seeds: int, seed: int | None = None, steps: int = LEARN) -
     device = next(D.parameters()).device
     samples, places = Stream("samples", seed, device), Stream("places", seed, device)
     for _ in range(steps):
-        x, fake = (law(seeds, 64, samples) for law in (REAL, FAKE))
+        x, fake = (law(seeds, 64, samples) for law in (REAL, fakes))
         loss = wasserstein_d(D(x), D(fake))
         if "weight" in rule:
             cost = gradient_penalty(D, x, fake, places, one_sided=rule.get("one_sided", False))
@@ -333,22 +372,23 @@ def critic(kind: str, seeds: int, seed: int | None = None, steps: int = LEARN) -
     return D.eval()
 
 
-def known(D: Ensemble) -> Columns:
-    r"""Return what critics know of W1 of `REAL` and `gan_helpers.recipes.minimax.FAKE`, each ``(seeds,)``.
+def known(D: Ensemble, fakes: Normal = FAKE) -> Columns:
+    r"""Return what critics know of W1 of `REAL` and of fakes, each ``(seeds,)``.
 
     Args:
         D: the critics.
+        fakes: the law of the fakes.
 
     Returns:
         The difference of the mean outputs over 1,000 quantiles of each, ``"value"``; the largest size of
         the slope on [0, 8], ``"steepest"``; and the share of the samples of both at places where the
         slope has the sign of the true price's, ``"agree"``.
     """
-    of_real, of_fake = (logits(D, law.quantile(QUANTILES)) for law in (REAL, FAKE))
+    of_real, of_fake = (logits(D, law.quantile(QUANTILES)) for law in (REAL, fakes))
     slopes = logits(D, ALONG).diff(dim=1) / ALONG.diff()
     middle = (ALONG[1:] + ALONG[:-1]) / 2
-    true = (FAKE.cdf(middle) - REAL.cdf(middle)).sign()
-    samples = REAL.density(middle.unsqueeze(1)) + FAKE.density(middle.unsqueeze(1))
+    true = (fakes.cdf(middle) - REAL.cdf(middle)).sign()
+    samples = REAL.density(middle.unsqueeze(1)) + fakes.density(middle.unsqueeze(1))
     return {
         "value": of_real.mean(1) - of_fake.mean(1),
         "steepest": slopes.abs().amax(1),
@@ -356,10 +396,11 @@ def known(D: Ensemble) -> Columns:
     }
 
 
-def critics(seeds: int, seed: int) -> Columns:
+def critics(fakes: Normal, seeds: int, seed: int) -> Columns:
     """Train critics of all `CRITICS`, and return what they are `known` to know.
 
     Args:
+        fakes: the law of the fakes.
         seeds: how many of each.
         seed: the base seed.
 
@@ -369,7 +410,7 @@ def critics(seeds: int, seed: int) -> Columns:
     return {
         f"{name}_{kind}": values
         for kind in CRITICS
-        for name, values in known(critic(kind, seeds, seed)).items()
+        for name, values in known(critic(kind, seeds, seed, fakes=fakes), fakes).items()
     }
 
 
@@ -440,7 +481,9 @@ class Coder(nn.Module):
         return torch.cat([feature, self.decoder(feature)], dim=-1)
 
 
-def mmd_gan(widths: tuple[float, ...] = WIDTHS, factor: float = 1.0, held: bool = False) -> Recipe:
+def mmd_gan(
+    widths: tuple[float, ...] = WIDTHS, factor: float = 1.0, held: bool = False, decoder: float = 8.0
+) -> Recipe:
     r"""Return the box of the MMD GAN: a kernel of features, which D learns and G is judged by.
 
     .. math:: L_D = -\mathrm{MMD}^2(f(x), f(y)) + 8\, \mathbb{E}\,(x - g(f(x)))^2
@@ -455,6 +498,7 @@ def mmd_gan(widths: tuple[float, ...] = WIDTHS, factor: float = 1.0, held: bool 
         factor: what both losses are multiplied by.
         held: whether the loss of D has the gradient penalty of the second box as well, on the slope of
             `gan_helpers.divergences.witness` of the features.
+        decoder: the weight of what the decoder gets wrong.
 
     References:
         Li et al. (2017), algorithm 1 and section 5. https://arxiv.org/abs/1705.08584
@@ -465,7 +509,7 @@ def mmd_gan(widths: tuple[float, ...] = WIDTHS, factor: float = 1.0, held: bool 
         of_real, of_fake = D(x, fake)
         features = of_real[..., :1], of_fake[..., :1]
         off = [(out[..., 1:] - was).square().mean((1, 2)) for out, was in ((of_real, x), (of_fake, fake))]
-        loss: Tensor = 8 * (off[0] + off[1]) - mmd2(*features, widths)
+        loss: Tensor = decoder * (off[0] + off[1]) - mmd2(*features, widths)
         if held:
             cost = gradient_penalty(lambda t: witness(D(t)[..., :1], *features, widths), x, fake, D.dropout)
             loss = loss + 10 * cost
@@ -478,14 +522,22 @@ def mmd_gan(widths: tuple[float, ...] = WIDTHS, factor: float = 1.0, held: bool 
     return replace(original(), D=Coder, d_loss=d_loss, g_loss=g_loss)
 
 
-def fitted_widths() -> Recipe:
-    """Return the box of the MMD GAN with kernels a thousand times as narrow, as its features are."""
-    return mmd_gan(tuple(width / 1_000 for width in WIDTHS))
+def fitted_widths(decoder: float = 8.0) -> Recipe:
+    """Return the box of the MMD GAN with kernels a thousand times as narrow, as its features are.
+
+    Args:
+        decoder: the weight of what the decoder gets wrong.
+    """
+    return mmd_gan(tuple(width / 1_000 for width in WIDTHS), decoder=decoder)
 
 
-def louder() -> Recipe:
-    """Return the box of the MMD GAN with both losses a million times as large, and all else as it is."""
-    return mmd_gan(factor=1e6)
+def louder(decoder: float = 8.0) -> Recipe:
+    """Return the box of the MMD GAN with both losses a million times as large, and all else as it is.
+
+    Args:
+        decoder: the weight of what the decoder gets wrong.
+    """
+    return mmd_gan(factor=1e6, decoder=decoder)
 
 
 def free_decoder() -> Recipe:
@@ -542,13 +594,19 @@ HELD: dict[str, Callable[[], Recipe]] = {
     "witness": witness_held,
     "numbers_adam": partial(unlearned, faster),
 }
+#: The box and two of its changes with a decoder that costs nothing, so that D learns by MMD² alone.
+UNDECODED: dict[str, Callable[[], Recipe]] = {
+    "alone": partial(mmd_gan, decoder=0.0),
+    "alone_fitted": partial(fitted_widths, decoder=0.0),
+    "alone_louder": partial(louder, decoder=0.0),
+}
 
 
 def learned(recipes: Mapping[str, Callable[[], Recipe]], seeds: int, seed: int) -> Columns:
     """Return what generators have come to by each of some recipes.
 
     Args:
-        recipes: what makes them, by name: `LEARNED` or `HELD`.
+        recipes: what makes them, by name: `LEARNED`, `HELD` or `UNDECODED`.
         seeds: how many runs.
         seed: the base seed.
 
@@ -690,12 +748,16 @@ def games(seeds: int, seed: int) -> Columns:
 TABLES = {
     "aims": Table(aims, 32, ensemble=4),  # more have tensors that the memory does not keep
     "apart": Table(apart, 32, ensemble=32),
-    "critics": Table(critics, 128, ensemble=64),
+    "critics": Table(partial(critics, FAKE), 128, ensemble=64),
+    "critics_narrow": Table(partial(critics, NARROW), 128, ensemble=64),
     "early": Table(early, 64, ensemble=32),
     "games": Table(games, 320, ensemble=320),
     "held": Table(partial(learned, HELD), 8, ensemble=8),
     "kernels": Table(kernels, 32, ensemble=32),
     "learned": Table(partial(learned, LEARNED), 8, ensemble=8),
-    "penalties": Table(penalties, 32, ensemble=32),
+    "light": Table(partial(penalties, LIGHT), 32, ensemble=32),
+    "paths": Table(paths, 32, ensemble=32),
+    "penalties": Table(partial(penalties, PENALTIES), 32, ensemble=32),
     "power": Table(power, 320),
+    "undecoded": Table(partial(learned, UNDECODED), 8, ensemble=8),
 }
