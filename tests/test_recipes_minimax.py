@@ -240,3 +240,12 @@ def test_how_likely_too_many_controls_are_below_a_twentieth() -> None:
     for bound in (0.045, 0.052):
         assert minimax.false_alarms(bound) == pytest.approx((share >= bound).mean(), rel=0.1)
     assert minimax.false_alarms(0.07) < 3e-6 and minimax.false_alarms(0.0) == 1.0
+
+
+def test_how_likely_too_few_controls_are_below_a_twentieth() -> None:
+    rng = np.random.default_rng(1)
+    right = rng.binomial(500, 0.65, (4_000, 2_000)) + rng.binomial(500, 0.35, (4_000, 2_000))
+    share = (stats.binom.sf(right - 1, 1_000, 0.5) < 0.05).mean(1)
+    for bound in (0.035, 0.04):
+        assert minimax.too_few_alarms(bound) == pytest.approx((share <= bound).mean(), rel=0.1)
+    assert minimax.too_few_alarms(0.02) < 1e-6 and minimax.too_few_alarms(1.0) == 1.0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor, nn
@@ -392,10 +393,24 @@ def false_alarms(bound: float) -> float:
     Args:
         bound: the share.
     """
-    guessed = 2 * TESTED
-    enough = stats.binom.isf(0.05, guessed, 0.5) + 1  # the least count that guessing reaches so rarely
-    rate = stats.binom.sf(enough - 1, guessed, 0.5)
-    return float(stats.binom.sf(math.ceil(bound * CONTROLS) - 1, CONTROLS, rate))
+    return float(stats.binom.sf(math.ceil(bound * CONTROLS) - 1, CONTROLS, _alarmed(0.5)))
+
+
+def too_few_alarms(bound: float) -> float:
+    """Return how likely no larger a share of such tests is below 0.05, if D says real to 0.65 of the samples.
+
+    Args:
+        bound: the share.
+    """
+    return float(stats.binom.cdf(math.floor(bound * CONTROLS), CONTROLS, _alarmed(0.65)))
+
+
+def _alarmed(real: float) -> float:
+    """Return how often a test of a law with itself is below 0.05, if D says real to such a share of it."""
+    enough = stats.binom.isf(0.05, 2 * TESTED, 0.5) + 1  # the least count that guessing reaches so rarely
+    first = stats.binom.pmf(range(TESTED + 1), TESTED, real)
+    second = stats.binom.pmf(range(TESTED + 1), TESTED, 1 - real)
+    return float(np.convolve(first, second)[int(enough) :].sum())
 
 
 TABLES = {

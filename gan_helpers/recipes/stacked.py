@@ -167,6 +167,6 @@ def floor(seeds: int, seed: int) -> Columns:
 
 TABLES = {
     "plain": Table(partial(whole, False), 1, ensemble=1),  # a run takes twenty minutes of a core
-    "repaired": Table(partial(whole, True), 1, ensemble=1),
+    "repaired": Table(partial(whole, True), 2, ensemble=1),
     "floor": Table(floor, 8, ensemble=1),
 }
