@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_helpers import Ensemble, Stream, Watch, classifier, mnist
-from gan_helpers.recipes import maxout_mnist
+from gan_helpers import Ensemble, History, Stream, Watch, classifier, mnist
+from gan_helpers.recipes import Recipe, maxout_mnist
 from tests.chapters import Chapter, assert_trains_by
 
 CHAPTER = Chapter("maxout_mnist")
@@ -250,6 +250,41 @@ def test_a_run_is_followed_over_its_epochs(few: mnist.Mnist, monkeypatch: pytest
     both = maxout_mnist.switches(2, seed=3, epochs=2)
     assert torch.equal(both["original_frechet"], columns["frechet_2"])
     assert torch.equal(both["minimax_d_loss"], columns["d_loss_2"])
+
+
+def test_a_discriminator_may_learn_alone_before_the_game(
+    few: mnist.Mnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, seen = Recipe.train, []
+
+    def watched(recipe: Recipe, G: Ensemble, D: Ensemble, seed: int, **options: Any) -> History:
+        before = [[weight.clone() for weight in network.parameters()] for network in (G, D)]
+        history = train(recipe, G, D, seed, **options)
+        moved = [
+            not all(map(torch.equal, old, network.parameters()))
+            for old, network in zip(before, (G, D), strict=True)
+        ]
+        seen.append((seed, len(history.d_loss), *moved))
+        return history
+
+    monkeypatch.setattr(Recipe, "train", watched)
+    columns = maxout_mnist.follow({}, 2, seed=3, epochs=1, at=(1,), alone=2)
+    assert seen == [(1_000_003, 4, False, True), (3, 2, True, True)]
+    usual = maxout_mnist.follow({}, 2, seed=3, epochs=1, at=(1,))
+    assert not torch.equal(columns["d_loss_1"], usual["d_loss_1"])
+
+
+def test_letting_d_learn_first_is_followed_in_two_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def follow(changes: Any, seeds: int, seed: int, epochs: int, at: Any, alone: int) -> Any:
+        asked.append((changes, seeds, seed, at, alone))
+        return {f"kl_{epochs}": torch.full((seeds,), float(alone))}
+
+    monkeypatch.setattr(maxout_mnist, "follow", follow)
+    columns = maxout_mnist.learned_first(2, 3, epochs=4)
+    assert set(columns) == {"in_place_kl", "d_alone_kl"} and columns["d_alone_kl"].eq(1).all()
+    assert asked == [({"order": "in_place"}, 2, 3, (4,), 0), ({}, 2, 3, (4,), 1)]
 
 
 def test_the_chapter_begins_the_recipe_of_the_package() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, Literal
 
@@ -297,6 +297,7 @@ def follow(
     seed: int,
     epochs: int = EPOCHS,
     at: tuple[int, ...] = (1, 3, 10, 20, 30),
+    alone: int = 0,
 ) -> Columns:
     """Train a recipe on the bundled digits, and return what it is like after some of the epochs.
 
@@ -306,15 +307,18 @@ def follow(
         seed: the base seed.
         epochs: how many epochs.
         at: after which epochs to measure.
+        alone: for how many epochs D learns before them, while G keeps its first weights.
 
     Returns:
         By names such as ``frechet_10``, each ``(seeds,)``: what `measure` says of 2,000 images, and the mean
         over the epoch of both losses and of D's shares of right answers.
     """
-    return _followed(mnist.load(), changes, seeds, seed, epochs, at, at)[0]
+    return _followed(mnist.load(), changes, seeds, seed, epochs, at, at, alone)[0]
 
 
-def whole(changes: dict[str, Any], seeds: int, seed: int, epochs: int = EPOCHS) -> Columns:
+def whole(
+    changes: dict[str, Any], seeds: int, seed: int, epochs: int = EPOCHS, alone: int = 0
+) -> Columns:
     """Train a recipe on all digits that the source learned from, and return what became of it.
 
     Args:
@@ -322,13 +326,14 @@ def whole(changes: dict[str, Any], seeds: int, seed: int, epochs: int = EPOCHS) 
         seeds: how many runs.
         seed: the base seed.
         epochs: how many epochs.
+        alone: as for `follow`.
 
     Returns:
         As of `follow`, with the log of every epoch, and what `right` says at the end.
     """
     digits, at = source_digits(), tuple(epoch for epoch in (1, 3, 10, 20, 30) if epoch <= epochs)
     logged = tuple(range(1, epochs + 1))
-    columns, D, fakes = _followed(digits, changes, seeds, seed, epochs, at, logged)
+    columns, D, fakes = _followed(digits, changes, seeds, seed, epochs, at, logged, alone)
     return columns | right(D, fakes, digits)
 
 
@@ -340,11 +345,16 @@ def _followed(
     epochs: int,
     at: tuple[int, ...],
     logged: tuple[int, ...],
+    alone: int = 0,
 ) -> tuple[Columns, Ensemble, Tensor]:
     """Train, and return `measure` after some epochs, the log of some, and D and 2,000 fakes of the end."""
     judge, answers = classifier.load(), Answers()
     recipe = original(digits.train.images, epochs=epochs, answers=answers, **changes)
     G, D = recipe.networks(seeds, seed=seed)
+    if alone:
+        ahead = original(digits.train.images, epochs=alone, **changes)
+        still = replace(ahead, g_opt=lambda G: torch.optim.SGD(G.parameters(), lr=0.0))
+        still.train(G, D, seed=seed + 1_000_000)  # other data and noise than those of the game
     noise = Stream("shown", seed, digits.train.images.device).uniform(seeds, JUDGED, NOISE.features)
     each = recipe.steps // epochs
     history = recipe.train(G, D, seed=seed, watch=Watch(lambda G: {"images": shown(G, noise)}, each))
@@ -428,6 +438,25 @@ def switches(seeds: int, seed: int, epochs: int = 10) -> Columns:
     columns: Columns = {}
     for name, changes in VARIANTS.items():
         found = follow(changes, seeds, seed, epochs, at=(epochs,))
+        columns |= {f"{name}_{key.removesuffix(f'_{epochs}')}": value for key, value in found.items()}
+    return columns
+
+
+def learned_first(seeds: int, seed: int, epochs: int = 10) -> Columns:
+    """Let D learn first, in two ways that the list of switches has not, for as many epochs as that has.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+        epochs: how many epochs.
+
+    Returns:
+        What `follow` says of the last epoch, by names such as ``in_place_kl``, each ``(seeds,)``: of D that
+        moves in place, and of D that learns alone for an epoch before the game.
+    """
+    columns: Columns = {}
+    for name, changes, alone in (("in_place", {"order": "in_place"}, 0), ("d_alone", {}, 1)):
+        found = follow(changes, seeds, seed, epochs, at=(epochs,), alone=alone)
         columns |= {f"{name}_{key.removesuffix(f'_{epochs}')}": value for key, value in found.items()}
     return columns
 
@@ -570,6 +599,7 @@ def plain(seeds: int, seed: int) -> Columns:
 TABLES = {
     "original": Table(partial(follow, {}), 20, ensemble=1),
     "repaired": Table(partial(follow, VARIANTS["repaired"], epochs=10, at=(10,)), 20, ensemble=1),
+    "learned_first": Table(learned_first, 20, ensemble=1),
     "slow_d": Table(partial(follow, VARIANTS["weak_d"], epochs=3, at=(3,)), 20, ensemble=1),
     "switches": Table(switches, 20, ensemble=1),
     "apart": Table(apart, 8, ensemble=1),
@@ -579,6 +609,14 @@ TABLES = {
     "whole_copies": Table(whole_copies, 1),
     "whole_repaired": Table(partial(whole, options(*CHANGES) | {"order": "in_place"}), 1, ensemble=1),
 }
+#: The switches that were turned for the whole length as well, and how many runs there are of each. Every one
+#: is a table of its own, from the seeds of ``whole``.
+TURNED = {"no_dropout": 2, "norm_in_d": 1, "gains_at_one": 1, "weak_d": 1}
+TABLES |= {
+    f"whole_{name}": Table(partial(whole, {"order": "in_place"} | VARIANTS[name]), runs, ensemble=1)
+    for name, runs in TURNED.items()
+}
+TABLES["whole_d_alone"] = Table(partial(whole, {"order": "in_place"}, alone=1), 1, ensemble=1)
 
 
 PAGE = 0  # the base seed of the chapter's own runs, unless the reader gives another
