@@ -277,14 +277,16 @@ def sentences() -> Iterator[tuple[str, tuple[float, ...]]]:
         "covers {:.2f} of the held-out digits where the mixture covers {:.2f}",
         (middle(slow["coverage_3000"]), middle(digits["coverage_mixture"])),
     )
-    gap = {key: slow[f"{key}_3000"] - digits[f"{key}_mixture"] for key in ("distance", "coverage", "told")}
-    assert [int((gap[key] > 0).sum()) for key in ("distance", "coverage")] == [7, 8]
-    yield "than the mixture in seven of them, in the median by {:.2f}", (middle(gap["distance"]),)
+    yield (
+        "it is further off, {:.2f} in place of {:.2f}",
+        (middle(slow["distance_3000"]), middle(digits["distance_mixture"])),
+    )
     yield (
         "tells it more often, at {:.2f} in place of {:.2f}",
         (middle(slow["told_3000"]), middle(digits["told_mixture"])),
     )
-    chances = [mannwhitneyu(slow[f"{key}_3000"], digits[f"{key}_mixture"]).pvalue for key in gap]
+    keys = ("distance", "coverage", "told")
+    chances = [mannwhitneyu(slow[f"{key}_3000"], digits[f"{key}_mixture"]).pvalue for key in keys]
     assert max(holm([float(p) for p in chances])) < 0.05
     yield "By the test of the table above, corrected for three, all three are told", ()
     yield (
