@@ -258,7 +258,7 @@ def test_methods_have_their_columns(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"kl_3000": torch.zeros(seeds)}
 
     monkeypatch.setattr(chapter, "counted", counted)
-    assert set(chapter.methods(2, 9)) == {f"kl_3000_{name}" for name in chapter.METHODS}
+    assert set(chapter.methods(chapter.METHODS, 2, 9)) == {f"kl_3000_{name}" for name in chapter.METHODS}
     assert {ask[1:] for ask in asked} == {(2, 9)}
 
 
@@ -270,7 +270,7 @@ def test_controls_of_packing_have_as_many_answers_as_they_say(monkeypatch: pytes
         return {"kl_3000": torch.zeros(seeds)}
 
     monkeypatch.setattr(chapter, "counted", counted)
-    assert set(chapter.answers(2, 9)) == {f"kl_3000_{name}" for name in chapter.ANSWERS}
+    assert set(chapter.methods(chapter.ANSWERS, 2, 9)) == {f"kl_3000_{name}" for name in chapter.ANSWERS}
     packs = {"few32": (32, 1), "few16": (16, 1), "many2": (64, 2), "many4": (64, 4)}
     for recipe, (name, (answers, size)) in zip(asked, packs.items(), strict=True):
         G, D = recipe.networks(2, seed=9, device="cpu")

@@ -486,8 +486,8 @@ def mmd_gan(
 ) -> Recipe:
     r"""Return the box of the MMD GAN: a kernel of features, which D learns and G is judged by.
 
-    .. math:: L_D = -\mathrm{MMD}^2(f(x), f(y)) + 8\, \mathbb{E}\,(x - g(f(x)))^2
-        + 8\, \mathbb{E}\,(y - g(f(y)))^2, \qquad L_G = \mathrm{MMD}^2(f(x), f(y))
+    .. math:: L_D = -\mathrm{MMD}^2(f(x), f(y)) + \beta\, \mathbb{E}\,(x - g(f(x)))^2
+        + \beta\, \mathbb{E}\,(y - g(f(y)))^2, \qquad L_G = \mathrm{MMD}^2(f(x), f(y))
 
     The decoder g is to keep the encoder f from sending different numbers to one place. All weights of both
     are cut to [-0.01, 0.01]. RMSProp with 0.00005, batches of 64, five steps of D. The weight 8 is that of
@@ -498,7 +498,7 @@ def mmd_gan(
         factor: what both losses are multiplied by.
         held: whether the loss of D has the gradient penalty of the second box as well, on the slope of
             `gan_helpers.divergences.witness` of the features.
-        decoder: the weight of what the decoder gets wrong.
+        decoder: the weight of what the decoder gets wrong, :math:`\beta`; 8 in the box.
 
     References:
         Li et al. (2017), algorithm 1 and section 5. https://arxiv.org/abs/1705.08584

@@ -316,9 +316,7 @@ def follow(
     return _followed(mnist.load(), changes, seeds, seed, epochs, at, at, alone)[0]
 
 
-def whole(
-    changes: dict[str, Any], seeds: int, seed: int, epochs: int = EPOCHS, alone: int = 0
-) -> Columns:
+def whole(changes: dict[str, Any], seeds: int, seed: int, epochs: int = EPOCHS, alone: int = 0) -> Columns:
     """Train a recipe on all digits that the source learned from, and return what became of it.
 
     Args:
@@ -345,7 +343,7 @@ def _followed(
     epochs: int,
     at: tuple[int, ...],
     logged: tuple[int, ...],
-    alone: int = 0,
+    alone: int,
 ) -> tuple[Columns, Ensemble, Tensor]:
     """Train, and return `measure` after some epochs, the log of some, and D and 2,000 fakes of the end."""
     judge, answers = classifier.load(), Answers()
@@ -437,8 +435,7 @@ def switches(seeds: int, seed: int, epochs: int = 10) -> Columns:
     """
     columns: Columns = {}
     for name, changes in VARIANTS.items():
-        found = follow(changes, seeds, seed, epochs, at=(epochs,))
-        columns |= {f"{name}_{key.removesuffix(f'_{epochs}')}": value for key, value in found.items()}
+        columns |= _ended(name, changes, seeds, seed, epochs)
     return columns
 
 
@@ -454,11 +451,14 @@ def learned_first(seeds: int, seed: int, epochs: int = 10) -> Columns:
         What `follow` says of the last epoch, by names such as ``in_place_kl``, each ``(seeds,)``: of D that
         moves in place, and of D that learns alone for an epoch before the game.
     """
-    columns: Columns = {}
-    for name, changes, alone in (("in_place", {"order": "in_place"}, 0), ("d_alone", {}, 1)):
-        found = follow(changes, seeds, seed, epochs, at=(epochs,), alone=alone)
-        columns |= {f"{name}_{key.removesuffix(f'_{epochs}')}": value for key, value in found.items()}
-    return columns
+    of_library = _ended("in_place", {"order": "in_place"}, seeds, seed, epochs)
+    return of_library | _ended("d_alone", {}, seeds, seed, epochs, alone=1)
+
+
+def _ended(name: str, changes: dict[str, Any], seeds: int, seed: int, epochs: int, alone: int = 0) -> Columns:
+    """Return what `follow` says of the last epoch, with a name in the place of the epoch."""
+    found = follow(changes, seeds, seed, epochs, at=(epochs,), alone=alone)
+    return {f"{name}_{key.removesuffix(f'_{epochs}')}": value for key, value in found.items()}
 
 
 def spread(images: Tensor) -> Tensor:

@@ -448,19 +448,6 @@ METHODS: dict[str, Callable[[], Recipe]] = {
 }
 
 
-def methods(seeds: int, seed: int) -> Columns:
-    """Return what all `METHODS` find on the ring, from the same seeds and in as many steps.
-
-    Args:
-        seeds: how many runs of each.
-        seed: the base seed.
-
-    Returns:
-        Columns such as ``"modes_3000_pack2"``.
-    """
-    return _each(METHODS, seeds, seed)
-
-
 #: Controls of packing, the plain game with as few answers in a loss and packs with as many as it has.
 ANSWERS: dict[str, Callable[[], Recipe]] = {
     "few32": lambda: replace(original(), batch=BATCH // 2),
@@ -470,17 +457,18 @@ ANSWERS: dict[str, Callable[[], Recipe]] = {
 }
 
 
-def answers(seeds: int, seed: int) -> Columns:
-    """Return what all games of `ANSWERS` find on the ring, from the seeds of `methods`.
+def methods(recipes: Mapping[str, Callable[[], Recipe]], seeds: int, seed: int) -> Columns:
+    """Return what some games find on the ring, from the same seeds and in as many steps.
 
     Args:
+        recipes: what makes them, by name: `METHODS` or `ANSWERS`.
         seeds: how many runs of each.
         seed: the base seed.
 
     Returns:
-        Columns such as ``"modes_3000_many2"``.
+        Columns such as ``"modes_3000_pack2"``, each ``(seeds,)``.
     """
-    return _each(ANSWERS, seeds, seed)
+    return _each(recipes, seeds, seed)
 
 
 #: The games of the paper's networks.
@@ -524,14 +512,14 @@ def floor(seeds: int, seed: int) -> Columns:
 
 
 TABLES = {
-    "answers": Table(answers, 16, ensemble=16),
+    "answers": Table(partial(methods, ANSWERS), 16, ensemble=16),
     "apart": Table(taken_apart(changed, tuple(CHANGES), counted), 32, ensemble=32),
     "floor": Table(floor, 320, ensemble=320),
     "grid_long": Table(grid_long, 16, ensemble=16),
     "grid_original": Table(lambda seeds, seed: counted(original(GRID), seeds, seed), 64),
     "grid_repaired": Table(lambda seeds, seed: counted(repaired(GRID), seeds, seed), 192),
     "leaky": Table(lambda seeds, seed: counted(leaky(), seeds, seed), 16, ensemble=16),
-    "methods": Table(methods, 16, ensemble=16),
+    "methods": Table(partial(methods, METHODS), 16, ensemble=16),
     "original": Table(lambda seeds, seed: counted(original(), seeds, seed, coarse=True), 64),
     "paper": Table(paper, 1, ensemble=1),  # a run of all three takes half an hour of a core
     "repaired": Table(lambda seeds, seed: counted(repaired(), seeds, seed, coarse=True), 300),
