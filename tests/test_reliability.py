@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from tests import reliability
-from tests.reliability import AREAS, COLUMNS, Reached, last_measured, measured, merged, rows_of
+from tests.reliability import AREAS, COLUMNS, last_measured, measured, merged, rows_of
 from tools import seeds
 from tools.sheets import BOOK
 
@@ -99,19 +99,6 @@ def test_the_slow_tests_are_left_out_unless_they_are_asked_for(pytestconfig: pyt
     assert "-m=not reliability" in pytestconfig.getini("addopts")
 
 
-OTHER_SEEDS = "notebooks from base seeds 1 to 20, with 1 and 2 threads, and with AVX2 alone"
-
-
-@pytest.mark.reliability("claims", OTHER_SEEDS)
-def test_the_notebooks_passed_from_other_seeds(reached: Reached) -> None:
-    """The runs are those of `python -m tools.seeds`, which take hours."""
-    figure = seeds.summary()
-    if figure is None:
-        pytest.skip("No run of the notebooks as they are now is listed: `python -m tools.seeds` makes them.")
-    reached(figure)
-    assert {row["passed"] for row in seeds.current()} == {"1"}
-
-
 def test_no_run_of_the_notebooks_as_they_are_has_failed() -> None:
     assert {row["passed"] for row in seeds.current()} <= {"1"}
 
@@ -134,11 +121,9 @@ def test_the_list_of_seeds_counts_only_runs_of_the_notebooks_as_they_are(
     monkeypatch.setattr(seeds, "notebooks", lambda: chapters)
     monkeypatch.setattr(seeds, "LEDGER", tmp_path / "seeds.csv")
     first, second, old = write(one, "1"), write(two, "2"), "old"
-    assert seeds.summary() is None
     runs = [("one", first, 1, 1), ("one", first, 2, 0), ("two", second, 1, 1), ("two", old, 1, 0)]
     lines = [f"{notebook},{code},{seed},1,default,{passed}\n" for notebook, code, seed, passed in runs]
     seeds.LEDGER.write_text(",".join(seeds.FIELDS) + "\n" + "".join(lines), encoding="utf-8")
-    assert seeds.summary() == "2 of 3 runs of 2 notebooks passed, from 2 seeds"
     write(one, "3")
     stale, current = ([*row.values()] for row in seeds.by_chapter())
     assert (stale, current) == (["one", "not run since it changed", "2"], ["two", "1 of 1", "1"])

@@ -58,16 +58,6 @@ def current() -> list[dict[str, str]]:
     return [row for row in rows() if (row["notebook"], row["code"]) in codes]
 
 
-def summary() -> str | None:
-    """Return how many of these runs passed, or None if there was none."""
-    runs = current()
-    if not runs:
-        return None
-    passed = sum(row["passed"] == "1" for row in runs)
-    chapters, seeds = len({row["notebook"] for row in runs}), len({row["seed"] for row in runs})
-    return f"{passed} of {len(runs)} runs of {chapters} notebooks passed, from {seeds} seeds"
-
-
 def by_chapter() -> list[dict[str, str]]:
     """Return how many runs are of each notebook as it is now, and how many of what it was before."""
     known, now = rows(), current()
