@@ -20,7 +20,7 @@ def describe(thing: object) -> str:
     """Return a text that is the same for the same sampler, loss or number, in every process.
 
     A function is told by its code and by the constants that it uses, an object by its class and, where it
-    cannot change, by its values. What changes in a run does not take part.
+    cannot change, by its values: data sets by all their numbers. What changes in a run does not take part.
 
     Args:
         thing: an argument of a run.
@@ -44,11 +44,25 @@ def _described(thing: object, outer: tuple[object, ...]) -> str:
         return f"{thing.__qualname__} {_digest(_constants(thing, outer))}"
     if isinstance(thing, Tensor):
         return f"{thing.dtype} {tuple(thing.shape)}"
+    if isinstance(thing, type):
+        return thing.__qualname__
     kind = type(thing).__qualname__
-    if is_dataclass(thing) and not isinstance(thing, type) and type(thing).__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        values = [f"{field.name}={_described(getattr(thing, field.name), outer)}" for field in fields(thing)]
-        return f"{kind}({', '.join(values)})"
-    return thing.__qualname__ if isinstance(thing, type) else kind
+    if is_dataclass(thing) and type(thing).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        held = {field.name: getattr(thing, field.name) for field in fields(thing)}
+    else:
+        # Of what may change, only the data set of a sampler such as `Minibatches` stays as it is.
+        held = {"data": thing.data} if isinstance(getattr(thing, "data", None), Tensor) else {}
+    values = [f"{name}={_held(value, outer)}" for name, value in held.items()]
+    return f"{kind}({', '.join(values)})" if values else kind
+
+
+def _held(value: object, outer: tuple[object, ...]) -> str:
+    """Describe what cannot change: a tensor by its numbers too."""
+    text = _described(value, outer)
+    if not isinstance(value, Tensor) or value.is_meta:
+        return text
+    numbers = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return f"{text} {hashlib.sha256(numbers).hexdigest()[:16]}"
 
 
 def _constants(function: FunctionType, outer: tuple[object, ...]) -> str:

@@ -156,7 +156,7 @@ def play_adam(
     _checks.number("beta1", beta1, at_least=0.0, below=1.0)
     _checks.number("d_speed", d_speed, above=0.0)
     forces(theta, psi, gamma=gamma)  # which checks them
-    means = torch.zeros(2, 2, *theta.shape, dtype=theta.dtype)  # of the forces and their squares, by player
+    means = theta.new_zeros(2, 2, *theta.shape)  # of the forces and their squares, by player
     path = [torch.stack([theta, psi])]
 
     def move(player: int, force: Tensor, t: int) -> Tensor:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linprog
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from gan_helpers import _checks
 from gan_helpers._quadrature import LineDensity, densities, integral
@@ -39,12 +40,13 @@ class FDivergence:
     .. math:: D_f(p, q) = \mathbb{E}_q\left[f\left(\frac{p(x)}{q(x)}\right)\right]
         \ge \mathbb{E}_p[T(x)] - \mathbb{E}_q[f^*(T(x))], \qquad f^*(t) = \sup_{r \ge 0} \; r t - f(r)
 
-    The bound holds for each critic T, and is an equation for :math:`T = f'(p / q)`.
+    The bound holds for each critic T, and is an equation for :math:`T = f'(p / q)`. With the logarithm of the
+    ratio, :math:`v = \log(p / q)`, that is :math:`f'(e^v)`.
 
     Args:
         f: the function, with f(1) = 0, elementwise on ratios of at least 0.
         conjugate: its convex conjugate :math:`f^*`, elementwise; infinite above its domain.
-        slope: :math:`f'`, elementwise: what the best critic says where the ratio is r.
+        output: :math:`f'(e^v)`, elementwise: what the best critic says where the logarithm of the ratio is v.
 
     References:
         Nowozin, Cseke and Tomioka (2016), table 2. https://arxiv.org/abs/1606.00709
@@ -52,17 +54,17 @@ class FDivergence:
 
     f: Elementwise
     conjugate: Elementwise
-    slope: Elementwise
+    output: Elementwise
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        for name in ("f", "conjugate", "slope"):
+        for name in ("f", "conjugate", "output"):
             _checks.function(name, getattr(self, name))
 
     @property
     def ceiling(self) -> float:
         """The end of the domain of the conjugate, f' at infinity. No critic may say more."""
-        return float(self.slope(torch.tensor(math.inf, dtype=torch.float64)))
+        return float(self.output(torch.tensor(math.inf, dtype=torch.float64)))
 
     def critic(self, log_ratio: Tensor) -> Tensor:
         r"""Return what a critic says who takes the logarithm of the ratio for v: :math:`T = f'(e^v)`.
@@ -72,7 +74,7 @@ class FDivergence:
         Args:
             log_ratio: v, of any shape.
         """
-        return self.slope(_checks.floating("log_ratio", log_ratio, "(...)").exp())
+        return self.output(_checks.floating("log_ratio", log_ratio, "(...)"))
 
     def bound(self, real: Tensor, fake: Tensor) -> Tensor:
         r"""Return what a critic proves the divergence to be at least, but for the noise of the samples.
@@ -138,37 +140,37 @@ DIVERGENCES = {
     "KL": FDivergence(
         f=lambda r: torch.xlogy(r, r),
         conjugate=lambda t: (t - 1).exp(),
-        slope=lambda r: 1 + r.log(),
+        output=lambda v: 1 + v,
     ),
     "reverse KL": FDivergence(
         f=lambda r: -r.log(),
         conjugate=_up_to(0.0, lambda t: -1 - (-t).log()),
-        slope=lambda r: -1 / r,
+        output=lambda v: -(-v).exp(),
     ),
     "Jensen-Shannon": FDivergence(
         f=_mean_log,
         conjugate=_up_to(math.log(2) / 2, lambda t: -torch.log(2 - (2 * t).exp()) / 2),
-        slope=lambda r: torch.log(2 / (1 + 1 / r)) / 2,
+        output=lambda v: (math.log(2) - softplus(-v)) / 2,
     ),
     "Pearson": FDivergence(
         f=lambda r: (r - 1) ** 2,
         conjugate=lambda t: t.clamp(min=-2) ** 2 / 4 + t.clamp(min=-2),  # no ratio is below 0
-        slope=lambda r: 2 * (r - 1),
+        output=lambda v: 2 * v.expm1(),
     ),
     "Neyman": FDivergence(
         f=lambda r: (1 - r) ** 2 / r,
         conjugate=_up_to(1.0, lambda t: 2 - 2 * (1 - t).sqrt()),
-        slope=lambda r: 1 - r**-2,
+        output=lambda v: -(-2 * v).expm1(),
     ),
     "squared Hellinger": FDivergence(
         f=lambda r: (r.sqrt() - 1) ** 2,
         conjugate=_up_to(1.0, lambda t: t / (1 - t)),
-        slope=lambda r: 1 - r**-0.5,
+        output=lambda v: -(-v / 2).expm1(),
     ),
     "total variation": FDivergence(
         f=lambda r: (r - 1).abs() / 2,
         conjugate=_up_to(0.5, lambda t: t.clamp(min=-0.5)),
-        slope=lambda r: (r - 1).sign() / 2,
+        output=lambda v: v.sign() / 2,
     ),
 }
 

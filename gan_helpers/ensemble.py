@@ -8,9 +8,10 @@ A member is written as an ordinary ``torch.nn`` module. `Ensemble` makes K of th
 random numbers, and puts a stacked layer in the place of each layer. Weights keep their names and get a
 leading axis: ``weight`` of shape ``(out, in)`` becomes ``(seeds, out, in)``.
 
-What a member does alone is what its seed does in the ensemble. The first call checks this: two members, as
-plain networks, are compared with the ensemble on its input. A network that cannot be stacked joins with
-``stacked=False``: its members run one after the other, which is slower, and all else is the same.
+What a member does alone is what its seed does in the ensemble. The first call in training and the first in
+evaluation check this: two members, as plain networks, are compared with the ensemble on its input. A network
+that cannot be stacked joins with ``stacked=False``: its members run one after the other, which is slower, and
+all else is the same.
 
 One input of a member that takes several, such as noise and labels, is a tuple: ``G((z, y))`` calls each
 member as ``member(z, y)``. Labels are whole numbers, ``(seeds, batch)``. A member may return a tuple too.
@@ -124,7 +125,7 @@ class Ensemble(nn.Module):
         # A list hides the plain networks from `parameters()`: they are kept for all but their weights.
         self._plain = [_members.emptied(member) for member in members]
         self._takes = _count_of_inputs(members[0])
-        self._compared = not stacked
+        self._compared = frozenset() if stacked else frozenset({True, False})  # while training, or not
         made = stack_of(members, dropout) if stacked else _members.InTurn(self._plain, members, dropout)
         self.network = made.to(dropout.device)
         self.train(members[0].training)
@@ -176,11 +177,13 @@ class Ensemble(nn.Module):
         return parts
 
     def _answer(self, inputs: Sequence[Tensor]) -> Any:
-        if not (self._compared or torch.compiler.is_compiling() or self._has_no_numbers(inputs)):
+        known = self.training in self._compared
+        if not (known or torch.compiler.is_compiling() or self._has_no_numbers(inputs)):
             some = sorted({0, self.seeds - 1})
             plain = {k: self.member(k).to(inputs[0].device) for k in some}
             stacked = stack_of(list(plain.values()), self.dropout).train(self.training)
-            self._compared = _comparison.compare(plain, stacked, [x[some] for x in inputs])
+            if _comparison.compare(plain, stacked, [x[some] for x in inputs]):
+                self._compared |= {self.training}
         return self.network(*inputs)
 
     def _has_no_numbers(self, inputs: Sequence[Tensor]) -> bool:

@@ -206,11 +206,11 @@ def nearest(x: Tensor, real: Tensor) -> Nearest:
         x: samples, ``(seeds, n, features)``.
         real: real points, ``(m, features)``; for images to show, both are pixels.
     """
-    x, real = (t.detach() for t in _compare(x, real))
+    x, real = (t.detach().double() for t in _compare(x, real))
     rows = x.flatten(0, 1)
     index = torch.cat([torch.cdist(chunk, real).argmin(1) for chunk in rows.split(CHUNK)])
     # By products of matrices a distance near 0 is not exact, so the one that counts is computed anew.
-    distance = (rows.double() - real[index].double()).norm(dim=1)
+    distance = (rows - real[index]).norm(dim=1)
     return Nearest(index.view(x.shape[:2]), distance.view(x.shape[:2]))
 
 

@@ -28,6 +28,7 @@ from gan_helpers import _checks
 from gan_helpers._quadrature import LineDensity, densities, integral
 from gan_helpers.randomness import Stream
 
+NO_SPREAD = 1e-9  # of the largest standard deviation: rounding alone, across points on a line
 NEGLIGIBLE_MASS = 1e-9  # of p, where q is 0: rounding in the far tails, and not a smaller support
 ROUNDING = 1e-12  # two permutations whose statistics differ by less are equal
 TINY = float(np.finfo(np.float64).tiny)
@@ -229,6 +230,9 @@ def sliced_w1(x: Tensor, y: Tensor) -> Tensor:
     Returns:
         The distances in standard deviations of y's shadows, ``(seeds,)``.
 
+    Raises:
+        ValueError: if a shadow of y has no standard deviation.
+
     Reference:
         Bonneel et al., *Sliced and Radon Wasserstein barycenters of measures*, 2015,
         https://doi.org/10.1007/s10851-014-0506-3.
@@ -239,7 +243,10 @@ def sliced_w1(x: Tensor, y: Tensor) -> Tensor:
         raise ValueError(f"x and y must have 2 features, not {x.shape[2]} and {y.shape[1]}.")
     angles = torch.arange(8, dtype=x.dtype, device=x.device) * (torch.pi / 8)
     ways = torch.stack([angles.cos(), angles.sin()], 1)
-    return torch.stack([w1(x @ way, y @ way) / (y @ way).std(correction=0) for way in ways]).mean(0)
+    spreads = (y @ ways.T).std(0, correction=0)
+    if not spreads.min() > NO_SPREAD * spreads.max():
+        raise ValueError("y must spread in each of eight directions: its points lie on a line across one.")
+    return torch.stack([w1(x @ way, y @ way) for way in ways], 1).div(spreads).mean(1)
 
 
 def ks(x: Tensor, target: HasCdf | Tensor) -> Tensor:

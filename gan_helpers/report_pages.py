@@ -160,7 +160,7 @@ def _column(ax: Axes, column: Column, real: Array, fake: Array) -> None:
         edges = np.arange(column.width + 1) - 0.5
         ax.set_xticks(range(column.width), [_plain(level, 8) for level in column.levels], fontsize=6)
     else:
-        edges = np.linspace(min(real.min(), fake.min()), max(real.max(), fake.max()) + 1e-9, 21)
+        edges = np.histogram_bin_edges(np.concatenate([real, fake]), bins=20)
     for values, color, label in ((real, REAL, "held out"), (fake, FAKE, "samples")):
         shares = np.histogram(values, edges)[0] / len(values)
         ax.stairs(shares, edges, color=color, label=label, fill=label == "held out", alpha=0.6)

@@ -217,13 +217,14 @@ def wilson(good: Tensor) -> tuple[float, float]:
         good: truth values, ``(runs,)``.
 
     Raises:
-        TypeError: if they are no tensor.
+        TypeError: if they are no tensor of truth values.
         ValueError: if there are none.
 
     Source:
         Wilson (1927). https://doi.org/10.1080/01621459.1927.10502953
     """
-    _checks.tensor("good", good)
+    if _checks.tensor("good", good).dtype != torch.bool:
+        raise TypeError(f"good must hold truth values, such as w1 < 0.1, not {good.dtype}.")
     if not len(good):
         raise ValueError("good must hold at least one run.")
     ends = stats.binomtest(int(good.sum()), len(good)).proportion_ci(method="wilson")
@@ -304,6 +305,7 @@ def _cell(values: Tensor | None) -> str:
         return ABSENT
     if values.dtype == torch.bool:
         return f"{int(values.sum())} of {len(values)}"
+    values = values.detach().cpu().double()  # counts too, and those of an accelerator
     if len(values) == 1:
         return _number(values.item())  # one run has no range
     ends = values.nanquantile(torch.tensor([0.5, 0.0, 1.0], dtype=values.dtype)).tolist()

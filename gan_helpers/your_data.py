@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from gan_helpers import _checks
 from gan_helpers.data import Resample, StandardNormal
@@ -36,6 +37,7 @@ from gan_helpers.ensemble import Ensemble
 from gan_helpers.generators import Generators
 from gan_helpers.losses import relativistic_d, relativistic_g
 from gan_helpers.models import mlp
+from gan_helpers.options import Turns
 from gan_helpers.penalties import squared_slopes
 from gan_helpers.randomness import Stream
 from gan_helpers.training import adam, fading, train
@@ -53,7 +55,7 @@ NUMBER = re.compile(r"\s*[+-]?\d+([.,]\d*)?\s*")  # as text, with a point or a c
 COLOURS = (1, 3, 4)  # that an image can have: grey, three, and three that can be seen through
 IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
-# The recipe: the repaired one of the chapter on modes. Every option of it can be given to `fit`.
+# The recipe: the repaired one of the chapter on modes.
 STEPS = 3_000
 BATCH = 64
 WIDTH = 64  # of two hidden layers; four times that for long rows
@@ -517,8 +519,7 @@ def _image(file: Path) -> Image.Image:
         with Image.open(file) as opened:
             if (frames := getattr(opened, "n_frames", 1)) > 1:
                 raise ValueError(f"{file.name} holds {frames} images: make a file of each, or keep one.")
-            opened.load()
-            return opened.copy()
+            return ImageOps.exif_transpose(opened)  # turned as the camera says, as viewers show it
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"{file} is no image that can be read ({error}): take it away.") from error
 
@@ -678,7 +679,8 @@ def fit(
         held_out: the share of rows that is held out.
         seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
         stacked: False for networks that run one after the other.
-        options: further options of `gan_helpers.training.train`, which go before the recipe's own.
+        options: further options of `gan_helpers.training.train`, which go before the recipe's own. An
+            optimiser is given as a function of its network, such as ``d_opt=lambda D: adam(D, 1e-4)``.
 
     Raises:
         UnfinishedRunError: if the run was stopped by hand, or no seed is left.
@@ -696,10 +698,10 @@ def fit(
     _refuse_shape(Generators(players["G"], z), units.features)
     recipe: dict[str, Any] = {"d_loss": d_loss, "g_loss": g_loss, "batch": BATCH, "ema": EMA, "steps": steps}
     for name, network in players.items():
-        optimiser = adam(network, RATE, betas=(0.0, 0.99))
-        recipe[f"{name.lower()}_opt"] = fading(optimiser, _updates(steps, options))
+        recipe[f"{name.lower()}_opt"] = _optimiser(name.lower(), network, steps, options)
     data = Resample(parts.train.to(device))
-    chosen = {"on_nonfinite": "go on", "seed": seed} | recipe | options
+    further = {key: value for key, value in options.items() if key not in ("d_opt", "g_opt")}
+    chosen = {"on_nonfinite": "go on", "seed": seed} | recipe | further
     history = train(players["G"], players["D"], data, z, **chosen)
     return _kept(history, players["G"], z, parts)
 
@@ -714,10 +716,14 @@ def _refuse_shape(generators: Generators, features: int) -> None:
         )
 
 
-def _updates(steps: int, options: Mapping[str, Any]) -> int:
-    """Return over how many updates a rate fades."""
-    turns = options.get("turns")
-    return _checks.whole("steps", steps) * (1 if turns is None else max(turns.d_steps, turns.g_steps))
+def _optimiser(player: str, network: Ensemble, steps: int, options: Mapping[str, Any]) -> Optimizer:
+    """Return the optimiser that was asked for, or Adam with a rate that is 0 after the last update."""
+    if (make := options.get(f"{player}_opt")) is not None:
+        made: Optimizer = _checks.function(f"{player}_opt", make)(network)
+        return made
+    turns = options.get("turns", Turns())
+    updates = _checks.whole("steps", steps) * getattr(turns, f"{player}_steps")
+    return fading(adam(network, RATE, betas=(0.0, 0.99)), updates)
 
 
 def _kept(history: Any, network: Ensemble, noise: StandardNormal, parts: Split) -> Generators:

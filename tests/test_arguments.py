@@ -116,7 +116,7 @@ GOOD: dict[str, Any] = {
     "downloads.read(path)": PACKAGE / "assets" / f"{FILE.name}.gz",
     "divergences.FDivergence(conjugate)": KL.conjugate,
     "divergences.FDivergence(f)": KL.f,
-    "divergences.FDivergence(slope)": KL.slope,
+    "divergences.FDivergence(output)": KL.output,
     "divergences.FDivergence.critic(log_ratio)": LOGITS,
     "divergences.FDivergence.exact(p)": NORMAL.density,
     "divergences.FDivergence.exact(q)": NORMAL.density,

@@ -305,6 +305,10 @@ def test_functions_are_told_by_their_code_and_their_constants() -> None:
     one()
     assert described == describe(one) == describe(other), "what it counts is not what it is"
     assert describe(Resample(torch.zeros(3, 2))) != describe(Resample(torch.zeros(4, 2)))
+    assert describe(Resample(torch.zeros(3, 2, device="meta")))
+    for kind in (Resample, Minibatches):
+        same, again, other = (kind(torch.full((3, 2), value)) for value in (0.0, 0.0, 1.0))
+        assert describe(same) == describe(again) != describe(other), "other data are another run"
     assert describe(describe) and describe(lambda: itself) and describe(len)
 
 

@@ -158,6 +158,7 @@ def test_steps_of_adam_are_those_of_torch(alternating: bool, beta1: float) -> No
     rule = {"non_saturating": True, "gamma": 0.3, "alternating": alternating, "beta1": beta1, "d_speed": 4.0}
     torch.testing.assert_close(play_adam(*START, 0.01, 30, **rule), torch.stack(wanted))
     assert torch.equal(play_adam(*START, 0.01, 3), play_adam(*START, 0.01, 3, beta1=0.9))
+    assert play_adam(*(one.to("meta") for one in START), 0.01, 3).is_meta
     with pytest.raises(ValueError, match="beta1 must be"):
         play_adam(*START, 0.01, 1, beta1=1.0)
 

@@ -52,12 +52,22 @@ def test_f_is_0_for_equal_laws_convex_and_has_the_slope_that_is_said(name: str) 
     r = torch.linspace(0.05, 5, 60, dtype=torch.float64).requires_grad_()
     assert found.f(torch.ones(1, dtype=torch.float64)).item() == pytest.approx(0, abs=1e-12)
     (slope,) = torch.autograd.grad(found.f(r).sum(), r)
-    torch.testing.assert_close(slope, found.slope(r))
+    torch.testing.assert_close(slope, found.output(r.log()))
     assert (slope.diff() >= -1e-12).all()
-    v = torch.linspace(-2, 2, 5, dtype=torch.float64)
-    torch.testing.assert_close(found.critic(v), found.slope(v.exp()))
     # With equality in Young's inequality, as at the best critic.
-    torch.testing.assert_close(found.f(r) + found.conjugate(found.slope(r)), r * found.slope(r))
+    best = found.critic(r.log())
+    torch.testing.assert_close(found.f(r) + found.conjugate(best), r * best)
+
+
+@each
+def test_a_critic_and_its_slope_are_finite_as_long_as_they_can_be(name: str) -> None:
+    found = DIVERGENCES[name]
+    v = torch.tensor([-200.0, -40.0, 0.5, 40.0, 200.0], requires_grad=True)
+    exact = v.detach().double().requires_grad_()
+    torch.testing.assert_close(found.critic(v), found.critic(exact).float())
+    (slope,), (true,) = (torch.autograd.grad(found.critic(at).sum(), at) for at in (v, exact))
+    torch.testing.assert_close(slope, true.float())
+    assert not found.critic(v).isnan().any() and not slope.isnan().any()
 
 
 GRID = torch.linspace(-9, 9, 20_001, dtype=torch.float64)

@@ -414,6 +414,19 @@ def test_inputs_that_hide_a_mixing_do_not_hide_it(x: Tensor, seeds: int) -> None
         Ensemble.of([Of(function).to(x.dtype) for _ in range(seeds)])(x[:seeds])
 
 
+class Batchwise(nn.Module):
+    def forward(self, h: Tensor) -> Tensor:
+        return h - h.mean(0) if self.training else h
+
+
+def test_training_and_evaluation_are_each_compared() -> None:
+    x, D = numbers(3, 5, 4, dtype=torch.float32), Ensemble(Batchwise, 3)
+    D.eval()(x)
+    with pytest.raises(TypeError, match="alone returns other numbers"):
+        D.train()(x)
+    assert torch.equal(D.eval()(x), x)
+
+
 def test_the_comparison_leaves_no_trace_and_is_made_once() -> None:
     calls = []
 

@@ -128,6 +128,8 @@ def test_a_copied_image_is_found_at_distance_0():
     result = nearest(real[order], real)
     assert result.index.equal(order)
     assert (result.distance == 0).all()
+    far = 1_000 + real  # where single precision would have other neighbours
+    assert nearest(far[order], far).index.equal(order)
 
 
 def test_copies_are_told_from_new_points():

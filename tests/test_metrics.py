@@ -409,6 +409,7 @@ REFUSED = {
     r"one shape, not \(1, 2, 2\) and \(1, 2, 1\)": lambda: w1_points(EYE[None], ONE[None, :, None]),
     r"2 features, not 3 and 2": lambda: sliced_w1(torch.ones(1, 4, 3), EYE),
     r"y must have shape \(m, 2\), not \(1, 2, 2\)": lambda: sliced_w1(EYE[None], EYE[None]),
+    "y must spread in each of eight directions": lambda: sliced_w1(EYE[None], EYE * torch.tensor([1.0, 0.0])),
     "target holds 1 values that are not finite": lambda: ks(EYE, HALF[0]),
     r"not \(3, 5, 28, 28\): call x.flatten\(2\) on images": lambda: fit_gaussian(torch.ones(3, 5, 28, 28)),
     r"mean1 must .* \(2,\) and \(3, 3\)": lambda: w2_gaussian(ONE, torch.eye(3), ONE, EYE),

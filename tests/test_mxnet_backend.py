@@ -259,6 +259,7 @@ WRONG: dict[str, Callable[[], Any]] = {
     "G has 2 seeds and D has 3": lambda: short_run(players()[0], players(3)[1]),
     "ema must be less than 1": lambda: short_run(*players(), ema=1.0),
     "turns must not be simultaneous": lambda: short_run(*players(), turns=gm.Turns(simultaneous=True)),
+    r"betas must hold two numbers, beta1 and beta2": lambda: gm.adam(players()[0], 0.1, betas=(0.5,)),
     r"betas\[1\] must be less than 1": lambda: gm.adam(players()[0], 0.1, betas=(0.5, 1.0)),
 }
 

@@ -153,7 +153,14 @@ def test_wilsons_interval_is_that_of_its_formula() -> None:
         middle, half = (k + z**2 / 2) / (n + z**2), z / (n + z**2) * (k * (n - k) / n + z**2 / 4) ** 0.5
         assert wilson(torch.arange(n) < k) == pytest.approx((middle - half, middle + half), abs=1e-6)
     with pytest.raises(ValueError, match="at least one run"):
-        wilson(torch.ones(0))
+        wilson(torch.ones(0, dtype=torch.bool))
+    with pytest.raises(TypeError, match="good must hold truth values"):
+        wilson(torch.tensor([0.3, 0.9, 2.5]))
+
+
+def test_counts_have_a_median_and_a_range_too() -> None:
+    counts = {"a": {"found": torch.tensor([7, 8, 8])}}
+    assert "| 8 (7 to 8) |" in str(results_table(counts, {"modes": "found"}))
 
 
 def test_columns_are_told_apart_by_signs_alone_and_corrected_for_all_pairs() -> None:

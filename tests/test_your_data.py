@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +17,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gan_helpers import judging, report_pages, your_data
+from gan_helpers import Turns, adam, judging, report_pages, train, your_data
 from gan_helpers.generators import Generators, load
 from gan_helpers.history import NonFiniteLossError, UnfinishedRunError
 from gan_helpers.judging import report
 from gan_helpers.models import mlp
 from gan_helpers.randomness import Stream
+from gan_helpers.states import CheckpointError
 from gan_helpers.units import Category, Number
 from gan_helpers.your_data import Rows, array, curves, fit, images, split, split_of, table
 
@@ -253,6 +255,46 @@ def test_bad_data_get_a_sentence(what: str) -> None:
 def test_data_of_another_type_are_refused(call) -> None:
     with pytest.raises(TypeError, match="must (hold numbers|be an array|be a data frame|be of type Rows)"):
         call()
+
+
+def test_an_image_is_taken_as_a_viewer_shows_it(folder: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # orientation: the camera was held on its side
+    for i, pixels in enumerate(PIXELS):
+        Image.fromarray(np.rot90(pixels)).save(folder / f"{i:03}.png", exif=turned)
+    assert np.array_equal(images(folder).values[0].reshape(PIXELS.shape), PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("turns", "updates"), [(Turns(), (3, 3)), (Turns(d_steps=5), (3, 15)), (Turns(g_steps=2), (6, 3))]
+)
+def test_the_rates_of_both_players_have_faded_at_the_end(
+    turns: Turns, updates: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = {}
+
+    def spied(G: Any, D: Any, *rest: Any, **options: Any) -> Any:
+        used.update(options)
+        return train(G, D, *rest, **options)
+
+    monkeypatch.setattr(your_data, "train", spied)
+    small(array(WAVES), turns=turns)
+    for player, expected in zip("gd", updates, strict=True):
+        optimiser = used[f"{player}_opt"]
+        assert {int(state["step"]) for state in optimiser.state.values()} == {expected}
+        assert optimiser.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+def test_an_optimiser_is_given_as_a_function_of_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    small(array(WAVES), d_opt=lambda D: made.append(adam(D, 1e-4)) or made[0])
+    assert {int(state["step"]) for state in made[0].state.values()} == {3}
+
+
+def test_a_checkpoint_of_other_rows_is_refused(tmp_path: Path) -> None:
+    small(array(WAVES), checkpoint=tmp_path / "run")
+    with pytest.raises(CheckpointError, match="data is"):
+        small(array(WAVES[::-1]), checkpoint=tmp_path / "run")
 
 
 def test_images_of_mixed_sizes_and_broken_ones_are_named(folder: Path) -> None:

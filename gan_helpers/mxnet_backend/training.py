@@ -36,7 +36,8 @@ def adam(network: Any, lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> 
         betas: the decay rates of the two moment estimates, beta1 and beta2.
     """
     _checks.instance("network", network, mx.gluon.Block)
-    _checks.sequence("betas", betas)
+    if len(_checks.sequence("betas", betas)) != 2:
+        raise ValueError(f"betas must hold two numbers, beta1 and beta2, not {betas!r}.")
     _checks.number("lr", lr, above=0.0)
     for i, beta in enumerate(betas):
         _checks.number(f"betas[{i}]", beta, at_least=0.0, below=1.0)
