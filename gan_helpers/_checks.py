@@ -68,12 +68,19 @@ def floating(name: str, value: Tensor, shape: str, dims: int | None = None) -> T
     return _of_shape(name, value, shape, dims)
 
 
-def classes(name: str, value: Tensor, shape: str, dims: int | None = None) -> Tensor:
-    """Return ``value`` if it is a non-empty tensor of labels with ``dims`` dimensions."""
+def classes(name: str, value: Tensor, shape: str, dims: int | None = None, count: int | None = None) -> Tensor:
+    """Return ``value`` if it is a non-empty tensor of labels, below ``count``, with ``dims`` dimensions."""
     _tensor_of(name, value, shape, "torch.int64")
     if value.dtype != torch.long:
         raise TypeError(f"{name} must be of dtype torch.int64, not {value.dtype}: call {name}.long().")
-    return _of_shape(name, value, shape, dims)
+    _of_shape(name, value, shape, dims)
+    # Elsewhere than on the CPU a look at the labels would wait for the device at every batch.
+    if value.device.type == "cpu" and not torch.compiler.is_compiling():
+        low, high = (int(end) for end in value.aminmax())
+        if low < 0 or (count is not None and high >= count):
+            most = "on" if count is None else f"to {count - 1}"
+            raise ValueError(f"{name} must be whole numbers from 0 {most}, not from {low} to {high}.")
+    return value
 
 
 def _tensor_of(name: str, value: Any, shape: str, dtype: str) -> None:

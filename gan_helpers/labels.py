@@ -87,6 +87,11 @@ class LabelledRows:
         # Labels ride along as a last feature: small whole numbers are exact in any precision.
         self._pairs = Minibatches(torch.cat([rows, labels.to(rows).unsqueeze(1)], 1))
 
+    @property
+    def data(self) -> Tensor:
+        """The rows, with their labels as a last feature."""
+        return self._pairs.data
+
     def __call__(self, seeds: int, batch: int, rng: Stream) -> Any:
         """Draw pairs for each seed: x ``(seeds, batch, features)`` and y ``(seeds, batch)``."""
         pairs = self._pairs(seeds, batch, rng)
@@ -132,8 +137,8 @@ def one_hot(y: Tensor, classes: int, like: Tensor) -> Tensor:
         classes: how many there are.
         like: a tensor of the precision.
     """
-    _checks.classes("y", y, "(...)")
-    return F.one_hot(y, _checks.whole("classes", classes)).to(like.dtype)
+    _checks.classes("y", y, "(...)", count=_checks.whole("classes", classes))
+    return F.one_hot(y, classes).to(like.dtype)
 
 
 class Concatenated(nn.Module):
@@ -277,7 +282,7 @@ def misread(logits: Tensor, y: Tensor) -> Tensor:
         Odena, Olah and Shlens (2017), equation 3. https://arxiv.org/abs/1610.09585
     """
     _checks.floating("logits", logits, "(seeds, batch, classes)", dims=3)
-    _checks.classes("y", y, "(seeds, batch)", dims=2)
+    _checks.classes("y", y, "(seeds, batch)", dims=2, count=logits.shape[2])
     if y.shape != logits.shape[:2]:
         raise ValueError(f"y must have shape {tuple(logits.shape[:2])}, as logits has, not {tuple(y.shape)}.")
     losses = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")

@@ -84,6 +84,8 @@ def test_rows_and_labels_are_as_many() -> None:
         LabelledRows(torch.zeros(6, 2), torch.zeros(5, dtype=torch.long))
     with pytest.raises(TypeError, match="labels must be of dtype torch.int64"):
         LabelledRows(torch.zeros(6, 2), torch.zeros(6))
+    with pytest.raises(ValueError, match="labels must be whole numbers from 0 on, not from -1 to 10"):
+        LabelledRows(torch.rand(3, 2), torch.tensor([1, 10, -1]))
 
 
 def test_noise_has_labels_that_say_nothing_of_it() -> None:
@@ -102,6 +104,8 @@ def test_one_hot_by_hand() -> None:
     assert one_hot(y, 3, torch.zeros(1).double()).dtype == torch.double
     with pytest.raises(TypeError, match="y must be of dtype torch.int64"):
         one_hot(torch.zeros(2), 3, torch.zeros(1))
+    with pytest.raises(ValueError, match="y must be whole numbers from 0 to 1, not from 0 to 2"):
+        one_hot(y, 2, torch.zeros(1))
 
 
 def test_a_concatenated_network_sees_the_label_behind_the_sample() -> None:
@@ -205,3 +209,5 @@ def test_misread_is_finite_and_of_each_seed_alone() -> None:
 def test_misread_says_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match=r"y must have shape \(2, 3\), as logits has, not \(2, 4\)"):
         misread(torch.zeros(2, 3, 5), torch.zeros(2, 4, dtype=torch.long))
+    with pytest.raises(ValueError, match="y must be whole numbers from 0 to 9, not from -100 to 1"):
+        misread(torch.zeros(1, 3, 10), torch.tensor([[0, 1, -100]]))

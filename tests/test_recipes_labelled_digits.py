@@ -67,6 +67,8 @@ def test_a_d_that_is_shown_swapped_labels_takes_them_for_fakes() -> None:
     again = chapter.changed(*FEW, "projection", again=0.5).d_loss(G, D, (x, y), (z, c))
     fakes = softplus(D((G((z, c)).detach(), c))).mean((1, 2))
     torch.testing.assert_close(again, plain + 0.5 * fakes)
+    own = chapter.changed(*FEW, "projection", own=0.5).d_loss(G, D, (x, y), (z, c))
+    torch.testing.assert_close(own, plain + 0.5 * softplus(D((x, y))).mean((1, 2)))
     both = chapter.changed(*FEW, "projection", swapped=0.5, again=0.25).d_loss(G, D, (x, y), (z, c))
     torch.testing.assert_close(both, plain + 0.5 * other + 0.25 * fakes)
 
@@ -141,6 +143,21 @@ def test_real_digits_are_what_was_asked_for_and_others_are_not() -> None:
     # All images together do not know what was asked.
     for key in ("frechet", "coverage", "density"):
         torch.testing.assert_close(swapped[key], found[key])
+
+
+def test_the_same_digits_are_less_wide_if_they_are_faint_or_noisy() -> None:
+    judge, rng = classifier.load("cpu"), Stream("damage", 1, "cpu")
+    made = sheet(list(range(10)), n=150).float() / 255
+
+    def width(images: Tensor) -> float:
+        bytes_ = images.clamp(0, 1).mul(255).round().byte()
+        return chapter.judged(bytes_, DIGITS.test, judge)["width"].item()
+
+    noise = rng.normal(*made.shape)
+    whole = width(made)
+    assert whole == pytest.approx(1, abs=0.01)
+    assert width(0.965 * made) < whole - 0.03 and width(0.7 * made) == pytest.approx(0.71, abs=0.02)
+    assert width(made + 0.2 * noise) == pytest.approx(0.84, abs=0.01)
 
 
 def test_one_image_for_each_digit_is_read_right_and_has_no_width() -> None:
@@ -260,6 +277,13 @@ def test_of_the_tables_to_refuse_fakes_more_is_not_what_swapped_labels_do() -> N
     swapped, refused = ledger("labelled_digits_swapped"), ledger("labelled_digits_refused_more")
     assert (swapped["read_projection"] > refused["read_projection"] + 0.068).all()
     assert (refused["read_projection"] > TABLE["read_projection"]).sum() == 2
+
+
+def test_of_the_tables_to_refuse_real_digits_is_not_what_swapped_labels_do() -> None:
+    swapped, own = ledger("labelled_digits_swapped"), ledger("labelled_digits_own")
+    assert (swapped["read_projection"] > own["read_projection"] + 0.0655).all()
+    assert (own["read_projection"] > TABLE["read_projection"]).sum() == 1
+    assert (own["coverage_projection"] < TABLE["coverage_projection"]).all()
 
 
 # The chapter

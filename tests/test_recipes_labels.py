@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -101,6 +102,35 @@ def test_what_swapped_labels_push_apart_is_the_best_for_g(swapped: float) -> Non
     assert (found.sd, found.beyond) == pytest.approx((sd, q[x < 0].sum().item()), abs=2e-3)
 
 
+def test_what_is_left_of_a_bell_when_labels_are_swapped() -> None:
+    found = chapter.pushed(1.0)
+    assert (found.sd, found.beyond) == pytest.approx((0.821, 0.039), abs=5e-4)
+    x = torch.linspace(-10, 10, 200_001, dtype=torch.float64)
+    bell, other = (torch.exp(-((x - m) ** 2) / 2) for m in (1, -1))
+    of_true = 1.736 - (bell + other) / (2 * bell)  # what is drawn, over the truth
+    kept = (of_true.clamp(min=0) * bell).sum() / bell.sum()
+    assert kept.item() == pytest.approx(1, abs=1e-3)
+    assert x[of_true > 0].min().item() == pytest.approx(-0.45, abs=0.01)
+    assert x[of_true > 1].min().item() == pytest.approx(0.37, abs=0.01)
+
+
+def test_real_samples_that_are_refused_with_their_own_labels_push_nothing() -> None:
+    p = numbers(7).double().square() + 0.1
+    p = p / p.sum()
+    w = torch.ones(7, dtype=torch.float64, requires_grad=True)
+    climb = torch.optim.LBFGS([w], max_iter=300, tolerance_change=1e-14, line_search_fn="strong_wolfe")
+
+    def cost() -> Tensor:
+        climb.zero_grad()
+        s = w.square() / w.square().sum() + p
+        loss = (p * (p / (p + s)).log() + s * (s / (p + s)).log()).sum()
+        loss.backward()
+        return loss
+
+    climb.step(cost)
+    torch.testing.assert_close(w.detach().square() / w.detach().square().sum(), p, atol=1e-4, rtol=0)
+
+
 def test_labels_that_do_not_meet_are_not_pushed() -> None:
     for found in (chapter.pushed(0.0), chapter.pushed(2.0, mean=9.0)):
         assert found.sd == pytest.approx(1, abs=1e-6)
@@ -144,6 +174,16 @@ def test_real_samples_with_the_labels_of_others_are_as_fakes_to_d(how: str) -> N
     expected = minimax_d(D((x, y)), D((fake, c))) + 0.5 * softplus(D((x, others))).mean((1, 2)) + price
     torch.testing.assert_close(recipe.d_loss(G, D, (x, y), (z, c)), expected)
     torch.testing.assert_close(recipe.g_loss(G, D, (x, y), (z, c)), non_saturating_g(D((fake, c))))
+
+
+def test_what_swapped_labels_are_compared_with_refuses_as_much() -> None:
+    G, D, (x, y), (z, c) = batch(chapter.changed("projection"), 4)
+    games = [
+        chapter.changed("projection", own=own, again=again) for own, again in ((0, 0), (0.5, 0), (0, 0.25))
+    ]
+    plain, own, again = (recipe.d_loss(G, D, (x, y), (z, c)) for recipe in games)
+    torch.testing.assert_close(own, plain + 0.5 * softplus(D((x, y))).mean((1, 2)))
+    torch.testing.assert_close(again, plain + 0.25 * softplus(D((G((z, c)).detach(), c))).mean((1, 2)))
 
 
 def test_the_saturating_game_has_the_other_loss_of_g() -> None:
@@ -215,7 +255,7 @@ def test_what_codes_tell_by_hand() -> None:
     assert found["tv"].tolist() == pytest.approx([0, 0.5, 0.25])
 
 
-@pytest.mark.parametrize("name", ["using", "overlapping", "coded", "swapped"])
+@pytest.mark.parametrize("name", ["using", "overlapping", "coded", "swapped", "controls"])
 def test_tables_hold_all_games(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, Any]] = []
 
@@ -226,6 +266,7 @@ def test_tables_hold_all_games(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(chapter, "changed", lambda *how, **changes: made.append(changes | {"by": how}))
     monkeypatch.setattr(chapter, "asked_for", lambda G, classes, seed: torch.zeros(G[0], classes, 3, 2))
     games: Any = {"using": chapter.USING, "overlapping": chapter.OVERLAPPING, "coded": chapter.CODED}
+    games |= {"controls": ("plain_minimax", "again_islands", "own_islands", "again_overlap", "own_overlap")}
     games = games.get(name, ("islands", "overlap"))
     found = getattr(chapter, name)(2, 9)
     assert len(made) == len(games)
@@ -260,10 +301,51 @@ def test_of_the_tables_who_ignores_the_label_does_what_is_said() -> None:
     assert (found["read_both"] > 0.998).all()
 
 
+def test_of_the_tables_what_is_said_of_a_blind_g_holds_beside_the_plain_game_of_its_loss() -> None:
+    using, controls = ledger("labels_using"), ledger("labels_controls")
+    for blind, table, plain in (
+        ("g_ignores", using, "neither"),
+        ("g_ignores_minimax", controls, "plain_minimax"),
+    ):
+        for key, sign in (("tv", 1), ("right", -1), ("read", 1)):
+            assert (sign * (using[f"{key}_{blind}"] - table[f"{key}_{plain}"]) > 0).all()
+    assert (using["w2_g_ignores"] < using["w2_neither"]).all()
+    assert (using["w2_g_ignores_minimax"] > controls["w2_plain_minimax"]).sum() == 60
+
+
+def test_of_the_tables_it_is_the_wrong_labels_that_narrow() -> None:
+    swapped, overlapping, controls = (
+        ledger(f"labels_{name}") for name in ("swapped", "overlapping", "controls")
+    )
+    for name in ("again", "own"):
+        assert (swapped["sd_overlap"] < controls[f"sd_{name}_overlap"]).all()
+        assert 30 < (controls[f"sd_{name}_overlap"] > overlapping["sd_projection"]).sum() < 36
+    assert (controls["w2_own_islands"] < swapped["w2_islands"]).sum() == 32
+
+
 def test_of_the_tables_codes_need_equal_shares_and_a_reward() -> None:
     found = ledger("labels_coded")
     assert [(found[f"named_{name}"] == 4).sum().item() for name in ("even", "unread", "uneven")] == [49, 0, 0]
     assert found["bits_unread"].max() < 0.011 and found["bits_even"].min() > 1
+
+
+def test_of_the_tables_codes_tell_more_than_right_shares_let_them() -> None:
+    """The bits are convex in the joint table, so the most is at a corner: seven cells at most are not 0."""
+    codes, shares = torch.full((4,), 0.25).double(), torch.tensor(chapter.ISLANDS.shares).double()
+    sums = torch.cat([torch.eye(4).repeat_interleave(4, 1), torch.eye(4).repeat(1, 4)])[:7].double()
+    trees = torch.tensor([*itertools.combinations(range(16), 7)])
+    square = sums[:, trees].movedim(1, 0)
+    trees, square = trees[square.det().abs() > 0.5], square[square.det().abs() > 0.5]
+    cells = torch.linalg.solve(square, torch.cat([codes, shares])[:7])
+    trees, cells = trees[(cells > -1e-9).all(1)], cells[(cells > -1e-9).all(1)].clamp(min=0)
+    alone = (codes[:, None] * shares).flatten()[trees]
+    most = (torch.xlogy(cells, cells / alone).sum(1) / math.log(2)).max().item()
+    assert most == pytest.approx(1.423, abs=5e-4)
+    found = ledger("labels_coded")
+    more = found["bits_uneven"] > most
+    assert more.sum() == 43 and found["bits_uneven"][more].min() > most + 0.02
+    assert (found["named_uneven"] == 3).sum() == 41 and more[found["named_uneven"] == 3].all()
+    assert found["tv_uneven"][more].min() > 0.04
 
 
 # The chapter

@@ -121,6 +121,7 @@ def changed(
     weight: float = 1.0,
     swapped: float = 0.0,
     again: float = 0.0,
+    own: float = 0.0,
     steps: int = STEPS,
 ) -> Recipe:
     """Return a conditional game of digits. All digits are asked for equally often.
@@ -133,6 +134,7 @@ def changed(
         weight: of the labels that are misread, in the loss of G.
         swapped: the weight of real images with the labels of others, if D takes pairs.
         again: the weight with which the fakes count once more in the loss of D, if it takes pairs.
+        own: the weight of real images that D is to refuse with their own labels, if it takes pairs.
         steps: how many it takes.
 
     Raises:
@@ -143,7 +145,7 @@ def changed(
     if how in READING:
         d_loss, g_loss = labels.reading(how, weight, GAMMA)
     else:
-        d_loss, g_loss = labels.listening(gamma=GAMMA, swapped=swapped, again=again)
+        d_loss, g_loss = labels.listening(gamma=GAMMA, swapped=swapped, again=again, own=own)
 
     def optimiser(network: Ensemble) -> torch.optim.Optimizer:
         return fading(adam(network, RATE, BETAS), steps)
@@ -317,6 +319,19 @@ def refused_more(seeds: int, seed: int) -> Columns:
     return _compared({"projection": {"how": "projection", "again": 1.0}}, STEPS, seeds, seed)
 
 
+def own(seeds: int, seed: int) -> Columns:
+    """Train the game by projection whose D also refuses real images with their own labels.
+
+    Args:
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        The columns of `games` for this one.
+    """
+    return _compared({"projection": {"how": "projection", "own": 1.0}}, STEPS, seeds, seed)
+
+
 def _compared(
     compared: dict[str, dict[str, Any]], steps: int, seeds: int, seed: int, worst: bool = False
 ) -> Columns:
@@ -383,6 +398,7 @@ def floor(seeds: int, seed: int) -> Columns:
 TABLES = {
     "games": Table(games, 8, ensemble=1),
     "refused_more": Table(refused_more, 8, ensemble=1),
+    "own": Table(own, 8, ensemble=1),
     "swapped": Table(swapped, 8, ensemble=1),
     "swapped_beside": Table(partial(swapped, how="concatenated"), 8, ensemble=1),
     "longer": Table(longer, 8, ensemble=1),  # a run takes eight minutes of a core

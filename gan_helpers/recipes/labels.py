@@ -232,7 +232,11 @@ def slopes(D: Callable[..., Tensor], x: Tensor, y: Tensor, fake: Tensor, c: Tens
 
 
 def listening(
-    saturating: bool = False, gamma: float = GAMMA, swapped: float = 0.0, again: float = 0.0
+    saturating: bool = False,
+    gamma: float = GAMMA,
+    swapped: float = 0.0,
+    again: float = 0.0,
+    own: float = 0.0,
 ) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
     r"""Return the losses of D and of G in a game whose D takes pairs.
 
@@ -241,6 +245,7 @@ def listening(
         gamma: the weight of :math:`\frac12 (R_1 + R_2)`.
         swapped: the weight of real samples with the labels of others, which D learns to tell like fakes.
         again: the weight with which the fakes count once more, for comparison with those.
+        own: that of real samples with their own labels, which D learns to refuse too: likewise.
     """
 
     def d_loss(G: Ensemble, D: Ensemble, real: Any, noise: Any) -> Tensor:
@@ -248,7 +253,8 @@ def listening(
         fake = G((z, c)).detach()
         others = [(x, y.roll(1, 1))] if swapped else []
         a, b, *moved = D((x, y), (fake, c), *others)
-        refused = sum((swapped * minimax_g(told) for told in moved), again * minimax_g(b))
+        refused = again * minimax_g(b) + own * minimax_g(a)
+        refused = sum((swapped * minimax_g(told) for told in moved), refused)
         return minimax_d(a, b) - refused + gamma * slopes(D, x, y, fake, c)
 
     def g_loss(G: Ensemble, D: Ensemble, real: Any, noise: Any) -> Tensor:
@@ -299,6 +305,8 @@ def changed(
     weight: float = 1.0,
     gamma: float = GAMMA,
     swapped: float = 0.0,
+    again: float = 0.0,
+    own: float = 0.0,
     codes: int | None = None,
     steps: int = STEPS,
 ) -> Recipe:
@@ -312,6 +320,8 @@ def changed(
         weight: of the labels that are misread, in the loss of G.
         gamma: the weight of :math:`\frac12 (R_1 + R_2)`.
         swapped: that of real samples with the labels of others, if D takes pairs.
+        again: that with which the fakes count once more, if D takes pairs.
+        own: that of real samples that D is to refuse with their own labels, if it takes pairs.
         codes: how many equally likely values G is asked for, if these are no labels of the data.
         steps: how many it takes.
 
@@ -321,7 +331,7 @@ def changed(
     asked = truth.shares if codes is None else (1 / _checks.whole("codes", codes),) * codes
     classes = len(asked)
     if how in LISTENING:
-        d_loss, g_loss = listening(saturating, gamma, swapped)
+        d_loss, g_loss = listening(saturating, gamma, swapped, again, own)
     else:
         d_loss, g_loss = reading(how, weight, gamma)
 
@@ -351,7 +361,7 @@ def original() -> Recipe:
 
 
 def asked_for(G: Ensemble, classes: int, seed: int | None = None, n: int = ASKED) -> Tensor:
-    """Return what generators make of each label, ``(seeds, classes, n, 2)``.
+    """Return what generators make of each label, ``(seeds, classes, n, 2)``, on the CPU.
 
     Args:
         G: the generators.
@@ -363,7 +373,7 @@ def asked_for(G: Ensemble, classes: int, seed: int | None = None, n: int = ASKED
     y = torch.arange(classes, device=z.device).repeat_interleave(n).expand(G.seeds, -1)
     with torch.no_grad():
         x: Tensor = G((z, y)).unflatten(1, (classes, n))
-    return x
+    return x.cpu()
 
 
 def judged(x: Tensor, truth: Truth) -> Columns:
@@ -505,6 +515,27 @@ def swapped(seeds: int, seed: int) -> Columns:
     return columns
 
 
+def controls(seeds: int, seed: int) -> Columns:
+    """Train what the games with minimax loss and with swapped labels are compared with.
+
+    On the islands the plain game with the minimax loss; on both truths projection whose D refuses the fakes
+    with twice the weight, and projection whose D refuses real samples with their own labels.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+
+    Returns:
+        What `judged` says by names such as ``w2_plain_minimax`` and ``sd_own_overlap``.
+    """
+    plain = {"plain_minimax": {"how": "ignoring", "g_ignores": True, "saturating": True}}
+    columns = _compared(plain, ISLANDS, seeds, seed)
+    for name, truth in (("islands", ISLANDS), ("overlap", OVERLAP)):
+        games = {f"{key}_{name}": {"how": "projection", key: 1.0} for key in ("again", "own")}
+        columns |= _compared(games, truth, seeds, seed)
+    return columns
+
+
 def coded(seeds: int, seed: int) -> Columns:
     """Train the games of `CODED`, and return what `informed` says by names such as ``bits_even``.
 
@@ -541,4 +572,5 @@ TABLES = {
     "using": Table(using, 64),
     "overlapping": Table(overlapping, 64),
     "swapped": Table(swapped, 64),
+    "controls": Table(controls, 64),
 }
