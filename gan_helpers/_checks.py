@@ -68,7 +68,9 @@ def floating(name: str, value: Tensor, shape: str, dims: int | None = None) -> T
     return _of_shape(name, value, shape, dims)
 
 
-def classes(name: str, value: Tensor, shape: str, dims: int | None = None, count: int | None = None) -> Tensor:
+def classes(
+    name: str, value: Tensor, shape: str, dims: int | None = None, count: int | None = None
+) -> Tensor:
     """Return ``value`` if it is a non-empty tensor of labels, below ``count``, with ``dims`` dimensions."""
     _tensor_of(name, value, shape, "torch.int64")
     if value.dtype != torch.long:

@@ -47,11 +47,12 @@ def _described(thing: object, outer: tuple[object, ...]) -> str:
     if isinstance(thing, type):
         return thing.__qualname__
     kind = type(thing).__qualname__
-    if is_dataclass(thing) and type(thing).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    if is_dataclass(thing) and type(thing).__dataclass_params__.frozen:  # type: ignore[union-attr]
         held = {field.name: getattr(thing, field.name) for field in fields(thing)}
     else:
         # Of what may change, only the data set of a sampler such as `Minibatches` stays as it is.
-        held = {"data": thing.data} if isinstance(getattr(thing, "data", None), Tensor) else {}
+        data = getattr(thing, "data", None)
+        held = {"data": data} if isinstance(data, Tensor) else {}
     values = [f"{name}={_held(value, outer)}" for name, value in held.items()]
     return f"{kind}({', '.join(values)})" if values else kind
 
@@ -62,7 +63,7 @@ def _held(value: object, outer: tuple[object, ...]) -> str:
     if not isinstance(value, Tensor) or value.is_meta:
         return text
     numbers = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-    return f"{text} {hashlib.sha256(numbers).hexdigest()[:16]}"
+    return f"{text} {hashlib.sha256(numbers.data).hexdigest()[:16]}"
 
 
 def _constants(function: FunctionType, outer: tuple[object, ...]) -> str:

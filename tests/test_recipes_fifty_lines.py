@@ -156,3 +156,51 @@ def test_the_plain_alternative_comes_closer_the_more_samples_it_has() -> None:
     # Of a mean that is off by e, W1 is at least e.
     assert (far >= (found["mean_100"] - 4.0).abs() - 1e-3).all()
     assert found["kurtosis_100"].abs().max() < 0.01
+
+
+def test_a_generator_has_an_elu_or_a_sigmoid_after_its_second_map() -> None:
+    for second, kinds in ((nn.ELU, [nn.ELU, nn.ELU]), (nn.Sigmoid, [nn.ELU, nn.Sigmoid])):
+        assert [type(layer) for layer in list(fifty_lines.generator(second))[1::2]] == kinds
+
+
+def test_both_generators_are_trained_from_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = replace(fifty_lines.original(), steps=2)
+    monkeypatch.setattr(fifty_lines, "original", lambda: short)
+    found = fifty_lines.layers(2, 5)
+    assert {"w1_raw_sigmoid", "w1_averaged_sigmoid", "w1_raw_elu", "w1_averaged_elu"} < found.keys()
+    assert (found["w1_raw_sigmoid"] != found["w1_raw_elu"]).all()
+    sigmoid, elu = (
+        replace(short, G=lambda second=second: fifty_lines.generator(second)).networks(2, seed=5)[0]
+        for second in (nn.Sigmoid, nn.ELU)
+    )
+    assert all(map(torch.equal, sigmoid.parameters(), elu.parameters()))
+
+
+def test_a_step_may_have_several_bags_and_one_answer_for_each() -> None:
+    one, two = (fifty_lines.changed("r1", "inputs", bags=bags) for bags in (1, 2))
+    assert (one.batch, two.batch) == (100, 200)
+    G, D = one.networks(2, seed=3)
+    x, z = (draw(2, 200, Stream("bags", seed=0)) for draw in (one.data, one.noise))
+    halves = [pair for pair in zip(x.chunk(2, 1), z.chunk(2, 1), strict=True)]
+    for loss in ("d_loss", "g_loss"):
+        apart = [getattr(one, loss)(G, D, *half) for half in halves]
+        torch.testing.assert_close(getattr(two, loss)(G, D, x, z), sum(apart) / 2)
+
+
+def test_ten_bags_are_seen_by_a_D_with_the_other_five_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(fifty_lines, "raw_and_averaged", lambda recipe, *args: asked.append((recipe, args)))
+    fifty_lines.ten_bags(2, 5)
+    ((recipe, args),) = asked
+    assert (recipe.batch, recipe.steps, args) == (1_000, 4_000, (2, 5))
+    G, D = recipe.networks(1)
+    assert next(D.parameters()).shape[-1] == 200 and recipe.d_opt(D).defaults["lr"] == 4e-3
+    assert recipe.g_opt(G).defaults["betas"] == (0.0, 0.999)
+
+
+def test_twins_can_be_taught_without_a_game() -> None:
+    found = fifty_lines.taught(2, seed=3, steps=400)
+    assert (found["start"] > 0).all() and (found["start"] < 1e-6).all()
+    assert (found["later"] < 1e-3).all()
+    untaught = fifty_lines.measure(fifty_lines.original().networks(2, seed=3)[0])["w1"]
+    assert (found["w1"] < untaught / 2).all()  # it comes towards the data

@@ -40,9 +40,14 @@ CHANGES = {
 }
 
 
-def generator() -> nn.Module:
-    """Return the source's generator: ELU after the first map, sigmoid after the second."""
-    return nn.Sequential(nn.Linear(1, 50), nn.ELU(), nn.Linear(50, 50), nn.Sigmoid(), nn.Linear(50, 1))
+def generator(second: Callable[[], nn.Module] = nn.Sigmoid) -> nn.Module:
+    """Return the source's generator.
+
+    Args:
+        second: makes what follows the second map: in the source's code a sigmoid, in its text an ELU. An ELU
+            follows the first in both.
+    """
+    return nn.Sequential(nn.Linear(1, 50), nn.ELU(), nn.Linear(50, 50), second(), nn.Linear(50, 1))
 
 
 class StandardiseDecorated(nn.Module):
@@ -58,12 +63,14 @@ class StandardiseDecorated(nn.Module):
         return torch.cat(scaled, dim=-1)
 
 
-def changed(*names: str, steps: int = 20_000) -> Recipe:
+def changed(*names: str, steps: int = 20_000, bags: int = 1) -> Recipe:
     """Return the recipe of 2017 with some of the repair's changes.
 
     Args:
         names: of `CHANGES`; without any it is the original.
         steps: how many it takes, as many as the source's post unless given.
+        bags: how many batches of 100 of each kind a step has. Where D judges whole ones, it gives that many
+            answers.
 
     Raises:
         ValueError: if a change is unknown.
@@ -73,7 +80,11 @@ def changed(*names: str, steps: int = 20_000) -> Recipe:
     single, scaled, betas = "single" in names, "inputs" in names, (0.0 if "beta1" in names else 0.9, 0.999)
 
     def seen(x: Tensor) -> Tensor:
-        return x if single else decorate(x)
+        if single:
+            return x
+        if bags == 1:
+            return decorate(x)
+        return torch.cat([decorate(bag) for bag in x.chunk(bags, 1)], 1)
 
     def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         loss = minimax_d(*D(seen(x), seen(G(z).detach())))
@@ -97,7 +108,7 @@ def changed(*names: str, steps: int = 20_000) -> Recipe:
         d_opt=lambda D: adam(D, 4e-3 if "d_rate" in names else 2e-4, betas=betas),
         g_opt=lambda G: adam(G, 1e-3 if "g_rate" in names else 2e-4, betas=betas),
         steps=steps,
-        batch=100,
+        batch=100 * bags,
     )
 
 
@@ -223,6 +234,38 @@ def with_twins(sampler: Sampler, twins: int) -> Sampler:
     return draw
 
 
+def twinned(network: Ensemble) -> Ensemble:
+    """Return an ensemble that has each member twice: the twins come last, in the same order.
+
+    Args:
+        network: the members.
+    """
+    seeds = network.seeds
+    return Ensemble.of([network.member(k % seeds) for k in range(2 * seeds)], device=default_device())
+
+
+def rounded_apart(G: Ensemble) -> Ensemble:
+    """Return generators and their twins: the first weights are apart by one or two units in the last place.
+
+    Args:
+        G: the generators.
+    """
+    both = twinned(G)
+    with torch.no_grad():
+        next(both.parameters())[G.seeds :] *= 1 + 2**-23
+    return both
+
+
+def gap(G: Ensemble) -> dict[str, Tensor]:
+    """Return the largest gap between the outputs of two twins, ``(seeds,)``, as ``"gap"``.
+
+    Args:
+        G: what `rounded_apart` returned.
+    """
+    first, second = quantile_samples(G).chunk(2)
+    return {"gap": (first - second).abs().amax(1)}
+
+
 def twins(seeds: int, seed: int) -> dict[str, Tensor]:
     """Train pairs that differ by one rounding by the original recipe, and return their gaps, ``(seeds,)``.
 
@@ -235,21 +278,41 @@ def twins(seeds: int, seed: int) -> dict[str, Tensor]:
         half, ``later``.
     """
     recipe = original()
-    G, D = (
-        Ensemble.of([network.member(k % seeds) for k in range(2 * seeds)], device=default_device())
-        for network in recipe.networks(seeds, seed=seed)
-    )
-    with torch.no_grad():
-        next(G.parameters())[seeds:] *= 1 + 2**-23
-
-    def gap(G: Ensemble) -> dict[str, Tensor]:
-        samples = quantile_samples(G)
-        return {"gap": (samples[:seeds] - samples[seeds:]).abs().amax(1)}
-
+    G, D = recipe.networks(seeds, seed=seed)
+    G, D = rounded_apart(G), twinned(D)
     recipe = replace(recipe, data=with_twins(REAL, seeds), noise=with_twins(NOISE, seeds))
     history = recipe.train(G, D, seed=seed, watch=Watch(gap, every=200)).require_whole()
     gaps = history.watched["gap"]
     return {"start": gaps[0], "later": gaps[history.at > history.steps / 2].amax(0)}
+
+
+def taught(seeds: int, seed: int, steps: int = 20_000) -> dict[str, Tensor]:
+    """Train pairs that differ by one rounding without a game, and return what `twins` does.
+
+    Nobody has to be fooled: G is told which number each z should become, by the quantile function of the
+    data, and descends the mean squared error. Networks, optimiser, batch and steps are those of the original.
+
+    Args:
+        seeds: the number of pairs.
+        seed: the base seed.
+        steps: how many.
+
+    Returns:
+        ``"start"`` and ``"later"``, and ``"w1"``, how far the first of each pair ends from the data.
+    """
+    G = rounded_apart(original().networks(seeds, seed=seed)[0])
+    draw, opt = with_twins(NOISE, seeds), adam(G, 2e-4)
+    rng = Stream("noise", seed, default_device())
+    gaps = {0: gap(G)["gap"]}
+    for step in range(1, steps + 1):
+        z = draw(2 * seeds, 100, rng).clamp(min=1e-6)  # the quantile of 0 is not finite
+        opt.zero_grad()
+        (G(z) - REAL.quantile(z)).square().mean((1, 2)).sum().backward()
+        opt.step()
+        if step % 200 == 0:
+            gaps[step] = gap(G)["gap"]
+    later = torch.stack([found for step, found in gaps.items() if step > steps / 2]).amax(0)
+    return {"start": gaps[0], "later": later, "w1": measure(G)["w1"][:seeds]}
 
 
 def ended(recipe: Callable[[], Recipe]) -> Callable[[int, int], Columns]:
@@ -312,6 +375,38 @@ def raw_and_averaged(recipe: Recipe, seeds: int, seed: int) -> Columns:
     return measured | {"slope": r1(D, x).detach().sqrt(), "failed": history.failed}
 
 
+def layers(seeds: int, seed: int) -> Columns:
+    """Return what the original comes to with the sigmoid of its code in G, and with the ELU of its text.
+
+    Args:
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        What `raw_and_averaged` does of each, with names such as ``"w1_raw_sigmoid"``.
+    """
+    recipes = {"sigmoid": original(), "elu": replace(original(), G=partial(generator, nn.ELU))}
+    return {
+        f"{column}_{name}": values
+        for name, recipe in recipes.items()
+        for column, values in raw_and_averaged(recipe, seeds, seed).items()
+    }
+
+
+def ten_bags(seeds: int, seed: int) -> Columns:
+    """Return what the repair without its single samples comes to if D gives ten answers of each kind a step.
+
+    Args:
+        seeds: how many runs.
+        seed: the base seed.
+
+    Returns:
+        What `raw_and_averaged` does.
+    """
+    others = (name for name in CHANGES if name != "single")
+    return raw_and_averaged(changed(*others, steps=4_000, bags=10), seeds, seed)
+
+
 def fitted(seeds: int, seed: int) -> Columns:
     """Return how good the plain alternative is: a Gaussian with the mean and the spread of n real samples.
 
@@ -369,12 +464,15 @@ TABLES = {
     "apart": Table(
         taken_apart(partial(changed, steps=4_000), tuple(CHANGES), raw_and_averaged), 32, ensemble=32
     ),
+    "bags": Table(ten_bags, 32, ensemble=32),
     "fitted": Table(fitted, 320),
+    "layers": Table(layers, 32, ensemble=32),
     "original": Table(ended(original), 320),
     "later": Table(ended(later), 320),
     "long": Table(long, 64, ensemble=32),
     "repaired": Table(ended(repaired), 320),
     "start": Table(start, 320),
+    "taught": Table(taught, 16, ensemble=16),
     "twins": Table(twins, 320),
 }
 
