@@ -13,8 +13,9 @@ from gan_helpers import Ensemble, Stream
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.pairs import difference, squared
 from gan_helpers.penalties import r1, r2
-from gan_helpers.recipes import Recipe
+from gan_helpers.recipes import Recipe, halves
 from gan_helpers.recipes import pairs as chapter
+from gan_helpers.tables import ledger
 from tests.chapters import Chapter, assert_trains_by
 from tests.plain_gan import numbers
 
@@ -170,9 +171,26 @@ def test_an_answer_that_is_not_allowed_is_not_true() -> None:
     assert found["tv_rings"].item() == 0.75
 
 
+def test_a_pixel_is_told_from_a_bar_and_a_right_answer_from_one_that_varies() -> None:
+    holed, rings = SHAPES.answers[:4].clone(), SHAPES.answers[:4]
+    holed[:, :, 0] = 1  # a corner that no shape and no bar has
+    found = chapter.judged(drawn(holed, SHAPES.answers[4:, torch.tensor([0, 1, 2, 3])]))
+    assert (found["true_rings"].item(), found["wrong_rings"].item(), found["kinds_rings"].item()) == (0, 1, 0)
+    # Of a square's four answers up and down are wrong, by two bars: the median is between 0 and 16.
+    assert (found["true_squares"].item(), found["wrong_squares"].item()) == (0.5, chapter.BAR)
+    assert (found["kinds_squares"].item(), found["empty_squares"].item()) == (2, 0)
+    both = rings.amax(1, keepdim=True)  # all four bars at once, or none
+    none = SHAPES.given[:4].unsqueeze(1)
+    found = chapter.judged(drawn(torch.cat([both, none, none, none], 1), SHAPES.answers[4:]))
+    assert found["spread_rings"].item() == pytest.approx(4 / 3)  # as of the truth, by the unbiased variance
+    assert (found["true_rings"].item(), found["kinds_rings"].item()) == (0, 0)
+    assert (found["empty_rings"].item(), found["wrong_rings"].item()) == (0.75, chapter.BAR)
+
+
 def test_real_answers_are_at_the_floor() -> None:
     found = chapter.floor(20, 1)
     assert (found["true_rings"] == 1).all() and (found["grey_squares"] == 0).all()
+    assert (found["kinds_rings"] == 4).all() and (found["kinds_squares"] == 2).all()
     assert found["spread_rings"].mean().item() == pytest.approx(1, abs=0.01)
     assert found["rarer"].mean().item() == pytest.approx(0.25, abs=0.01)
 
@@ -186,6 +204,43 @@ def test_the_table_holds_all_games(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made == list(chapter.GAMES.values())
     assert all(any(key.endswith(f"_{game}") for key in found) for game in chapter.GAMES)
     assert all(values.shape == (2,) for values in found.values())
+
+
+def test_the_slow_games_have_the_rate_of_the_paper() -> None:
+    for name, changes in chapter.SLOW.items():
+        slow, plain = chapter.changed(**changes), chapter.changed(**chapter.GAMES[name])
+        (group,) = slow.g_opt(slow.networks(1, seed=1, device="cpu")[0]).param_groups
+        assert (group["lr"], group["betas"]) == (2e-4, (0.5, 0.999))
+        assert slow.steps == 5 * plain.steps
+        assert {**changes, **chapter.GAMES[name]} == changes
+
+
+def test_an_untrained_g_is_that_from_which_the_games_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(halves, "JUDGED", 30)
+    seen: list[Ensemble] = []
+    completed = halves.completed
+    monkeypatch.setattr(
+        halves, "completed", lambda G, *some, **more: seen.append(G) or completed(G, *some, **more)
+    )
+    found = chapter.untrained(1, 5)
+    G, _ = halves.repaired(*halves.inputs(1)).networks(1, seed=5)
+    for one, other in zip(G.parameters(), seen[0].parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert found["spread_untrained"].shape == (1,)
+
+
+def test_of_the_tables_the_rate_is_not_what_makes_g_ignore_its_noise() -> None:
+    slow = ledger("pairs_shapes_slow")
+    assert (slow["spread_rings_original"] < 1e-3).all() and (slow["spread_rings_game"] < 1e-3).all()
+    assert (slow["spread_rings_repaired"] > 0.15).all()
+
+
+def test_of_the_tables_on_digits_only_a_price_on_slope_adds_to_the_noise_of_the_start() -> None:
+    made, start = ledger("pairs_digits"), ledger("pairs_digits_untrained")["spread_untrained"]
+    assert made["spread_original"].max() < start.min()
+    assert (made["spread_game"] < start).sum() == 3
+    assert made["spread_game_priced"].min() > start.max()
+    assert ledger("pairs_digits_slow_normed")["spread_game_priced"].max() < start.min()
 
 
 # The chapter
@@ -203,3 +258,12 @@ CHAPTER = Chapter("pairs")
 )
 def test_the_chapter_trains_by_the_recipes_of_the_package(nth: int, made: Any) -> None:
     assert_trains_by(made(), CHAPTER.train("played", nth))
+
+
+def test_the_chapter_measures_as_the_package_does() -> None:
+    written = CHAPTER.define("true", "spread")
+    x = SHAPES(3, 40, Stream("drawn", 1))[0].unsqueeze(1).expand(-1, 8, -1, -1)
+    found = chapter.judged(x)
+    for name in ("true", "spread"):
+        parts = [written[name](x[:, k], SHAPES.shares[k], SHAPES.answers[k]) for k in range(4)]
+        torch.testing.assert_close(torch.stack(parts).mean(0), found[f"{name}_rings"])

@@ -11,7 +11,8 @@ from torch import Tensor
 from gan_helpers import Stream
 from gan_helpers.losses import minimax_d, non_saturating_g
 from gan_helpers.penalties import r1, r2
-from gan_helpers.recipes import unpaired
+from gan_helpers.recipes import Recipe, unpaired
+from gan_helpers.tables import ledger
 from tests.chapters import Chapter, assert_trains_by
 from tests.plain_gan import numbers
 
@@ -121,6 +122,35 @@ def test_islands_that_meet_or_are_torn_have_no_order() -> None:
 def test_shares_count_where_islands_are_not_equally_frequent() -> None:
     found = unpaired.measured(ends((1, 0, 2, 3)), unpaired.UNEVEN)
     assert found["tv"].item() == pytest.approx(0.1)
+
+
+def test_an_island_that_shrinks_in_one_direction_is_narrow() -> None:
+    x = unpaired.Islands(turn=unpaired.TURN).each(2, 2_000, Stream("x", 1))
+    assert unpaired.width(unpaired.Moved(x, x, x)).tolist() == pytest.approx([1, 1], abs=0.06)
+    thin = x.clone()
+    turned = torch.linalg.qr(torch.tensor([[1.0, 0.4], [-0.4, 1.0]]))[0]
+    thin[1, 2] = (x[1, 2] * torch.tensor([0.3, 1.0])) @ turned
+    assert unpaired.width(unpaired.Moved(x, thin, x)).tolist() == pytest.approx([1, 0.3], abs=0.06)
+
+
+def test_widths_are_of_the_games_with_the_cycle_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[float] = []
+    changed = unpaired.changed
+
+    def short(**changes: float) -> Recipe:
+        made.append(changes.get("cycle", unpaired.CYCLE))
+        return changed(**changes, steps=2)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(unpaired, "changed", short)
+    found = unpaired.widths(2, 3)
+    assert made == [unpaired.CYCLE, 0]
+    assert (found["width_truth"] > found["width_cycle"]).all() and found["kind_no_cycle"].shape == (2,)
+
+
+def test_of_the_table_islands_are_narrower_without_the_cycle() -> None:
+    table = ledger("pairs_unpaired_width")
+    assert (table["width_no_cycle"] < table["width_cycle"]).all()
+    assert (table["width_cycle"] < table["width_truth"]).sum() >= 60
 
 
 def test_the_chapter_trains_by_the_recipe_of_the_package() -> None:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from scipy import optimize
 from torch import Tensor, nn
 
-from gan_helpers import _checks
+from gan_helpers import _checks, mnist
 from gan_helpers.data import StandardNormal
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.models import mlp
@@ -166,6 +166,8 @@ def changed(
     gamma: float = 0.0,
     diversity: float = 0.0,
     ignores: bool = False,
+    rate: float = RATE,
+    betas: tuple[float, float] = BETAS,
     steps: int = STEPS,
 ) -> Recipe:
     r"""Return a game on shapes; unless told otherwise, with the loss of Isola et al.
@@ -177,12 +179,14 @@ def changed(
         gamma: the weight of :math:`\frac12 (R_1 + R_2)`.
         diversity: the weight of `gan_helpers.pairs.difference`.
         ignores: whether G gets no noise.
+        rate: the first step size of both players, which fades.
+        betas: Adam's, of both.
         steps: how many it takes.
     """
     d_loss, g_loss = losses_of(error, weight, game, gamma, diversity)
 
     def optimiser(network: Ensemble) -> torch.optim.Optimizer:
-        return fading(adam(network, RATE, BETAS), steps)
+        return fading(adam(network, rate, betas), steps)
 
     return Recipe(
         G=partial(Painter, ignores),
@@ -235,10 +239,13 @@ def judged(x: Tensor) -> Columns:
 
     Returns:
         By names such as ``true_rings``, each ``(seeds,)``: ``"true"``, the share that are one of the allowed
-        answers when pixels are cut at a half; ``"grey"``, the sum of :math:`1 - |2v - 1|` over pixels v, in
-        bars; ``"tv"``, how far the shares of the nearest allowed answers are from the known ones;
-        ``"spread"``, the variance of pixels over the noise, summed, over that of the truth. ``"rarer"`` is
-        the share of the rarer answer to a square.
+        answers when pixels are cut at a half; ``"wrong"``, by how many pixels an answer that is cut so
+        differs from the nearest allowed one, the median; ``"empty"``, the share that then have no ink where a
+        bar may stand; ``"kinds"``, how many of the allowed answers are drawn rightly at least once;
+        ``"grey"``, the sum of :math:`1 - |2v - 1|` over pixels v, in bars; ``"tv"``, how far the shares of
+        the nearest allowed answers are from the known ones; ``"spread"``, the variance of pixels over the
+        noise, summed, over that of the truth. All but ``"wrong"`` are means over the four pictures of a kind.
+        ``"rarer"`` is the share of the rarer answer to a square.
     """
     _checks.floating("x", x, f"(seeds, 8, n, {PIXELS})", dims=4)
     answers, shares = SHAPES.answers.to(x), SHAPES.shares.to(x)
@@ -251,16 +258,24 @@ def judged(x: Tensor) -> Columns:
     wrong = [
         (cut - answers[:, None, k]).abs().sum(3) + (shares[:, k, None] == 0) for k in range(len(ANSWERS))
     ]
+    right = torch.stack(wrong) == 0  # (4 answers, seeds, 8, n)
+    pixels = torch.stack(wrong).masked_fill((shares.T == 0)[:, None, :, None], PIXELS).amin(0)
+    bars = (answers.amax(1) > answers.amin(1)).unsqueeze(1)
     got = F.one_hot(torch.stack(far).argmin(0), len(ANSWERS)).double().mean(2)
     mean = (shares.unsqueeze(2) * answers).sum(1)
     each = {
-        "true": (torch.stack(wrong).amin(0) == 0).double().mean(2),
+        "true": right.any(0).double().mean(2),
+        "empty": ((cut * bars).sum(3) == 0).double().mean(2),
+        "kinds": right.any(3).sum(0).double(),
         "grey": (1 - (2 * x - 1).abs()).sum(3).double().mean(2) / BAR,
         "tv": (got - shares).abs().sum(2) / 2,
         "spread": (x.var(2).sum(2) / (mean * (1 - mean)).sum(1)).double(),
     }
     kinds = {"rings": slice(0, 4), "squares": slice(4, 8)}
     columns = {f"{k}_{kind}": v[:, some].mean(1) for k, v in each.items() for kind, some in kinds.items()}
+    columns |= {
+        f"wrong_{kind}": pixels[:, some].flatten(1).double().quantile(0.5, 1) for kind, some in kinds.items()
+    }
     return columns | {"rarer": got[:, 4:, 1].mean(1)}
 
 
@@ -279,17 +294,23 @@ GAMES: Mapping[str, dict[str, Any]] = {
     "noiseless": {"weight": 0.0, "gamma": GAMMA, "ignores": True},
     "diverse": {"weight": 0.0, "diversity": 10.0},
 }
+#: Three of them as the paper trains: its rate and its Adam, with five times as many steps.
+SLOW: Mapping[str, dict[str, Any]] = {
+    name: GAMES[name] | {"rate": 2e-4, "betas": (0.5, 0.999), "steps": 5 * STEPS}
+    for name in ("original", "game", "repaired")
+}
 
 
-def shapes(seeds: int, seed: int) -> Columns:
-    """Train the games of `GAMES`, and return what `judged` says by names such as ``true_rings_squared``.
+def shapes(seeds: int, seed: int, which: Mapping[str, dict[str, Any]] = GAMES) -> Columns:
+    """Train games, and return what `judged` says by names such as ``true_rings_squared``.
 
     Args:
         seeds: how many runs of each.
         seed: the base seed.
+        which: the games by their names, as what differs from the original.
     """
     columns: Columns = {}
-    for name, changes in GAMES.items():
+    for name, changes in which.items():
         found = judged(answered(trained(changed(**changes), seeds, seed), seed))
         columns |= {f"{key}_{name}": values for key, values in found.items()}
     return columns
@@ -307,14 +328,33 @@ def floor(seeds: int, seed: int) -> Columns:
     return judged(SHAPES.answers[kinds, below.sum(3)])
 
 
+def untrained(seeds: int, seed: int) -> Columns:
+    """Return what `halves.judged` says of generators of halves before their first step.
+
+    They are those from which the games of `halves.GAMES` start, by names such as ``spread_untrained``.
+
+    Args:
+        seeds: how many.
+        seed: the base seed.
+    """
+    test = mnist.load().test
+    some, others = test[: halves.JUDGED], test[halves.JUDGED :]
+    G, _ = halves.original(*halves.inputs(seeds)).networks(seeds, seed=seed)
+    found = halves.judged(halves.completed(G, some.images, seed=seed), some, others)
+    return {f"{key}_untrained": values for key, values in found.items()}
+
+
 TABLES = {
-    "shapes": Table(shapes, 64, ensemble=8),
+    "shapes": Table(shapes, 64, ensemble=32),
+    "shapes_slow": Table(partial(shapes, which=SLOW), 16, ensemble=16),
     "floor": Table(floor, 64),
     "digits": Table(halves.games, 8, ensemble=1),
     "digits_bare": Table(partial(halves.games, which=halves.BARE), 8, ensemble=1),
     "digits_real": Table(halves.real, 8, ensemble=8),
     "digits_slow": Table(partial(halves.games, which=halves.slow(halves.BARE)), 8, ensemble=1),
     "digits_slow_normed": Table(partial(halves.games, which=halves.slow(halves.GAMES)), 8, ensemble=1),
+    "digits_untrained": Table(untrained, 8, ensemble=1),
     "unpaired": Table(unpaired.found, 64, ensemble=32),
     "unpaired_form": Table(partial(unpaired.found, which=unpaired.FORM), 64, ensemble=32),
+    "unpaired_width": Table(unpaired.widths, 64, ensemble=32),
 }

@@ -313,6 +313,20 @@ def measured(found: Moved, shares: tuple[float, ...]) -> Columns:
     }
 
 
+def width(found: Moved) -> Tensor:
+    """Return how wide islands arrive: the least deviation in any direction, over that of y, ``(seeds,)``.
+
+    Of the four islands it is the narrowest one.
+
+    Args:
+        found: where maps take points.
+    """
+    apart = (found.ends - found.ends.mean(2, keepdim=True)).double()
+    variances = torch.linalg.eigvalsh(apart.mT @ apart / (apart.shape[2] - 1))
+    least: Tensor = variances[..., 0].amin(1).clamp(min=0).sqrt() / SD
+    return least
+
+
 #: The games of the table, by what differs from the original.
 GAMES: Mapping[str, dict[str, Any]] = {
     "cycle": {},
@@ -352,4 +366,27 @@ def found(seeds: int, seed: int, which: Mapping[str, dict[str, Any]] = GAMES) ->
         recipe.train(G, D, seed=seed).require_whole()
         values = measured(moved(G, seed), changes.get("shares", EVEN))
         columns |= {f"{key}_{name}": value for key, value in values.items()}
+    return columns
+
+
+def widths(seeds: int, seed: int) -> Columns:
+    """Train with the cycle and without it, and return how wide islands arrive.
+
+    The names are such as ``width_cycle``; ``width_truth`` and ``near_truth`` are of as many points of x.
+
+    Args:
+        seeds: how many runs of each, and how many draws.
+        seed: the base seed.
+    """
+    x = Islands(turn=TURN).each(seeds, MOVED, Stream("islands of x", seed))
+    truth = Moved(x, x, x)
+    columns = {"width_truth": width(truth), "near_truth": measured(truth, EVEN)["near"]}
+    for name in ("cycle", "no_cycle"):
+        recipe = changed(**GAMES[name])
+        G, D = recipe.networks(seeds, seed=seed)
+        recipe.train(G, D, seed=seed).require_whole()
+        there = moved(G, seed)
+        values = measured(there, EVEN)
+        columns |= {f"width_{name}": width(there)}
+        columns |= {f"{key}_{name}": values[key] for key in ("near", "kind")}
     return columns
