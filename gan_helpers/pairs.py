@@ -81,13 +81,15 @@ def difference(one: Tensor, other: Tensor, z: Tensor) -> Tensor:
 
     Raises:
         TypeError: if one is not a floating-point tensor.
-        ValueError: if the answers differ in shape, or the noise has not three dimensions.
+        ValueError: if the answers differ in shape, or the noise has not three dimensions or is of one sample.
 
     References:
         Mao et al. (2019). https://arxiv.org/abs/1903.05628
     """
     _pictures(one=one, other=other)
     _checks.floating("z", z, "(seeds, batch, features)", dims=3)
+    if z.shape[1] < 2:
+        raise ValueError("z must hold two samples or more, as each is compared with the one before, not 1.")
     apart = (one - other).abs().flatten(2).mean(2)
     return (apart / (z - z.roll(1, 1)).abs().mean(2)).mean(1)
 
