@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_helpers import Ensemble, Stream, classifier, mnist
+from gan_helpers import Ensemble, Stream, classifier, image_metrics, mnist
 from gan_helpers.history import History
 from gan_helpers.options import Watch
 from gan_helpers.recipes import Recipe, combinations, edward_mnist
@@ -149,6 +149,80 @@ def test_a_linear_test_tells_other_odds_and_not_the_same() -> None:
     same, other = edward_mnist.two_sample(x, y, seed=0).tolist()
     assert abs(same - 0.5) < 0.08
     assert other > 0.95
+
+
+def test_a_forest_sees_what_sums_of_pixels_do_not() -> None:
+    rng = Stream("pairs", seed=0)
+    apart = mnist.binarise(torch.full((1, 600, 8), 0.5), rng)
+    alike = mnist.binarise(torch.full((600, 4), 0.5), rng).repeat(1, 2)  # each pixel twice
+    assert abs(edward_mnist.two_sample(apart, alike, seed=0).item() - 0.5) < 0.1
+    assert edward_mnist.two_sample(apart, alike, seed=0, trees=20).item() > 0.8
+
+
+def test_stray_pixels_touch_no_other_white_one() -> None:
+    images = torch.zeros(2, 1, 28, 28)
+    images[0, 0, 0, 0] = images[0, 0, 5, 5] = images[0, 0, 6, 6] = images[0, 0, 9, 7] = 1.0
+    images[1, 0, 3, 27] = images[1, 0, 4, 0] = 1.0  # at the two sides
+    assert edward_mnist.stray(images.flatten(2)).tolist() == [0.5, 1.0]
+
+
+def test_digits_of_fewer_kinds_are_far_by_the_distance_and_near_beside_the_same_kinds() -> None:
+    judge, digits = classifier.load("cpu"), mnist.load(device="cpu")
+    real, others = digits.test.images[:1_000], digits.train.images[:2_000]
+    few = others[judge.predict(others) < 5].unsqueeze(0)
+    same = judge.features(real.unsqueeze(0)), judge.features(real)
+    assert edward_mnist.frechet_alike(real.unsqueeze(0), real, judge) < 1e-6
+    far = image_metrics.frechet_distance(judge.features(few), same[1])
+    assert edward_mnist.frechet_alike(few, real, judge) < far / 5
+
+
+def test_three_recipes_are_looked_at_more_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edward_mnist, "SHORT", 2)
+    digits = mnist.load()
+    few = mnist.Mnist(digits.train[:300], digits.test[:200])
+    monkeypatch.setattr(mnist, "load", lambda: few)
+    monkeypatch.setattr(edward_mnist, "criticised", lambda x, *_: {"mean": x.mean((1, 2))})
+    found = edward_mnist.closely(2, 5)
+    assert set(found) == {"mean_original", "mean_penalised", "mean_repaired"}
+    for name, changes in edward_mnist.CLOSELY.items():
+        recipe = edward_mnist.changed(few.train.images, *changes)
+        G, D = recipe.networks(2, seed=5)
+        recipe.train(G, D, seed=5)
+        sampled = edward_mnist.pictures(G, edward_mnist.judged(2, 5)[0])[1]
+        assert torch.equal(found[f"mean_{name}"], sampled.mean((1, 2)))
+
+
+def test_the_floor_is_of_another_split_in_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = mnist.load()
+    few = mnist.Mnist(digits.train[:800], digits.test[:200])
+    monkeypatch.setattr(mnist, "load", lambda: few)
+    monkeypatch.setattr(edward_mnist, "mixed", edward_mnist.dealt)
+    sizes: list[tuple[int, int]] = []
+
+    def criticised(x: Tensor, beside: Tensor, *_: object) -> dict[str, Tensor]:
+        sizes.append((x.shape[1], len(beside)))
+        return {"first": x[:, 0].sum(1)}
+
+    monkeypatch.setattr(edward_mnist, "criticised", criticised)
+    assert len(set(edward_mnist.plain(3, 5)["first_floor"].tolist())) == 3
+    assert sizes == [(200, 200), (200, 200), (100, 100), (100, 100)] * 3
+
+
+def test_new_digits_are_dealt_out_in_the_proportions_of_the_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edward_mnist, "mixed", lambda images, rng: mnist.binarise(images, rng))
+    sides: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def copied(x: Tensor, met: Tensor, others: Tensor) -> Tensor:
+        sides.append((x, met, others))
+        return torch.zeros(len(x))
+
+    monkeypatch.setattr(edward_mnist, "copied", copied)
+    edward_mnist.copiers(2, 5)
+    new = [(x, met, others) for x, met, others in sides if len(met) == 6_400]
+    assert len(new) == 6 and not torch.equal(new[0][1], new[3][1])
+    for x, met, others in new[::3]:
+        assert x.shape == (1, 2_000, 784) and len(others) == 1_600
+        assert len(torch.cat([met, others]).unique(dim=0)) == 8_000
 
 
 def test_judges_get_the_same_numbers_from_the_same_seed() -> None:

@@ -3,8 +3,8 @@
 The source is Edward's tutorial (Tran et al., 2016). What its text leaves to its library was read from the
 library's code: weights start from a Glorot draw and biases from 0, both losses are of the same fakes, and
 G's is the non-saturating one. Its program asks for both updates at once and orders nothing, so that one may
-see weights that the other has moved already. Here both gradients are taken before a weight moves: the
-simultaneous game that the program means. `interleaved` is one of the orders that it allows.
+see weights that the other has moved already. Here both gradients are taken before a weight moves, which is
+one reading of it: the simultaneous game. `interleaved` is one of the orders that it allows.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
+from torch.nn.functional import avg_pool2d
 
 from gan_helpers import _checks, image_metrics, metrics, mnist
 from gan_helpers.albums import Album
@@ -309,27 +310,97 @@ def grey_share(images: Tensor) -> Tensor:
     return ((images > 0.05) & (images < 0.95)).double().mean((1, 2))
 
 
-def two_sample(sampled: Tensor, real: Tensor, seed: int | None = None) -> Tensor:
-    """Return how often a linear classifier tells each seed's images from real ones that it has not seen.
+def two_sample(sampled: Tensor, real: Tensor, seed: int | None = None, trees: int = 0) -> Tensor:
+    """Return how often a classifier tells each seed's images from real ones that it has not seen.
 
     Args:
         sampled: black and white images, ``(seeds, n, 784)``.
         real: as many digits, ``(n, 784)``.
         seed: of the split; `gan_helpers.randomness.base_seed` unless given.
+        trees: how many trees the classifier has, a random forest; with none it is linear in the pixels.
 
     Returns:
         The accuracies, ``(seeds,)``; 1/2 where the two cannot be told apart.
     """
     # Loading it takes a second or two, and training alone does not need it.
+    from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import RidgeClassifier
 
     tests = [
         metrics.classifier_two_sample_test(
-            images, real, Stream(f"two-sample/{k}", seed), RidgeClassifier(alpha=100.0)
+            images,
+            real,
+            Stream(f"two-sample/{k}", seed),
+            RandomForestClassifier(trees, random_state=k) if trees else RidgeClassifier(alpha=100.0),
         )
         for k, images in enumerate(sampled)
     ]
     return torch.tensor([test.accuracy for test in tests], dtype=torch.float64)
+
+
+def stray(images: Tensor) -> Tensor:
+    """Return the share of white pixels that touch no other white one, ``(seeds,)``.
+
+    Args:
+        images: black and white ones, ``(seeds, n, 784)``; pixels touch along a side or at a corner.
+    """
+    white = images.flatten(0, 1).reshape(-1, 1, mnist.SIDE, mnist.SIDE)
+    around = avg_pool2d(white, 3, 1, 1) * 9 - white
+    counts = torch.stack([white * (around < 0.5), white]).reshape(2, len(images), -1).double().sum(2)
+    return counts[0] / counts[1]
+
+
+def frechet_alike(sampled: Tensor, real: Tensor, judge: DigitClassifier) -> Tensor:
+    """Return the Fréchet distance from real digits that have the same share of each kind, ``(seeds,)``.
+
+    Each real digit gets the weight that makes its kind as frequent as it is among the seed's images. So what
+    is left is how the images of each kind look, and not which kinds come.
+
+    Args:
+        sampled: images, ``(seeds, n, 784)``.
+        real: digits, ``(m, 784)``, some of each kind.
+        judge: tells the kinds, and has the features.
+    """
+    kinds, features = judge.predict(real), judge.features(real)
+    shares = image_metrics.class_shares(judge.predict(sampled)).to(features)
+    weights = (shares / kinds.bincount(minlength=10))[:, kinds]
+    mean = weights @ features
+    centred = features - mean.unsqueeze(1)
+    covariance = centred.mT @ (weights.unsqueeze(2) * centred)
+    fit = metrics.fit_gaussian(judge.features(sampled))
+    return metrics.w2_gaussian(fit.mean, fit.covariance, mean, covariance) ** 2
+
+
+def criticised(
+    sampled: Tensor, real: Tensor, judge: DigitClassifier, seed: int | None = None
+) -> dict[str, Tensor]:
+    """Return how images compare with real digits by several measures, each ``(seeds,)``.
+
+    Args:
+        sampled: black and white images, ``(seeds, n, 784)``.
+        real: as many digits, ``(n, 784)``.
+        judge: the classifier whose features are compared.
+        seed: the base seed of the splits; `gan_helpers.randomness.base_seed` unless given.
+
+    Returns:
+        The Fréchet distance in features, and as ``alike`` that of `frechet_alike`; the accuracy of
+        `two_sample`, and as ``forest`` that with 200 trees; the share of `stray` pixels, and the number of
+        digits that make up at least 1 % of the images.
+    """
+    return {
+        "frechet": image_metrics.frechet_distance(judge.features(sampled), judge.features(real)),
+        "alike": frechet_alike(sampled, real, judge),
+        "two_sample": two_sample(sampled, real, seed),
+        "forest": two_sample(sampled, real, seed, trees=200),
+        "stray": stray(sampled),
+        "digits": _digits(sampled, judge),
+    }
+
+
+def _digits(sampled: Tensor, judge: DigitClassifier) -> Tensor:
+    """Return how many digits make up at least 1 % of each seed's images."""
+    shares = image_metrics.class_shares(judge.predict(sampled))
+    return (shares >= 0.01).sum(1).double()
 
 
 def copied(sampled: Tensor, train: Tensor, held_out: Tensor) -> Tensor:
@@ -376,13 +447,12 @@ def measure(
     grey, sampled = pictures(G, z)
     train = digits.train.images[: len(real)]
     shown = mnist.binarise(train, Stream("judged/train", seed, train.device))
-    shares = image_metrics.class_shares(judge.predict(sampled))
     return {
         **answers(D, grey, sampled, real),
         "grey_share": grey_share(grey),
         "frechet": image_metrics.frechet_distance(judge.features(sampled), judge.features(real)),
         "two_sample": two_sample(sampled, real, seed),
-        "digits": (shares >= 0.01).sum(1).double(),
+        "digits": _digits(sampled, judge),
         "copying": image_metrics.copying(sampled, shown, real),
         "copied": copied(sampled, digits.train.images, digits.test.images),
     }
@@ -651,29 +721,63 @@ def plain(seeds: int, seed: int) -> Columns:
         seed: the base seed.
 
     Returns:
-        By names such as ``frechet_mixture`` and ``two_sample_dealt``, each ``(seeds,)``; as
-        ``frechet_floor`` and ``two_sample_floor`` what half of the held-out digits get beside the other half.
+        What `criticised` says, by names such as ``frechet_mixture`` and ``two_sample_dealt``, each
+        ``(seeds,)``; as ``frechet_floor`` of one half of the held-out digits beside the other half, split
+        anew in each run, and as ``frechet_few`` of as many training digits, dealt out, beside that half. As
+        ``copied_mixture`` and ``copied_dealt`` what `copied` says.
     """
     digits, judge = mnist.load(), load_judge()
     images = digits.train.images
     _, real = judged(1, seed)
-    made: dict[str, list[Tensor]] = {"dealt": [], "mixture": []}
+    found: list[Columns] = []
     for k in range(seeds):
         rng = Stream(f"plain/{k}", seed, images.device)
-        made["dealt"].append(dealt(images, rng, len(real)))
-        made["mixture"].append(mixed(images, rng, len(real)))
-    half, other = real.chunk(2)
-    stacked = {name: (torch.stack(several), real) for name, several in made.items()} | {
-        "floor": (half.expand(seeds, -1, -1), other)
-    }
-    return {f"copied_{name}": copied(stacked[name][0], images, digits.test.images) for name in made} | {
-        f"{key}_{name}": values
-        for name, (x, beside) in stacked.items()
-        for key, values in {
-            "frechet": image_metrics.frechet_distance(judge.features(x), judge.features(beside)),
-            "two_sample": two_sample(x, beside, seed),
-        }.items()
-    }
+        again, samples = dealt(images, rng, len(real)), mixed(images, rng, len(real))
+        half, other = real[rng.permutation(len(real))].chunk(2)
+        sides = {
+            "dealt": (again, real),
+            "mixture": (samples, real),
+            "floor": (half, other),
+            "few": (dealt(images, rng, len(other)), other),
+        }
+        found.append(
+            {
+                f"{key}_{name}": value
+                for name, (x, beside) in sides.items()
+                for key, value in criticised(x.unsqueeze(0), beside, judge, seed).items()
+            }
+            | {
+                f"copied_{name}": copied(x.unsqueeze(0), images, digits.test.images)
+                for name, x in (("dealt", again), ("mixture", samples))
+            }
+        )
+    return {name: torch.cat([run[name] for run in found]) for name in found[0]}
+
+
+#: The games whose fakes are looked at more closely, by their changes.
+CLOSELY = {"original": (), "penalised": ("r1", "beta1"), "repaired": tuple(CHANGES)}
+
+
+def closely(seeds: int, seed: int) -> Columns:
+    """Train by the recipes of `CLOSELY` for `SHORT` steps, and return what `criticised` says of the fakes.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+
+    Returns:
+        By names such as ``forest_repaired``, each ``(seeds,)``.
+    """
+    judge, images = load_judge(), mnist.load().train.images
+    z, real = judged(seeds, seed)
+    found: Columns = {}
+    for name, changes in CLOSELY.items():
+        recipe = changed(images, *changes, steps=SHORT)
+        G, D = recipe.networks(seeds, seed=seed)
+        recipe.train(G, D, seed=seed).require_whole()
+        said = criticised(pictures(G, z)[1], real, judge, seed)
+        found |= {f"{key}_{name}": values for key, values in said.items()}
+    return found
 
 
 def dealt(images: Tensor, rng: Stream, n: int = 2_000, shift: int = 0) -> Tensor:
@@ -698,8 +802,10 @@ def copiers(seeds: int, seed: int) -> Columns:
 
     Returns:
         By names such as ``copied_all`` and ``copying_all``, each ``(seeds,)``: who copies all training
-        images, those from 2,000 to 3,999, and all of them moved by one pixel or two; and as ``copied_new``
-        held-out digits, each half of them beside the other.
+        images, those from 2,000 to 3,999, and all of them moved by one pixel or two. The others are beside
+        digits that are dealt out anew in each run: of all of them a fifth to be new, and the rest in the
+        proportions of training and held-out ones. As ``copied_new`` the new digits, as ``copied_strange`` a
+        `mixture` that was fitted to these, and as ``copied_fitted`` one that was fitted to the training ones.
     """
     digits = mnist.load()
     train, held_out = digits.train.images, digits.test.images
@@ -712,14 +818,19 @@ def copiers(seeds: int, seed: int) -> Columns:
         "moved_2": [dealt(train, rng, shift=2) for _ in runs],
     }
     stacked = {name: torch.stack(several) for name, several in made.items()}
-    half, other = held_out.chunk(2)
-    new = mnist.binarise(half.expand(seeds, -1, -1), rng)
-    strange = torch.stack([mixed(half, rng) for _ in runs])
     some = len(held_out)
+    every = torch.cat([train, held_out])
+    found: list[Columns] = []
+    for _ in runs:
+        new, known = every[rng.permutation(len(every))].split([some, len(train)])
+        held = some * len(train) // len(every)
+        met, others = known.split([len(train) - held, held])
+        images = {"new": mnist.binarise(new, rng), "strange": mixed(new, rng), "fitted": mixed(met, rng)}
+        found.append({f"copied_{name}": copied(x.unsqueeze(0), met, others) for name, x in images.items()})
     return (
         {f"copied_{name}": copied(x, train, held_out) for name, x in stacked.items()}
         | {f"copying_{name}": image_metrics.copying(x, train[:some], held_out) for name, x in stacked.items()}
-        | {"copied_new": copied(new, train, other), "copied_strange": copied(strange, train, other)}
+        | {name: torch.cat([run[name] for run in found]) for name in found[0]}
     )
 
 
@@ -802,6 +913,7 @@ TABLES = {
     "whole_plain": Table(whole_plain, 8, ensemble=8),
     "plain": Table(plain, 8, ensemble=8),
     "copiers": Table(copiers, 8, ensemble=8),
+    "closely": Table(closely, 8, ensemble=4),
 }
 
 
