@@ -274,9 +274,7 @@ def test_generators_on_the_bell_start_from_its_noise_and_codes_from_normal_noise
 def test_all_are_tried_with_the_same_rates() -> None:
     every = {key: chapter.tried(objective) for key, objective in ALL.items()}
     assert {len(found) for found in every.values()} == {chapter.SETTINGS}
-    shared = {
-        key: [(s.g_rate, s.d_rate, s.beta1, s.d_steps) for s in found] for key, found in every.items()
-    }
+    shared = {key: [(s.g_rate, s.d_rate, s.beta1, s.d_steps) for s in found] for key, found in every.items()}
     assert all(found == shared["hinge"] for found in shared.values())
     low, high = (10**power for power in OBJECTIVES["penalised"].powers)
     assert all(low <= s.own <= high for s in every["penalised"])
@@ -321,6 +319,71 @@ def test_the_setting_is_chosen_by_the_table(monkeypatch: pytest.MonkeyPatch) -> 
     assert chapter.chosen("hinge", "ring", among=2) == every[1]
 
 
+# Controls
+
+
+def test_shapes_without_modes_are_an_even_circle_and_an_even_square() -> None:
+    circle, square = (chapter.even(name, 2, 4_000, 5) for name in chapter.HEAPS)
+    torch.testing.assert_close(circle.norm(dim=2), torch.ones(2, 4_000))
+    turns = torch.atan2(circle[..., 1], circle[..., 0]) / (2 * math.pi) + 0.5
+    for places in (turns, (square[..., 0] + 5) / 10, (square[..., 1] + 5) / 10):
+        assert ((places * 5).long().flatten().bincount(minlength=5) / 8_000 - 0.2).abs().max() < 0.02
+    assert square.abs().max() <= 5
+
+
+def test_shapes_without_modes_are_judged_like_the_runs_of_their_seed(few: None) -> None:
+    columns = chapter.without_modes(2, 7)
+    for name in chapter.HEAPS:
+        shape = chapter.even(name, 2, chapter.COUNTED, 7)
+        found = chapter._measured(lambda n, rng, shape=shape: shape, TARGETS[name], 7)  # type: ignore[misc]
+        assert all(torch.equal(columns[f"{measure}_{name}"], values) for measure, values in found.items())
+
+
+def test_what_is_drawn_is_the_run_in_the_middle(monkeypatch: pytest.MonkeyPatch, few: None) -> None:
+    """Here member k draws k alone, so that the samples say whose they are."""
+
+    def trained(objective: object, target: object, of: list[Setting], seed: int) -> Callable[..., Tensor]:
+        assert len(of) == chapter.RUNS and seed == 7
+        return lambda n, rng: torch.arange(16.0).view(-1, 1, 1).expand(-1, n, 2)
+
+    monkeypatch.setattr(chapter, "trained", trained)
+    columns = chapter.drawn(5, 7)
+    assert len(columns) == 12 and all(len(set(x.tolist())) == 1 for x in columns.values())
+    far = chapter._measured(trained(None, None, [SETTING] * 16, 7), RING, 7)["distance"]
+    assert far[int(columns["x2_ring_hinge"][0])] == far.median()
+
+
+def test_controls_are_runs_with_their_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def runs(objective: object, target: object, setting: Setting, seeds: int, seed: int) -> dict[str, Tensor]:
+        asked.append((objective, target, setting, seed))
+        return {"distance": torch.full((seeds,), float(len(asked)))}
+
+    monkeypatch.setattr(chapter, "runs", runs)
+    columns = chapter.other_numbers(2, 7)
+    assert list(columns)[-1] == "distance_ring_least_squares" and len(columns) == 8
+    game = OBJECTIVES["least_squares"]
+    assert asked[-1] == (game, RING, chapter.tried(game)[5], 7)
+    assert asked[2] == (game, TARGETS["bell"], chapter.tried(game)[3], 7)
+    asked.clear()
+    columns = chapter.tried_weights(4, 7)
+    assert [list(columns)[i] for i in (0, -1)] == ["distance_bell_0", "distance_ring_17"]
+    assert asked[-1] == (OBJECTIVES["penalised"], RING, chapter.WEIGHTS[17], chapter.TUNING + 7)
+    assert {setting.own for setting in chapter.WEIGHTS} == {0.1, 1, 10} and len(set(chapter.WEIGHTS)) == 18
+    columns["distance_ring_3"] = torch.zeros(4)
+    monkeypatch.setattr(chapter, "ledger", {"objectives_tried_weights": columns}.__getitem__)
+    asked.clear()
+    assert set(chapter.weights(2, 7)) == {"distance_bell", "distance_ring"}
+    assert [setting for _, _, setting, _ in asked] == [chapter.WEIGHTS[0], chapter.WEIGHTS[3]]
+
+
+def test_those_that_took_one_number_are_tried_with_another() -> None:
+    for name, (number, keys) in chapter.OTHER_NUMBERS.items():
+        taken = {chapter.tried(ALL[key]).index(chapter.chosen(key, name)) + 1 for key in keys}
+        assert len(taken) == 1 and number not in taken
+
+
 # The table of results
 
 
@@ -333,7 +396,7 @@ def test_a_row_has_all_cells_and_the_floor(monkeypatch: pytest.MonkeyPatch) -> N
     made = chapter.tables(*TARGETS)
     assert set(made) == {*TARGETS, *(f"tuned_{name}" for name in TARGETS)}
     assert {made["tuned_ring"].seeds, made["tuned_ring"].ensemble} == {chapter.TRIED}
-    assert set(chapter.TABLES) == set(made)
+    assert set(chapter.TABLES) == {*made, *chapter.CONTROLS}
     assert set(chapter.MEASURED) <= set(TARGETS)
 
 

@@ -49,6 +49,32 @@ FEWER = 500  # samples that W1 is taken of while settings are tried
 FITTED = 10_000  # samples that maximum likelihood gets
 FAR = 1e6  # where samples of a run that has failed are put
 
+HEAPS = ("ring", "grid")  # the targets with modes
+SHOWN = ("mmd", "relativistic_r1", "hinge")  # whose samples are kept
+# Who loses runs with the setting that it took, and the number of another one.
+OTHER_NUMBERS = {
+    "bell": (
+        4,
+        (
+            "minimax",
+            "non_saturating",
+            "least_squares",
+            "relativistic_r1",
+            "relativistic_r1_r2",
+            "non_saturating_r1",
+        ),
+    ),
+    "ring": (6, ("minimax", "least_squares")),
+}
+# What the penalised critic is tried with besides, up to the weight of its paper, and where.
+WEIGHTS = [
+    Setting(rate, 2e-3, 0.0, turns, own)
+    for own in (0.1, 1.0, 10.0)
+    for rate in (5e-4, 2e-3, 5e-3)
+    for turns in (1, 5)
+]
+WEIGHED = ("bell", "ring")
+
 Draw = Callable[[int, Stream], Tensor]
 
 
@@ -424,6 +450,110 @@ def row(name: str, seeds: int, seed: int) -> Columns:
     return {f"{measure}_{key}": values for key, found in cells.items() for measure, values in found.items()}
 
 
+# Controls
+
+
+def even(name: str, seeds: int, n: int, seed: int | None = None) -> Tensor:
+    """Return samples of a shape without modes: the circle of the ring's, or a square around the grid's.
+
+    Args:
+        name: "ring" or "grid".
+        seeds: how many times.
+        n: how many samples.
+        seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
+    """
+    u = Stream("even", seed).uniform(seeds, n, 2)
+    if name == "grid":
+        return 10 * u - 5
+    angle = 2 * math.pi * u[..., 0]
+    return torch.stack((angle.cos(), angle.sin()), 2)
+
+
+def without_modes(seeds: int, seed: int) -> Columns:
+    """Return how far shapes without modes are from targets that have some, as ``"distance_ring"``.
+
+    Args:
+        seeds: how many draws.
+        seed: the base seed.
+    """
+    found = {name: judged(even(name, seeds, COUNTED, seed), TARGETS[name], seed, SAMPLES) for name in HEAPS}
+    return {f"{measure}_{name}": v for name, columns in found.items() for measure, v in columns.items()}
+
+
+def drawn(samples: int, seed: int) -> Columns:
+    """Return what one run drew, a sample in a row: of `SHOWN`, the run in the middle of the first `RUNS`.
+
+    Args:
+        samples: how many.
+        seed: the base seed of the runs.
+
+    Returns:
+        ``"x1_ring_mmd"`` and so on, each ``(samples,)``.
+    """
+    columns: Columns = {}
+    for name in HEAPS:
+        for key in SHOWN:
+            draw = trained(ALL[key], TARGETS[name], [chosen(key, name)] * RUNS, seed)
+            with torch.no_grad():
+                x = draw(COUNTED, Stream("samples", seed))
+            middle = judged(x, TARGETS[name], seed, SAMPLES)["distance"].median(0).indices
+            columns |= {f"x{i + 1}_{name}_{key}": x[middle, :samples, i] for i in range(2)}
+    return columns
+
+
+def _far(key: str, name: str, setting: Setting, seeds: int, seed: int) -> Tensor:
+    """Return how far runs of an objective end with some setting."""
+    return runs(ALL[key], TARGETS[name], setting, seeds, seed)["distance"]
+
+
+def other_numbers(seeds: int, seed: int) -> Columns:
+    """Return how far games end with a setting that the tuning did not take, as ``"distance_bell_minimax"``.
+
+    Args:
+        seeds: how many runs of each.
+        seed: the base seed.
+    """
+    return {
+        f"distance_{name}_{key}": _far(key, name, tried(ALL[key])[number - 1], seeds, seed)
+        for name, (number, keys) in OTHER_NUMBERS.items()
+        for key in keys
+    }
+
+
+def tried_weights(seeds: int, seed: int) -> Columns:
+    """Return how far the penalised critic ends with each of `WEIGHTS`, as ``"distance_bell_0"``.
+
+    Args:
+        seeds: how many runs of each setting.
+        seed: the base seed; `TUNING` is added to it.
+    """
+    return {
+        f"distance_{name}_{i}": _far("penalised", name, setting, seeds, TUNING + seed)
+        for name in WEIGHED
+        for i, setting in enumerate(WEIGHTS)
+    }
+
+
+def weight(name: str) -> Setting:
+    """Return the one of `WEIGHTS` that the committed table chooses.
+
+    Args:
+        name: "bell" or "ring".
+    """
+    table = ledger("objectives_tried_weights")
+    return WEIGHTS[best([table[f"distance_{name}_{i}"] for i in range(len(WEIGHTS))])]
+
+
+def weights(seeds: int, seed: int) -> Columns:
+    """Return how far the penalised critic ends with the best of `WEIGHTS`, as ``"distance_bell"``.
+
+    Args:
+        seeds: how many runs.
+        seed: the base seed.
+    """
+    return {f"distance_{name}": _far("penalised", name, weight(name), seeds, seed) for name in WEIGHED}
+
+
 def tables(*names: str, more: int = MORE) -> dict[str, Table]:
     """Return the tables of some targets, ``"tuned_ring"`` with the tuning and ``"ring"`` with the results.
 
@@ -435,7 +565,16 @@ def tables(*names: str, more: int = MORE) -> dict[str, Table]:
     return results | {f"tuned_{name}": Table(partial(tuned, name), TRIED, ensemble=TRIED) for name in names}
 
 
-TABLES = tables(*MEASURED) | tables("bell_normal", more=RUNS)
+#: Controls: shapes without modes, what three of the ten drew, other numbers, other weights of the penalty.
+CONTROLS = {
+    "even": Table(without_modes, RUNS + MORE, ensemble=RUNS),
+    "drawn": Table(drawn, 400, ensemble=400),
+    "others": Table(other_numbers, 2 * RUNS, ensemble=RUNS),
+    "tried_weights": Table(tried_weights, TRIED, ensemble=TRIED),
+    "weights": Table(weights, 2 * RUNS, ensemble=RUNS),
+}
+
+TABLES = tables(*MEASURED) | tables("bell_normal", more=RUNS) | CONTROLS
 
 
 def main() -> None:
