@@ -69,7 +69,7 @@ class Rival:
     line: bool = True
 
     def networks(self, features: int, seeds: int | Share, seed: int | None = None) -> list[Ensemble]:
-        """Return fresh networks.
+        """Return fresh networks, on the CPU: they are small.
 
         Args:
             features: of the data.
@@ -79,7 +79,7 @@ class Rival:
         shapes = self.shapes(_checks.whole("features", features))
         names = ["G", *(f"G{i}" for i in range(2, len(shapes) + 1))]
         return [
-            Ensemble(partial(network, *shape), seeds, name=name, seed=seed)
+            Ensemble(partial(network, *shape), seeds, name=name, seed=seed, device="cpu")
             for name, shape in zip(names, shapes, strict=True)
         ]
 

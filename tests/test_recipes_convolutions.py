@@ -435,9 +435,7 @@ def test_clothes_are_learned_judged_by_others_and_held_out(
     few: mnist.Mnist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every, judge = mnist.Mnist(DIGITS.train[:600], DIGITS.test[:100]), classifier.load("cpu")
-    monkeypatch.setattr(
-        mnist, "load", lambda full=False, name="mnist": {"fashion": (few, every)}[name][full]
-    )
+    monkeypatch.setattr(mnist, "load", lambda full=False, name="mnist": {"fashion": (few, every)}[name][full])
     monkeypatch.setattr(mnist, "TRAINING", 200)
     learned: list[mnist.Digits] = []
     monkeypatch.setattr(classifier, "fit", lambda digits, epochs: learned.append(digits) or judge)

@@ -25,6 +25,7 @@ from gan_helpers.recipes.objectives import ALL, TARGETS
 from gan_helpers.rivals import RIVALS, Networks
 from tests.chapters import Chapter
 from tests.plain_gan import numbers
+from tests.test_device import META, OneDevice
 
 RING = TARGETS["ring"]
 OWN = torch.tensor([0.5, 2.0])
@@ -427,6 +428,17 @@ def test_the_command_says_what_it_takes() -> None:
         [sys.executable, "-m", chapter.__name__, "--help"], capture_output=True, text=True, check=True
     )
     assert "{bell,tilted,ring,grid,bell_normal}" in done.stdout and "relativistic_r1_r2" in done.stdout
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_beside_an_accelerator_all_of_a_run_stays_on_the_cpu(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gan_helpers.ensemble.default_device", lambda: META)
+    monkeypatch.setattr(chapter, "steps", lambda *args: 2)
+    with OneDevice():
+        draw = chapter.trained(ALL[name], RING, [SETTING] * 2, 0)
+        assert draw(9, Stream("samples", 0)).device.type == "cpu"
 
 
 # The chapter

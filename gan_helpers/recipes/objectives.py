@@ -172,7 +172,7 @@ def steps(objective: Objective, target: Target, d_steps: int = 1) -> int:
 
 
 def players(target: Target, seeds: int, seed: int | None = None) -> tuple[Ensemble, Ensemble]:
-    """Return fresh generators and critics for a target.
+    """Return fresh generators and critics for a target, on the CPU: they are small.
 
     Args:
         target: the target.
@@ -180,8 +180,8 @@ def players(target: Target, seeds: int, seed: int | None = None) -> tuple[Ensemb
         seed: the base seed; `gan_helpers.randomness.base_seed` unless given.
     """
     features = target.data.features
-    G = Ensemble(partial(network, features, features), seeds, name="G", seed=seed)
-    return G, Ensemble(partial(network, features, 1), seeds, name="D", seed=seed)
+    G = Ensemble(partial(network, features, features), seeds, name="G", seed=seed, device="cpu")
+    return G, Ensemble(partial(network, features, 1), seeds, name="D", seed=seed, device="cpu")
 
 
 def _adam(network: Ensemble, of: list[Setting], rate: str, clip: Tensor | None = None) -> MemberAdam:
@@ -248,7 +248,7 @@ def trained(
 
 def _averages(recipe: Recipe, share: Share, seed: int | None) -> Ensemble:
     """Return the averaged generators of a game; those of runs that have failed are not finite."""
-    G, D = recipe.networks(share, seed)
+    G, D = recipe.networks(share, seed, "cpu")
     try:
         history = recipe.train(G, D, seed)
     except NonFiniteLossError:  # none is left
