@@ -229,10 +229,35 @@ def test_an_untrained_g_is_that_from_which_the_games_start(monkeypatch: pytest.M
     assert found["spread_untrained"].shape == (1,)
 
 
+def test_an_untrained_painter_is_that_from_which_every_game_on_shapes_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Ensemble] = []
+    answered = chapter.answered
+    monkeypatch.setattr(chapter, "answered", lambda G, seed: seen.append(G) or answered(G, seed, 3))
+    found = chapter.shapes_untrained(2, 5)
+    for changes in (*chapter.GAMES.values(), *chapter.SLOW.values()):
+        G, _ = chapter.changed(**changes).networks(2, seed=5)
+        for one, other in zip(G.parameters(), seen[0].parameters(), strict=True):
+            assert torch.equal(one, other)
+    assert all(key.endswith("_untrained") and values.shape == (2,) for key, values in found.items())
+
+
 def test_of_the_tables_the_rate_is_not_what_makes_g_ignore_its_noise() -> None:
     slow = ledger("pairs_shapes_slow")
     assert (slow["spread_rings_original"] < 1e-3).all() and (slow["spread_rings_game"] < 1e-3).all()
     assert (slow["spread_rings_repaired"] > 0.15).all()
+
+
+def test_of_the_tables_on_shapes_the_noise_that_g_begins_with_is_taken_out() -> None:
+    made, slow = ledger("pairs_shapes"), ledger("pairs_shapes_slow")
+    start = ledger("pairs_shapes_untrained")["spread_rings_untrained"]
+    assert start.max() < 1e-3  # so a spread below it says nothing of what a game does
+    assert (made["spread_rings_original"] < start).all()
+    assert (made["spread_rings_light"] < start).all()
+    assert (made["spread_rings_game"] < start).sum() == 63
+    assert (made["spread_rings_repaired"] > start).all()
+    assert all(slow[f"spread_rings_{name}"].max() < start.min() for name in ("original", "game"))
 
 
 def test_of_the_tables_on_digits_only_a_price_on_slope_adds_to_the_noise_of_the_start() -> None:

@@ -328,6 +328,17 @@ def floor(seeds: int, seed: int) -> Columns:
     return judged(SHAPES.answers[kinds, below.sum(3)])
 
 
+def shapes_untrained(seeds: int, seed: int) -> Columns:
+    """Return what `judged` says of the generators from which `shapes` starts, before their first step.
+
+    Args:
+        seeds: how many.
+        seed: the base seed.
+    """
+    G, _ = original().networks(seeds, seed=seed)
+    return {f"{key}_untrained": values for key, values in judged(answered(G, seed)).items()}
+
+
 def untrained(seeds: int, seed: int) -> Columns:
     """Return what `halves.judged` says of generators of halves before their first step.
 
@@ -347,6 +358,7 @@ def untrained(seeds: int, seed: int) -> Columns:
 TABLES = {
     "shapes": Table(shapes, 64, ensemble=32),
     "shapes_slow": Table(partial(shapes, which=SLOW), 16, ensemble=16),
+    "shapes_untrained": Table(shapes_untrained, 64, ensemble=32),
     "floor": Table(floor, 64),
     "digits": Table(halves.games, 8, ensemble=1),
     "digits_bare": Table(partial(halves.games, which=halves.BARE), 8, ensemble=1),
