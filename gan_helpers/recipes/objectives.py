@@ -1,8 +1,9 @@
-"""Ten objectives on four known distributions, after equal tuning and at equal arithmetic.
+"""Ten objectives on four known distributions, after equal tuning and within one budget of arithmetic.
 
-All have the same networks, batches, optimiser and averages. Each gets `SETTINGS` settings, drawn at random
-from the same ranges, and takes the one whose median distance is least, on seeds that the table of results
-does not use. Each takes as many steps as the multiplications of `STEPS` steps of the plain game allow.
+All games have the same networks; all have the same batches, optimiser and averages. Each gets `SETTINGS`
+settings, drawn at random from the same ranges, and takes the one whose median distance is least, on seeds
+that the table of results does not use. Each takes as many steps as the multiplications of `STEPS` steps of
+the plain game allow.
 
 ``python -m gan_helpers.recipes.objectives ring hinge`` makes a cell of the table again; started with
 ``torchrun --nproc-per-node 2 -m``, each process trains its share of the runs.
