@@ -605,16 +605,20 @@ TABLES = {
     "apart": Table(apart, 8, ensemble=1),
     "plain": Table(plain, 32, ensemble=4),
     "heeding": Table(heeding, 8, ensemble=1),
-    "whole": Table(partial(whole, {"order": "in_place"}), 3, ensemble=1),  # a run takes 15 minutes of a core
+    "whole": Table(partial(whole, {"order": "in_place"}), 4, ensemble=1),  # a run takes 15 minutes of a core
+    # The first of these once more, on another machine.
+    "whole_again": Table(partial(whole, {"order": "in_place"}), 1, ensemble=1),
     "whole_copies": Table(whole_copies, 1),
-    "whole_repaired": Table(partial(whole, options(*CHANGES) | {"order": "in_place"}), 1, ensemble=1),
 }
-#: The switches that were turned for the whole length as well, and how many runs there are of each. Every one
-#: is a table of its own, from the seeds of ``whole``.
-TURNED = {"no_dropout": 2, "norm_in_d": 1, "gains_at_one": 1, "weak_d": 1}
+#: What else was trained for the whole length, switches and parts of the repair, and how many runs there are
+#: of each. Every one is a table of its own, from the seeds of ``whole``.
+TURNED = {
+    "repaired": 2, "without_dropout": 1, "no_dropout": 2, "norm_in_d": 1, "gains_at_one": 1, "weak_d": 1,
+}  # fmt: skip
 TABLES |= {
-    f"whole_{name}": Table(partial(whole, {"order": "in_place"} | VARIANTS[name]), runs, ensemble=1)
-    for name, runs in TURNED.items()
+    f"whole_{name}": Table(partial(whole, {"order": "in_place"} | changes), TURNED[name], ensemble=1)
+    for name, changes in (VARIANTS | {part: options(*combinations(CHANGES)[part]) for part in APART}).items()
+    if name in TURNED
 }
 TABLES["whole_d_alone"] = Table(partial(whole, {"order": "in_place"}, alone=1), 1, ensemble=1)
 
