@@ -294,7 +294,7 @@ GAMES: Mapping[str, dict[str, Any]] = {
     "noiseless": {"weight": 0.0, "gamma": GAMMA, "ignores": True},
     "diverse": {"weight": 0.0, "diversity": 10.0},
 }
-#: Three of them as the paper trains: its rate and its Adam, with five times as many steps.
+#: Three of them as the paper trains, with its rate and its Adam, and with five times as many steps.
 SLOW: Mapping[str, dict[str, Any]] = {
     name: GAMES[name] | {"rate": 2e-4, "betas": (0.5, 0.999), "steps": 5 * STEPS}
     for name in ("original", "game", "repaired")
