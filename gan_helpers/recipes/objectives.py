@@ -566,7 +566,7 @@ def tables(*names: str, more: int = MORE) -> dict[str, Table]:
     return results | {f"tuned_{name}": Table(partial(tuned, name), TRIED, ensemble=TRIED) for name in names}
 
 
-#: The controls are shapes without modes, what three of the ten drew, other numbers, and other penalty weights.
+#: The controls are shapes without modes, samples of three of the ten, other numbers, other penalty weights.
 CONTROLS = {
     "even": Table(without_modes, RUNS + MORE, ensemble=RUNS),
     "drawn": Table(drawn, 400, ensemble=400),
