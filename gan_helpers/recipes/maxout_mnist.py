@@ -613,7 +613,7 @@ TABLES = {
 #: What else was trained for the whole length, switches and parts of the repair, and how many runs there are
 #: of each. Every one is a table of its own, from the seeds of ``whole``.
 TURNED = {
-    "repaired": 2, "without_dropout": 1, "no_dropout": 2, "norm_in_d": 1, "gains_at_one": 1, "weak_d": 1,
+    "repaired": 2, "without_dropout": 1, "no_dropout": 3, "norm_in_d": 1, "gains_at_one": 1, "weak_d": 1,
 }  # fmt: skip
 TABLES |= {
     f"whole_{name}": Table(partial(whole, {"order": "in_place"} | changes), TURNED[name], ensemble=1)
