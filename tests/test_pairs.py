@@ -36,3 +36,5 @@ def test_answers_that_differ_are_compared_with_how_the_noise_differs() -> None:
     # Both pairs are the same two samples: they differ by 1 a pixel, and the noise by 4.
     assert difference(one, one.roll(1, 1), z).tolist() == [0.25]
     assert difference(one, one, z).tolist() == [0]
+    with pytest.raises(ValueError, match="z must hold two samples or more"):
+        difference(one[:, :1], one[:, :1], z[:, :1])

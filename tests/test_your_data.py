@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
@@ -722,3 +723,10 @@ def test_money_is_no_mathematics(tmp_path: Path) -> None:
     ax, other = report_pages._columns(*x, judged.units).axes[:2]
     assert [label.get_text() for label in ax.get_xticklabels()] == [r"\$5-\$10", r"\$x_\$"]
     assert other.get_title() == "a" * 29 + r"\$"
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-12])
+def test_a_histogram_has_bars_in_any_unit(scale: float) -> None:
+    ax, values = Figure().subplots(), scale * RNG.normal(size=500)
+    report_pages._column(ax, Number("x", 0.0, scale), values, 1.1 * values)
+    assert all((np.asarray(drawn.get_data().values) > 0).sum() > 10 for drawn in ax.patches)
