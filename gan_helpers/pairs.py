@@ -15,7 +15,7 @@ from torch import Tensor
 from gan_helpers import _checks
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, non_saturating_g
-from gan_helpers.penalties import squared_slopes
+from gan_helpers.penalties import r1_r2
 
 Error = Callable[[Tensor, Tensor], Tensor]
 Losses = tuple[Callable[..., Tensor], Callable[..., Tensor]]
@@ -115,8 +115,7 @@ def losses_of(error: Error, weight: float, game: bool, gamma: float, diversity: 
         loss = minimax_d(*D((x, y), (fake, y)))
         if gamma:
             given = torch.cat([y, y], 1)
-            # The mean over both halves is half of the sum of R1 and R2.
-            loss = loss + gamma * squared_slopes(lambda s: D((s, given)), torch.cat([x, fake], 1)).mean(1)
+            loss = loss + gamma * r1_r2(lambda both: D((both, given)), x, fake)
         return loss
 
     def g_loss(G: Ensemble, D: Ensemble, real: Any, z: Tensor) -> Tensor:

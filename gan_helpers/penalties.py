@@ -90,6 +90,28 @@ def r2(D: Discriminator, fake: Tensor) -> Tensor:
     return squared_slopes(D, fake).mean(1)
 
 
+def r1_r2(D: Discriminator, x: Tensor, fake: Tensor) -> Tensor:
+    r"""Return the mean of `r1` and `r2`, in one pass through D.
+
+    .. math:: \frac12 (R_1 + R_2)
+
+    Args:
+        D: maps ``(seeds, batch, ...)`` to logits.
+        x: real samples, ``(seeds, batch, ...)``.
+        fake: generated samples, as many; no gradient flows back into them.
+
+    Returns:
+        One penalty per seed, ``(seeds,)``. The papers weight it with gamma.
+
+    References:
+        Huang et al. (2024), section 2. https://arxiv.org/abs/2501.05441
+    """
+    for name, samples in (("x", x), ("fake", fake)):
+        _checks.floating(name, samples, "(seeds, batch, ...)")
+    _checks.alike(x=x, fake=fake)
+    return squared_slopes(D, torch.cat([x, fake], 1)).mean(1)
+
+
 def gradient_penalty(
     D: Discriminator,
     x: Tensor,

@@ -38,7 +38,7 @@ from gan_helpers.generators import Generators
 from gan_helpers.losses import relativistic_d, relativistic_g
 from gan_helpers.models import mlp
 from gan_helpers.options import Turns
-from gan_helpers.penalties import squared_slopes
+from gan_helpers.penalties import r1_r2
 from gan_helpers.randomness import Stream
 from gan_helpers.training import adam, fading, train
 from gan_helpers.units import Category, Column, Number, Shares, Units, number
@@ -634,9 +634,8 @@ def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor, gamma: float = GAMMA)
         gamma: the weight of :math:`R_1` and :math:`R_2`.
     """
     fake = G(z).detach()
-    # The mean over both halves, times gamma, is gamma / 2 (R1 + R2).
-    slopes = squared_slopes(D, torch.cat([x, fake], 1)).mean(1) if gamma else 0.0
-    return relativistic_d(*D(x, fake)) + gamma * slopes
+    loss = relativistic_d(*D(x, fake))
+    return loss + gamma * r1_r2(D, x, fake) if gamma else loss
 
 
 def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.models import mlp
-from gan_helpers.penalties import gradient_penalty, r1, r2, squared_slopes
+from gan_helpers.penalties import gradient_penalty, r1, r1_r2, r2, squared_slopes
 from gan_helpers.randomness import Stream
 from tests.plain_gan import numbers, plain_networks
 
@@ -75,6 +75,13 @@ def test_the_slope_of_an_ensemble_is_that_of_each_sample_in_each_plain_member() 
         for i in range(3):
             slope = torch.autograd.functional.jacobian(member, x[k, i])  # one sample, one network, one graph
             torch.testing.assert_close(out[k, i], slope.square().sum())
+
+
+def test_both_penalties_in_one_pass_are_half_of_their_sum() -> None:
+    x, fake = numbers(2, 5, 2), numbers(2, 5, 2, seed=1)
+    torch.testing.assert_close(r1_r2(quadratic, x, fake), (r1(quadratic, x) + r2(quadratic, fake)) / 2)
+    with pytest.raises(ValueError, match="fake"):  # a mean over both would weigh the larger half more
+        r1_r2(quadratic, x, fake[:, :3])
 
 
 def visited(x: Tensor, fake: Tensor, rng: Stream) -> Tensor:

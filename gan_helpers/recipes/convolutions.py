@@ -20,7 +20,7 @@ from gan_helpers.data import Minibatches, StandardNormal
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, relativistic_g
 from gan_helpers.options import Watch
-from gan_helpers.penalties import r1
+from gan_helpers.penalties import r1_r2
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, bundled_digits, edward_mnist, full_digits, taken_apart, trained
 from gan_helpers.recipes.maxout_mnist import measure
@@ -282,8 +282,7 @@ def original(
     def d_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         fake = G(z).detach()
         loss = (relativistic_d if pairing else minimax_d)(D(x), D(fake))
-        # Both penalties in one pass: the mean over as many of both is half of their sum.
-        return loss + gamma * r1(D, torch.cat([x, fake], 1)) if gamma else loss
+        return loss + gamma * r1_r2(D, x, fake) if gamma else loss
 
     def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         fake = D(G(z))

@@ -23,7 +23,7 @@ from gan_helpers.labels import Asked, Concatenated, Ignoring, Labelled, Projecti
 from gan_helpers.losses import minimax_d, minimax_g, non_saturating_g
 from gan_helpers.metrics import fit_gaussian, w2_gaussian
 from gan_helpers.models import mlp
-from gan_helpers.penalties import squared_slopes
+from gan_helpers.penalties import r1_r2
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, trained
 from gan_helpers.tables import Columns, Table
@@ -227,8 +227,7 @@ def slopes(D: Callable[..., Tensor], x: Tensor, y: Tensor, fake: Tensor, c: Tens
         c: the labels that were asked for.
     """
     labels = torch.cat([y, c], 1)
-    # The mean over both halves is half of the sum of the two means.
-    return squared_slopes(lambda both: D((both, labels)), torch.cat([x, fake], 1)).mean(1)
+    return r1_r2(lambda both: D((both, labels)), x, fake)
 
 
 def listening(
@@ -279,8 +278,7 @@ def reading(
         (x, y), (z, c) = real, noise
         fake = G((z, c)).detach()
         (a, read, *_), (b, heard, *twin) = D(x, fake)
-        price = squared_slopes(lambda both: D(both)[0], torch.cat([x, fake], 1)).mean(1)
-        loss = minimax_d(a, b) + gamma * price
+        loss = minimax_d(a, b) + gamma * r1_r2(lambda both: D(both)[0], x, fake)
         if how != "codes":
             loss = loss + misread(read, y)
         if how in ("auxiliary", "codes"):

@@ -21,7 +21,7 @@ from gan_helpers.losses import minimax_d, non_saturating_g, relativistic_d, rela
 from gan_helpers.mode_metrics import count_modes
 from gan_helpers.models import Maxout, MinibatchDiscrimination, Standardise, mlp, pack
 from gan_helpers.options import Look, Turns, Watch
-from gan_helpers.penalties import squared_slopes
+from gan_helpers.penalties import r1_r2
 from gan_helpers.randomness import Stream
 from gan_helpers.recipes import Recipe, taken_apart
 from gan_helpers.tables import Columns, Table
@@ -123,8 +123,7 @@ def changed(*names: str, target: GaussianMixture = RING, steps: int = STEPS) -> 
         loss = (relativistic_d if paired else minimax_d)(*D(x, fake))
         if "slopes" not in names:
             return loss
-        # The mean over both halves, times gamma, is gamma / 2 (R1 + R2).
-        return loss + GAMMA * squared_slopes(D, torch.cat([x, fake], 1)).mean(1)
+        return loss + GAMMA * r1_r2(D, x, fake)
 
     def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         if not paired:
@@ -285,8 +284,7 @@ def pacgan(m: int = 1, target: GaussianMixture = RING, repair: bool = False) -> 
         real, fake = pack(x, m), pack(G(z).detach(), m)
         if not repair:
             return minimax_d(*D(real, fake))
-        slopes = squared_slopes(D, torch.cat([real, fake], 1)).mean(1)
-        return relativistic_d(*D(real, fake)) + GAMMA * slopes
+        return relativistic_d(*D(real, fake)) + GAMMA * r1_r2(D, real, fake)
 
     def g_loss(G: Ensemble, D: Ensemble, x: Tensor, z: Tensor) -> Tensor:
         if not repair:
