@@ -125,9 +125,9 @@ def test_digits_are_asked_for_in_order_from_noise_of_their_own_or_from_the_same(
         assert torch.equal(drawn.flatten(1, 2), levels(G.eval()((z, y))))
 
 
-def sheet(shown: list[int], n: int = 40) -> Tensor:
-    """Bytes of real held-out digits, ``(1, 10, n, 784)``: in row k those that show ``shown[k]``."""
-    rows = [DIGITS.test.images[DIGITS.test.labels == k][:n] for k in shown]
+def sheet(shown: list[int], n: int = 40, digits: mnist.Digits = DIGITS.test) -> Tensor:
+    """Bytes of real digits, the held-out ones or others, ``(1, 10, n, 784)``: row k shows ``shown[k]``."""
+    rows = [digits.images[digits.labels == k][:n] for k in shown]
     return torch.stack(rows).mul(255).round().byte().unsqueeze(0)
 
 
@@ -149,15 +149,18 @@ def test_the_same_digits_are_less_wide_if_they_are_faint_or_noisy() -> None:
     judge, rng = classifier.load("cpu"), Stream("damage", 1, "cpu")
     made = sheet(list(range(10)), n=150).float() / 255
 
-    def width(images: Tensor) -> float:
+    def judged(images: Tensor, key: str = "width") -> float:
         bytes_ = images.clamp(0, 1).mul(255).round().byte()
-        return chapter.judged(bytes_, DIGITS.test, judge)["width"].item()
+        return chapter.judged(bytes_, DIGITS.test, judge)[key].item()
 
     noise = rng.normal(*made.shape)
-    whole = width(made)
+    whole = judged(made)
     assert whole == pytest.approx(1, abs=0.01)
-    assert width(0.965 * made) < whole - 0.03 and width(0.7 * made) == pytest.approx(0.71, abs=0.02)
-    assert width(made + 0.2 * noise) == pytest.approx(0.84, abs=0.01)
+    assert judged(0.965 * made) < whole - 0.03 and judged(0.7 * made) == pytest.approx(0.71, abs=0.02)
+    assert judged(made + 0.2 * noise) == pytest.approx(0.84, abs=0.01)
+    made = sheet(list(range(10)), n=200, digits=DIGITS.train).float() / 255  # a cleaner image covers more
+    assert judged(made, "coverage") == pytest.approx(0.97, abs=0.01)
+    assert judged(made + 0.1 * rng.normal(*made.shape), "coverage") == pytest.approx(0.77, abs=0.02)
 
 
 def test_one_image_for_each_digit_is_read_right_and_has_no_width() -> None:

@@ -7,6 +7,7 @@ gradient of G passes back through it, see `Order`.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -643,6 +644,13 @@ def _first(G: Ensemble) -> Tensor:
     return shown(G, noise).float() / 255
 
 
+def _last_batch(G: Ensemble) -> Tensor:
+    """Return what it draws as it learns, normalised by the batch: grey images, ``(1, 112, 784)``."""
+    twin = copy.deepcopy(G).train()  # G itself keeps the averages that it has
+    noise = Stream("last batch", FIRST_SEED).uniform(1, BATCH, NOISE.features)
+    return shown(twin, noise)[:, :112].float() / 255
+
+
 #: The runs that the chapter begins, up to their ends. An epoch has 31 steps.
 ALBUMS = {
     "original": Album(lambda: original(*inputs(1)), _drawn, {31: 16, 620: 48, 930: 64}, PAGE),
@@ -651,6 +659,12 @@ ALBUMS = {
         _drawn,
         {31: 16, 124: 16, 186: 16, 248: 16, 310: 64},
         PAGE,
+    ),
+    # What a whole run of the source's recipe had drawn, in batches as the source shows its own.
+    "whole_original": Album(
+        lambda: original(source_digits().train.images, order="in_place"),
+        _last_batch,
+        {SOURCE_EACH: 16, SOURCE_EACH * EPOCHS: 112},
     ),
     # What the run of the table whole_repaired had drawn after the first epoch, and after the last one.
     "whole_repaired": Album(
