@@ -606,7 +606,7 @@ TABLES = {
     "apart": Table(apart, 8, ensemble=1),
     "plain": Table(plain, 32, ensemble=4),
     "heeding": Table(heeding, 8, ensemble=1),
-    "whole": Table(partial(whole, {"order": "in_place"}), 4, ensemble=1),  # a run takes 15 minutes of a core
+    "whole": Table(partial(whole, {"order": "in_place"}), 12, ensemble=1),  # ten minutes of a core a run
     # The first of these once more, on another machine.
     "whole_again": Table(partial(whole, {"order": "in_place"}), 1, ensemble=1),
     "whole_copies": Table(whole_copies, 1),
@@ -614,7 +614,8 @@ TABLES = {
 #: What else was trained for the whole length, switches and parts of the repair, and how many runs there are
 #: of each. Every one is a table of its own, from the seeds of ``whole``.
 TURNED = {
-    "repaired": 2, "without_dropout": 1, "no_dropout": 3, "norm_in_d": 1, "gains_at_one": 1, "weak_d": 1,
+    "repaired": 8, "without_dropout": 1, "without_r1": 1, "without_start": 1, "no_dropout": 3, "norm_in_d": 1,
+    "gains_at_one": 1, "weak_d": 1,
 }  # fmt: skip
 TABLES |= {
     f"whole_{name}": Table(partial(whole, {"order": "in_place"} | changes), TURNED[name], ensemble=1)
