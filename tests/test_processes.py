@@ -651,7 +651,7 @@ def test_a_process_that_stands_still_is_noticed(reached: Reached, tmp_path: Path
     ("task", "said"),
     [
         ("versions", "must have the same versions; torch is .* in process 0, 2.0.0 in process 1"),
-        ("unlike", "must have the same networks before a step; the weights of G is .* in process 0, "),
+        ("unlike", "must have the same networks before a step; the digest of G's weights is .* in process 0"),
     ],
 )
 def test_processes_that_differ_are_refused(task: str, said: str, reached: Reached, tmp_path: Path) -> None:
