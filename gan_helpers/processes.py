@@ -34,6 +34,7 @@ from gan_helpers import _checks
 from gan_helpers.device import default_device
 from gan_helpers.ensemble import Ensemble
 from gan_helpers.history import History
+from gan_helpers.randomness import base_seed
 from gan_helpers.recording import require_one_left
 from gan_helpers.shares import Share
 
@@ -87,7 +88,7 @@ def joined(wait: float = WAIT) -> Iterator[Processes]:
         ValueError: if it is not above 0.
         ProcessError: if the program was not started by ``torchrun``, there are more processes than GPUs,
             ``GAN_BOOK_DEVICE`` names one GPU for several, the others cannot be reached, or they have other
-            versions.
+            versions or another base seed.
 
     References:
         https://docs.pytorch.org/docs/stable/elastic/run.html
@@ -117,9 +118,9 @@ def joined(wait: float = WAIT) -> Iterator[Processes]:
 
 
 def _found(device: torch.device) -> Processes:
-    """Return the processes that torch knows of, if they have the same versions."""
+    """Return the processes that torch knows of, if they have the same versions and base seed."""
     processes = Processes(dist.get_rank(), dist.get_world_size())
-    processes.refuse_unlike("versions", versions(device))
+    processes.refuse_unlike("versions and base seed", versions(device))
     return processes
 
 
@@ -146,7 +147,7 @@ def _own_device() -> torch.device:
 
 
 def versions(device: torch.device) -> dict[str, str]:
-    """Return what has to be alike in all processes: packages, and the kind of device.
+    """Return what has to be alike in all processes: packages, the kind of device and the base seed.
 
     Args:
         device: that of the process.
@@ -159,6 +160,7 @@ def versions(device: torch.device) -> dict[str, str]:
         "numpy": np.__version__,
         "gan_helpers": package.hexdigest()[:12],
         "device": device.type,
+        "base seed": str(base_seed()),
     }
 
 

@@ -650,12 +650,13 @@ def test_a_process_that_stands_still_is_noticed(reached: Reached, tmp_path: Path
 @pytest.mark.parametrize(
     ("task", "said"),
     [
-        ("versions", "must have the same versions; torch is .* in process 0, 2.0.0 in process 1"),
-        ("unlike", "must have the same networks before a step; the digest of G's weights is .* in process 0"),
+        ("versions", "versions and base seed; torch is .* in process 0, 2.0.0 in process 1"),
+        ("seeds", "versions and base seed; base seed is 0 in process 0, 1 in process 1"),
+        ("unlike", "networks before a step; the digest of G's weights is .* in process 0"),
     ],
 )
 def test_processes_that_differ_are_refused(task: str, said: str, reached: Reached, tmp_path: Path) -> None:
     for code, words in one_by_one(2, tmp_path, task):
         assert code == 1
-        assert re.search(f"ProcessError: The processes {said}", words), words
+        assert re.search(f"ProcessError: The processes must have the same {said}", words), words
     reached("each process names what differs, and where")

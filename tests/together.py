@@ -347,6 +347,8 @@ def main() -> None:
     folder, *tasks = sys.argv[1:]
     if "versions" in tasks and os.environ["RANK"] == "1":
         torch.__version__ = "2.0.0"
+    if "seeds" in tasks:
+        os.environ["GAN_BOOK_SEED"] = os.environ["RANK"]
     with joined(float(os.environ.get("WAIT", "60"))) as processes:
         for task in tasks:
             found = globals()[task](processes)
