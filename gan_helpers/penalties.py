@@ -23,6 +23,15 @@ from gan_helpers.randomness import Stream
 Discriminator = Callable[[Tensor], Tensor]
 
 
+def _require_pair(x: Tensor, fake: Tensor) -> None:
+    """Check that real and generated samples have a batch, and are alike."""
+    for name, samples in (("x", x), ("fake", fake)):
+        _checks.floating(name, samples, "(seeds, batch, ...)")
+        if samples.dim() < 3:
+            raise ValueError(f"{name} must have shape (seeds, batch, ...), not {tuple(samples.shape)}.")
+    _checks.alike(x=x, fake=fake)
+
+
 def squared_slopes(D: Discriminator, x: Tensor) -> Tensor:
     r"""Return the squared norm of D's gradient at each sample, ready to be differentiated again.
 
@@ -106,9 +115,7 @@ def r1_r2(D: Discriminator, x: Tensor, fake: Tensor) -> Tensor:
     References:
         Huang et al. (2024), section 2. https://arxiv.org/abs/2501.05441
     """
-    for name, samples in (("x", x), ("fake", fake)):
-        _checks.floating(name, samples, "(seeds, batch, ...)")
-    _checks.alike(x=x, fake=fake)
+    _require_pair(x, fake)
     return squared_slopes(D, torch.cat([x, fake], 1)).mean(1)
 
 
@@ -142,11 +149,7 @@ def gradient_penalty(
     References:
         Gulrajani et al. (2017), algorithm 1; one-sided, section 4. https://arxiv.org/abs/1704.00028
     """
-    for name, samples in (("x", x), ("fake", fake)):
-        _checks.floating(name, samples, "(seeds, batch, ...)")
-        if samples.dim() < 3:
-            raise ValueError(f"{name} must have shape (seeds, batch, ...), not {tuple(samples.shape)}.")
-    _checks.alike(x=x, fake=fake)
+    _require_pair(x, fake)
     _checks.number("target", target, at_least=0.0)
     _checks.instance("one_sided", one_sided, bool)
     _checks.instance("rng", rng, Stream)
