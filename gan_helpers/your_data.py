@@ -55,7 +55,7 @@ NUMBER = re.compile(r"\s*[+-]?\d+([.,]\d*)?\s*")  # as text, with a point or a c
 COLOURS = (1, 3, 4)  # that an image can have: grey, three, and three that can be seen through
 IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
-# The recipe: the repaired one of the chapter on modes.
+# The recipe: the game and the penalties of the repaired one of the chapter on modes, with averaged weights.
 STEPS = 3_000
 BATCH = 64
 WIDTH = 64  # of two hidden layers; four times that for long rows
