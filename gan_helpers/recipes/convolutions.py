@@ -836,7 +836,7 @@ TABLES = {
     "shuffled": Table(shuffled, 8, ensemble=1),
     "begun": Table(begun, 10, ensemble=2),
     "copies": Table(copies, 6, ensemble=2),
-    "whole": Table(whole, 4, ensemble=1),  # a run takes a quarter of an hour of a core
+    "whole": Table(whole, 8, ensemble=1),  # a run takes a quarter of an hour of a core
     "floor": Table(floor, 20, ensemble=20),
     "clothes": Table(clothes, 4, ensemble=4),
 }
