@@ -217,7 +217,15 @@ def test_new_digits_are_dealt_out_in_the_proportions_of_the_fakes(monkeypatch: p
         return torch.zeros(len(x))
 
     monkeypatch.setattr(edward_mnist, "copied", copied)
+    tossed: list[bool] = []
+
+    def copying(x: Tensor, met: Tensor, others: Tensor) -> Tensor:
+        tossed.append(all(images.unique().tolist() == [0, 1] for images in (x, met, others)))
+        return torch.zeros(len(x))
+
+    monkeypatch.setattr(edward_mnist.image_metrics, "copying", copying)
     edward_mnist.copiers(2, 5)
+    assert tossed == [True] * 4, "the games' fakes are beside tossed digits too"
     new = [(x, met, others) for x, met, others in sides if len(met) == 6_400]
     assert len(new) == 6 and not torch.equal(new[0][1], new[3][1])
     for x, met, others in new[::3]:

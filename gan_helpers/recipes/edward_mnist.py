@@ -827,9 +827,11 @@ def copiers(seeds: int, seed: int) -> Columns:
         met, others = known.split([len(train) - held, held])
         images = {"new": mnist.binarise(new, rng), "strange": mixed(new, rng), "fitted": mixed(met, rng)}
         found.append({f"copied_{name}": copied(x.unsqueeze(0), met, others) for name, x in images.items()})
+    # As in `measure`, this test looks at digits that were tossed too.
+    shown, real = mnist.binarise(train[:some], rng), mnist.binarise(held_out, rng)
     return (
         {f"copied_{name}": copied(x, train, held_out) for name, x in stacked.items()}
-        | {f"copying_{name}": image_metrics.copying(x, train[:some], held_out) for name, x in stacked.items()}
+        | {f"copying_{name}": image_metrics.copying(x, shown, real) for name, x in stacked.items()}
         | {name: torch.cat([run[name] for run in found]) for name in found[0]}
     )
 
