@@ -19,6 +19,12 @@ from tools.sheets import BOOK
 
 ALT = "A curve that rises from zero, bends at one half, and levels off at one."
 CAPTION = {"caption": "The answer of D along a line.", "name": "fig-answer"}
+BOX = """:::{admonition} In short, for a first reading
+:class: tip dropdown
+
+Two is the floor of 2.5. On a first reading, go on at the [summary](#summary).
+:::
+"""
 EXERCISES = """## Exercises
 
 ```{exercise}
@@ -65,6 +71,7 @@ def good_notebook():
         ),
         new_markdown_cell(EXERCISES),
         new_code_cell(""),
+        new_markdown_cell(BOX),
     ]
     notebook = new_notebook(cells=cells, metadata=runner.METADATA)
     for n, (_, cell) in enumerate(code_cells(notebook), start=1):
@@ -113,6 +120,12 @@ def exercises(old, new):
     """A change that replaces a piece of the exercises."""
     assert old in EXERCISES
     return changed_cell(8, source=EXERCISES.replace(old, new))
+
+
+def box(old, new):
+    """A change that replaces a piece of the box for first readers."""
+    assert old in BOX
+    return changed_cell(10, source=BOX.replace(old, new))
 
 
 def animated(notebook, data):
@@ -205,6 +218,13 @@ BREAKS = {
         exercises(":label: ex-one", ""),
         exercises("{solution} ex-one", "{solution} ex-two"),
         exercises(":class: dropdown", ""),
+    ],
+    rules.has_one_short_box: [
+        lambda nb: nb.cells.pop(10),
+        lambda nb: nb.cells.append(new_markdown_cell(BOX)),
+        box(" dropdown", ""),
+        box("[summary]", "[end]"),
+        box("Two is", "Two is " * 80),
     ],
 }
 

@@ -376,6 +376,20 @@ def has_exercises_with_hidden_solutions(notebook):
     return complaints
 
 
+BOX = "In short, for a first reading"
+LONGEST_BOX = 130  # words
+
+
+def has_one_short_box(notebook):
+    """One folded box says in short what comes of all this, and leads first readers on to the summary."""
+    boxes = [cell.source for _, cell in markdown_cells(notebook) if BOX in cell.source]
+    if len(boxes) != 1:
+        return [f"there are {len(boxes)} boxes with the title {BOX!r}, not one"]
+    complaints = [] if len(boxes[0].split()) <= LONGEST_BOX else [f"the box has over {LONGEST_BOX} words"]
+    wanted = (":class: tip dropdown", "On a first reading, go on at the [summary](#summary)")
+    return complaints + [f"the box lacks {words!r}" for words in wanted if words not in boxes[0]]
+
+
 NETWORK = re.compile(r"(\w+_)?[GD]\d?")
 TRAINS = {"train", "step"}  # what trains in itself; step is an optimiser's
 
@@ -430,6 +444,7 @@ RULES = [
     has_ordered_headings,
     sets_formulas_apart,
     has_exercises_with_hidden_solutions,
+    has_one_short_box,
 ]
 
 
