@@ -614,15 +614,16 @@ TABLES = {
 #: What else was trained for the whole length, switches and parts of the repair, and how many runs there are
 #: of each. Every one is a table of its own, from the seeds of ``whole``.
 TURNED = {
-    "repaired": 8, "without_dropout": 1, "without_r1": 1, "without_start": 1, "no_dropout": 3, "norm_in_d": 1,
-    "gains_at_one": 1, "weak_d": 1,
+    "repaired": 8, "without_dropout": 1, "without_r1": 2, "without_start": 2, "no_dropout": 3, "no_norm": 1,
+    "norm_last": 1, "norm_in_d": 2, "gains_at_one": 2, "minimax": 3, "weak_d": 3, "d_first": 3,
 }  # fmt: skip
 TABLES |= {
     f"whole_{name}": Table(partial(whole, {"order": "in_place"} | changes), TURNED[name], ensemble=1)
     for name, changes in (VARIANTS | {part: options(*combinations(CHANGES)[part]) for part in APART}).items()
     if name in TURNED
 }
-TABLES["whole_d_alone"] = Table(partial(whole, {"order": "in_place"}, alone=1), 1, ensemble=1)
+TABLES["whole_together"] = Table(partial(whole, {}), 3, ensemble=1)
+TABLES["whole_d_alone"] = Table(partial(whole, {"order": "in_place"}, alone=1), 2, ensemble=1)
 
 
 PAGE = 0  # the base seed of the chapter's own runs, unless the reader gives another
