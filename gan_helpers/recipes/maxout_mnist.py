@@ -614,8 +614,8 @@ TABLES = {
 #: What else was trained for the whole length, switches and parts of the repair, and how many runs there are
 #: of each. Every one is a table of its own, from the seeds of ``whole``.
 TURNED = {
-    "repaired": 8, "without_dropout": 1, "without_r1": 2, "without_start": 2, "no_dropout": 3, "no_norm": 1,
-    "norm_last": 1, "norm_in_d": 2, "gains_at_one": 2, "minimax": 3, "weak_d": 3, "d_first": 3,
+    "repaired": 8, "without_dropout": 1, "without_r1": 2, "without_start": 2, "no_dropout": 3, "no_norm": 2,
+    "norm_last": 3, "norm_in_d": 2, "gains_at_one": 2, "minimax": 3, "weak_d": 3, "d_first": 3,
 }  # fmt: skip
 TABLES |= {
     f"whole_{name}": Table(partial(whole, {"order": "in_place"} | changes), TURNED[name], ensemble=1)
